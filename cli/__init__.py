@@ -1,0 +1,1 @@
+"""The command line of snnconv: parse, call one function of snnconv, render."""

@@ -1,0 +1,54 @@
+"""`snnconv convert`: fold, export and verify in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snnconv_cli import options as o
+
+Outputs = Annotated[
+    list[Path], typer.Option("-o", "--output", metavar="ARTIFACT", help="Where it goes: .onnx, .ts; repeatable.")
+]
+
+
+def convert(
+    source: o.SourceFile,
+    output: Outputs,
+    arch: o.Arch = None,
+    timesteps: o.Timesteps = None,
+    input: o.Input = None,
+    input_shape: o.InputShape = None,
+    readout: o.Readout = None,
+    leak: o.Leak = None,
+    threshold: o.Threshold = None,
+    strict: o.Strict = None,
+    config: o.Config = None,
+    time: o.TimeForm = "sequence",
+    batch: o.Batch = "dynamic",
+    data: o.DataFile = None,
+    seed: o.Seed = 0,
+    agreement: o.Agreement = 0.99,
+    report: o.Report = None,
+    force: o.Force = False,
+    json: o.Json = False,
+    debug: o.Debug = False,
+) -> int:
+    """Fold a checkpoint, export it, verify it: the main job in one command."""
+    form, size = o.time_form(time), o.batch_size(batch)
+    from snnconv.convert import Target, check_output, check_reports
+    from snnconv.convert import convert as run
+    from snnconv.verify import Policy
+
+    targets = [Target(check_output(path, force), None, form, size) for path in output]
+    check_reports(report or [])
+    from snnconv_cli import progress, render
+
+    with progress.stages(len(targets) + 1) as begin:
+        begin("reading")
+        loaded = o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config)
+        samples = o.read_data(data, loaded, seed)
+        result = run(loaded, targets, samples, source, Policy(agreement), begin)
+    return render.finish_conversion(result, report or [], json)

@@ -1,0 +1,47 @@
+"""`snnconv export`: a folded program becomes an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snnconv_cli import options as o
+
+Program = Annotated[Path, typer.Argument(metavar="F.pt2", help="A folded program, made by `snnconv fold`.")]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="ARTIFACT", help="Where it goes: .onnx, or .ts for TorchScript.")]
+FormatName = Annotated[str | None, typer.Option("--format", metavar="onnx|torchscript", help="Format, if the suffix does not say it.")]
+
+
+def export(
+    program: Program,
+    output: Output,
+    format: FormatName = None,
+    time: o.TimeForm = "sequence",
+    batch: o.Batch = "dynamic",
+    data: o.DataFile = None,
+    seed: o.Seed = 0,
+    agreement: o.Agreement = 0.99,
+    report: o.Report = None,
+    force: o.Force = False,
+    json: o.Json = False,
+    debug: o.Debug = False,
+) -> int:
+    """Export a folded program; the file gets its name only once it is verified."""
+    form, size = o.time_form(time), o.batch_size(batch)
+    from snnconv.convert import Target, check_output, check_reports, export_verified
+    from snnconv.runtimes.torch_program import open as open_program
+    from snnconv.sources import SourceOptions, load_source
+    from snnconv.verify import Policy
+
+    target = Target(check_output(output, force), format, form, size)
+    check_reports(report or [])
+    folded = open_program(program).program
+    source = load_source(program, SourceOptions())
+    samples = o.read_data(data, source, seed)
+    from snnconv_cli import progress, render
+
+    with progress.stages(1) as begin:
+        result = export_verified(source, folded, target, samples, str(program), Policy(agreement), begin(output.name))
+    return render.finish_verifications([result], report or [], json)

@@ -1,0 +1,76 @@
+"""The `snnconv` command: its commands, and how failures become exit codes.
+
+Exit codes: 0 done or equivalent, 1 not equivalent, 2 usage or unreadable input, 3 refused or unsupported, 4 backend missing,
+70 internal error.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import click
+import typer
+
+from snnconv.errors import SnnconvError
+from snnconv_cli.convert import convert
+from snnconv_cli.export import export
+from snnconv_cli.fold import fold
+from snnconv_cli.inspect import inspect
+from snnconv_cli.verify import verify
+
+COMMANDS = (inspect, fold, export, verify, convert)
+
+app = typer.Typer(
+    help="Put a trained spiking network on an edge device: fold its norms, prove it, export it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from snnconv import __version__
+
+        typer.echo(f"snnconv {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and exit."),
+) -> None:
+    """checkpoint -> source -> capture -> fold -> lower -> export, and verify beside it."""
+
+
+def main() -> None:
+    """Run the command line; every failure is one `error:` line on stderr unless --debug is given."""
+    debug = "--debug" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _fail("interrupted", 130)
+    except click.ClickException as error:
+        code = _fail(error.format_message(), 2)
+    except SnnconvError as error:
+        code = _fail(str(error), error.exit_code, debug)
+    except KeyboardInterrupt:
+        code = _fail("interrupted", 130)
+    except MemoryError:
+        code = _fail("out of memory; close other programs or use a smaller network", 2, debug)
+    except Exception as error:
+        hint = "" if debug else "; this is a bug of snnconv, run again with --debug and report it"
+        code = _fail(f"internal error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{hint}", 70, debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int, debug: bool = False) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr)
+    return code

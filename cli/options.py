@@ -1,0 +1,82 @@
+"""Options that several commands share, and how they become snnconv's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from snnconv.sources import Source
+    from snnconv.verify import Data
+
+SourceFile = Annotated[Path, typer.Argument(metavar="SOURCE", help="Checkpoint: .pth, .pt, .safetensors, or a .pt2 of snnconv.")]
+Arch = Annotated[str | None, typer.Option(metavar="NAME|MODULE:FACTORY", help="Architecture; recognised if left out.")]
+Timesteps = Annotated[int | None, typer.Option(metavar="T", help="Number of time steps.")]
+Input = Annotated[str | None, typer.Option("--input", metavar="static|event", help="One image shown T times, or T frames.")]
+InputShape = Annotated[str | None, typer.Option(metavar="C,H,W", help="Shape of one frame.")]
+Readout = Annotated[str | None, typer.Option(metavar="mean|sum|last|none", help="How the outputs of all steps are reduced.")]
+Leak = Annotated[float | None, typer.Option(help="Leak of the neurons, where the checkpoint does not hold it.")]
+Threshold = Annotated[float | None, typer.Option(help="Firing threshold, where the checkpoint does not hold it.")]
+Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help="Fire on > or on >=.")]
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML with these options; else [tool.snnconv] in pyproject.toml.")]
+DataFile = Annotated[Path | None, typer.Option("--data", metavar="FILE.npz", help="x [N,C,H,W] or [N,T,C,H,W], optionally y [N].")]
+Seed = Annotated[int, typer.Option(help="Seed of the synthetic input that is used without --data.")]
+Agreement = Annotated[
+    float, typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Least share of samples with the same argmax.")
+]
+TimeForm = Annotated[str, typer.Option("--time", metavar="sequence|step", help="Whole sequence, or one step with explicit state.")]
+Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the artifact.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Report = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Also write .json or .xml (JUnit); repeatable.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def load(
+    path: Path,
+    arch: str | None,
+    timesteps: int | None,
+    input: str | None,
+    input_shape: str | None,
+    readout: str | None,
+    leak: float | None,
+    threshold: float | None,
+    strict: bool | None,
+    config: Path | None,
+) -> Source:
+    """The source that the options describe."""
+    from snnconv.sources import SourceOptions, configure, load_source
+    from snnconv.sources.options import parse_shape
+
+    shape = None if input_shape is None else parse_shape(input_shape)
+    options = SourceOptions(arch, timesteps, input, shape, readout, leak, threshold, strict)
+    return load_source(path, configure(options, config))
+
+
+def read_data(path: Path | None, source: Source, seed: int) -> Data:
+    """The user's data, or synthetic input and a loud word about it on stderr."""
+    from snnconv.verify import read_data, synthetic
+
+    contract = source.program.contract
+    if path is not None:
+        return read_data(path, contract)
+    typer.echo("warning: no --data given; verifying on synthetic noise, which says little about the real task", err=True)
+    return synthetic(contract, seed)
+
+
+def batch_size(text: str) -> int | None:
+    """`dynamic` as None, a number as itself."""
+    if text == "dynamic":
+        return None
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"--batch is '{text}'; it is a positive number or 'dynamic'")
+
+
+def time_form(text: str) -> str:
+    """`sequence` or `step`."""
+    if text not in ("sequence", "step"):
+        raise typer.BadParameter(f"--time is '{text}'; it is 'sequence' or 'step'")
+    return text

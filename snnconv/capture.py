@@ -1,0 +1,175 @@
+"""From a one-step module to a `SpikingProgram`: `torch.export` with the state made explicit and the batch left open."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import warnings
+from dataclasses import replace
+
+import torch
+from torch import Tensor, fx, nn
+
+from snnconv.errors import Refused
+from snnconv.neuron import Neuron
+from snnconv.program import Origin, SpikingProgram, TimeContract, constants_used, put, tensors
+
+_ATEN = torch.ops.aten
+_RESHAPES = (_ATEN.view.default, _ATEN.reshape.default, _ATEN._unsafe_view.default)
+_SIZES = (_ATEN.sym_size.int,)
+
+
+class _Slot(nn.Module):
+    """Stands where a neuron stood, and leaves a `snnconv::neuron` in the graph."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.state: Tensor | None = None
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, current: Tensor) -> Tensor:
+        if self.state is None:
+            self.shapes.append(tuple(current.shape[1:]))
+            return torch.zeros_like(current)
+        spikes, self.state = torch.ops.snnconv.neuron(current, self.state, self.name)
+        return spikes
+
+
+class _Step(nn.Module):
+    """A module with slots, as a function of input and states."""
+
+    def __init__(self, net: nn.Module, slots: list[_Slot]) -> None:
+        super().__init__()
+        self.net = net
+        self._slots = (slots,)
+
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        slots = self._slots[0]
+        for slot, state in zip(slots, states, strict=True):
+            slot.state = state
+        y = self.net(x)
+        following = [slot.state for slot in slots]
+        for slot in slots:
+            slot.state = None
+        return (y, *following)
+
+
+def capture(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContract, origin: Origin) -> SpikingProgram:
+    """Capture one time step of `module`, whose neurons sit at the paths in `neurons`.
+
+    The module itself is left as it was. Raises `Refused` where the step cannot be captured: it does not trace, calls a neuron
+    twice, or computes with the batch size.
+    """
+    net = copy.deepcopy(module).eval()
+    slots = [_replace(net, name) for name in neurons]
+    used = _shapes(net, slots, contract)
+    if not used:
+        raise Refused("the network has no spiking neuron that its forward calls", "build it with snnconv.nn.LIF")
+    program = SpikingProgram(
+        graph=flatten(_export(net, used, contract)),
+        neurons={s.name: _shaped(neurons[s.name], s.shapes[0], s.name) for s in used},
+        contract=contract,
+        origin=origin,
+    )
+    return program
+
+
+def _replace(net: nn.Module, name: str) -> _Slot:
+    slot = _Slot(name)
+    parent, _, leaf = name.rpartition(".")
+    setattr(net.get_submodule(parent), leaf, slot)
+    return slot
+
+
+def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract) -> list[_Slot]:
+    """Run once to learn which neurons run, in which order, on which shapes."""
+    order: list[_Slot] = []
+    hooks = [slot.register_forward_pre_hook(lambda module, _: order.append(module)) for slot in slots]
+    try:
+        with torch.no_grad():
+            net(torch.zeros(2, *contract.input_shape))
+    except Exception as error:
+        raise Refused(
+            f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {_first_line(error)}",
+            "give the shape of one frame with --input-shape C,H,W",
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for slot in slots:
+        if len(slot.shapes) > 1:
+            raise Refused(
+                f"neuron {slot.name} is called {len(slot.shapes)} times in one time step and would share its potential",
+                "give each place its own neuron",
+            )
+    return order
+
+
+def _export(net: nn.Module, slots: list[_Slot], contract: TimeContract) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch")
+    states = [torch.zeros(2, *slot.shapes[0]) for slot in slots]
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.export.export(
+                _Step(net, slots),
+                (torch.zeros(2, *contract.input_shape), *states),
+                dynamic_shapes={"x": {0: batch}, "states": tuple({0: batch} for _ in states)},
+            )
+    except Exception as error:
+        raise Refused(
+            f"torch.export cannot capture one step of the network: {_first_line(error)}",
+            "its forward must be one time step, without branches on values and with any batch size",
+        ) from error
+
+
+def flatten(exported: torch.export.ExportedProgram) -> fx.GraphModule:
+    """The exported step as a flat graph over `x` and the states, its constants at their own paths, the batch size nowhere."""
+    module = exported.module(check_guards=False)
+    graph = fx.Graph()
+    env: dict[fx.Node, fx.Node] = {}
+    returned = graph.graph_copy(module.graph, env)
+    graph.output(tuple(returned) if isinstance(returned, list | tuple) else (returned,))
+    for node in graph.nodes:
+        node.meta = {"val": node.meta["val"]} if "val" in node.meta else {}
+        if node.op == "get_attr":
+            node.target = str(node.target).removeprefix("net.")
+    _forget_batch_size(graph)
+    graph.eliminate_dead_code()
+    held = tensors(module)
+    root = nn.Module()
+    for path in constants_used(graph):
+        put(root, path, held[f"net.{path}" if f"net.{path}" in held else path])
+    graph.lint()
+    return fx.GraphModule(root, graph)
+
+
+def _forget_batch_size(graph: fx.Graph) -> None:
+    """Replace the batch size in reshapes by -1; refuse any other use of it."""
+    for node in list(graph.nodes):
+        sizes = [a for a in node.all_input_nodes if a.target in _SIZES]
+        if not sizes:
+            continue
+        if node.target in _RESHAPES and node.args[1][0] in sizes and len(sizes) == 1:
+            node.args = (node.args[0], [-1, *node.args[1][1:]])
+        elif node.target not in (operator.getitem,):
+            raise Refused(
+                f"the network computes with the batch size (in {node.target}), so steps cannot be merged into the batch",
+                "write reshapes as x.flatten(1) or x.view(x.shape[0], ...)",
+            )
+
+
+def _shaped(neuron: Neuron, shape: tuple[int, ...], name: str) -> Neuron:
+    """The neuron with its shape, and its per-channel constants laid out to broadcast against it."""
+    held = neuron.norm.mean if neuron.norm is not None else None
+    if held is not None and tuple(held.shape) not in (shape, shape[:1]):
+        raise Refused(
+            f"neuron {name} sees potentials of shape {list(shape)}, but its membrane norm holds {list(held.shape)}",
+            "give the input shape it was trained with, by --input-shape C,H,W",
+        )
+    return replace(neuron, shape=shape)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,156 @@
+"""Reading a checkpoint: a file in, named float32 tensors out, no code run.
+
+`.safetensors` goes through safetensors, anything else through `torch.load(weights_only=True)`. State-dicts may be nested under
+`state_dict`, `model` or `net`, prefixed with `module.`, and in half precision.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.errors import InputError, Refused
+from snnconv.files import readable, sha256
+
+NESTS = ("state_dict", "model", "net", "model_state_dict")
+PREFIX = "module."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a checkpoint file, floats as float32, and the SHA-256 of the file.
+
+    `notes` says in words what was changed on the way in.
+    """
+
+    path: Path
+    sha256: str
+    state: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read and check a state-dict.
+
+    Raises `InputError` for anything that is not a sound state-dict and `Refused` for a pickle that wants code run.
+    """
+    found = _read(readable(path))
+    nested, where = _unnest(found)
+    if not isinstance(nested, Mapping) or not any(isinstance(v, Tensor) for v in nested.values()):
+        raise InputError(
+            f"{path}: holds {_describe(found)}, not a state-dict",
+            "save one with torch.save(model.state_dict(), FILE) or as .safetensors",
+        )
+    notes = [f"state-dict found under {where}"] if where else []
+    state = _strip_prefix({str(k): v for k, v in nested.items() if isinstance(v, Tensor)}, notes)
+    return Checkpoint(path, sha256(path), {k: _sound(path, k, v, notes) for k, v in state.items()}, tuple(dict.fromkeys(notes)))
+
+
+TRACKED = "num_batches_tracked"
+
+
+def misfit(state: Mapping[str, Tensor], layout: Mapping[str, tuple[int, ...]]) -> str:
+    """What of `state` does not fit `layout`, in words; empty where it fits.
+
+    Counters of training batches play no part at inference and may be absent.
+    """
+    missing = [key for key in layout if key not in state and not key.endswith(TRACKED)]
+    extra = [key for key in state if key not in layout and not key.endswith(TRACKED)]
+    unlike = [key for key, shape in layout.items() if key in state and tuple(state[key].shape) != shape]
+    parts = [f"{word} {_first(keys)}" for word, keys in (("missing", missing), ("unexpected", extra)) if keys]
+    parts += [f"'{key}' is {list(state[key].shape)}, not {list(layout[key])}" for key in unlike[:1]]
+    return "; ".join(parts)
+
+
+def _first(keys: list[str]) -> str:
+    shown = ", ".join(f"'{key}'" for key in keys[:3])
+    return f"{shown} and {len(keys) - 3} more" if len(keys) > 3 else shown
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:global|class|operand)[^\w]*([\w.]+)?", str(error))
+        if wanted:
+            name = next((group for group in wanted.groups() if group), "an object of its own")
+            raise Refused(
+                f"{path}: loading it would run code ({name}); snnconv never unpickles code",
+                "save only the weights: torch.save(model.state_dict(), FILE)",
+            ) from error
+        raise InputError(f"{path}: not a checkpoint (neither a torch file nor a pickle)", _EXPECTED) from error
+    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: cannot be read as a torch checkpoint, it may be truncated", _EXPECTED) from error
+
+
+_EXPECTED = "pass a .pth, .pt or .safetensors file and check that it was copied completely"
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a safetensors file, or truncated ({error})", _EXPECTED) from error
+
+
+def _unnest(found: Any) -> tuple[Any, str]:
+    """The innermost state-dict and the keys that led to it."""
+    where: list[str] = []
+    while isinstance(found, Mapping):
+        inner = next((k for k in NESTS if isinstance(found.get(k), Mapping)), None)
+        if inner is None:
+            break
+        where.append(f"'{inner}'")
+        found = found[inner]
+    return found, " in ".join(reversed(where))
+
+
+def _strip_prefix(state: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
+    while state and all(key.startswith(PREFIX) for key in state):
+        state = {key.removeprefix(PREFIX): value for key, value in state.items()}
+        notes.append(f"prefix '{PREFIX}' dropped from every key")
+    return state
+
+
+def _sound(path: Path, key: str, value: Tensor, notes: list[str]) -> Tensor:
+    """The tensor as float32, if it is one that a network can run with. Raises `InputError` otherwise."""
+    if key.endswith(TRACKED):
+        return value
+    if value.layout is not torch.strided or value.is_quantized or not value.is_floating_point():
+        raise InputError(
+            f"{path}: '{key}' holds {str(value.dtype).removeprefix('torch.')} values, not floats",
+            "convert the unquantised, floating-point checkpoint",
+        )
+    if not bool(value.isfinite().all()):
+        count = int((~value.isfinite()).sum())
+        raise InputError(f"{path}: '{key}' holds {count} NaN or infinite values", "the training diverged; take an earlier checkpoint")
+    if key.endswith("running_var") and bool((value < 0).any()):
+        raise InputError(f"{path}: '{key}' holds a negative variance ({value.min().item():g})", "the checkpoint is damaged")
+    if value.dtype is not torch.float32:
+        notes.append(f"{str(value.dtype).removeprefix('torch.')} tensors converted to float32")
+    converted = value.detach().to(torch.float32).contiguous()
+    if not bool(converted.isfinite().all()):
+        raise InputError(f"{path}: '{key}' does not fit into float32", "snnconv computes in float32")
+    return converted
+
+
+def _describe(found: Any) -> str:
+    if isinstance(found, Tensor):
+        return f"one tensor of shape {list(found.shape)}"
+    if isinstance(found, Mapping):
+        keys = ", ".join(repr(k) for k in list(found)[:4])
+        return f"a dict without tensors (keys {keys})" if found else "an empty dict"
+    return f"a {type(found).__name__}"

@@ -1,0 +1,118 @@
+"""The whole road in one function: fold, lower, export, verify, and only then give the file its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from torch import Tensor
+
+from snnconv import pt2
+from snnconv.errors import InputError
+from snnconv.export import FORMATS, export, format_of
+from snnconv.files import replacing, writable
+from snnconv.fold import fold
+from snnconv.program import SpikingProgram
+from snnconv.report import REPORTS
+from snnconv.results import Conversion, Measure, Verification
+from snnconv.runtimes import open_candidate
+from snnconv.sources import Source
+from snnconv.verify import Data, Policy, verify
+
+_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Target:
+    """An artifact to make: its path, its format (None: from the suffix), "sequence" or "step", its batch (None: any)."""
+
+    path: Path
+    format: str | None = None
+    form: str = "sequence"
+    batch: int | None = None
+
+
+def check_output(path: Path, force: bool, suffixes: tuple[str, ...] | None = None) -> Path:
+    """`path`, if an output may go there. Raises `InputError` before any work is done."""
+    if suffixes is not None and path.suffix not in suffixes:
+        raise InputError(f"{path}: unknown suffix '{path.suffix}'", f"use {' or '.join(suffixes)}")
+    return writable(path, force)
+
+
+def check_reports(paths: Sequence[Path]) -> None:
+    """Raise `InputError` for a report that could not be written."""
+    for path in paths:
+        if path.suffix not in REPORTS:
+            raise InputError(f"{path}: unknown suffix '{path.suffix}'", f"a report is one of {', '.join(REPORTS)}")
+        writable(path, force=True)
+
+
+def fold_to(source: Source, path: Path) -> SpikingProgram:
+    """Fold a source and save it. Raises `FoldRefused` where a norm cannot be folded."""
+    folded = fold(source.program)
+    with replacing(path) as draft:
+        pt2.save(folded, draft.path)
+    return folded
+
+
+def export_verified(
+    source: Source,
+    folded: SpikingProgram,
+    target: Target,
+    data: Data,
+    name: str,
+    policy: Policy,
+    progress: Callable[[str, float], None],
+) -> Verification:
+    """Export, verify, and name the file if it is equivalent; otherwise nothing is left of it."""
+    format = format_of(target.path, target.format)
+    with replacing(target.path) as draft:
+        progress("export", 0.0)
+        export(folded, draft.path, format, target.form, target.batch)
+        candidate = open_candidate(draft.path, format.suffixes[0])
+        result = verify(source, candidate, data, (name, str(target.path)), policy, progress)
+        draft.keep = result.equivalent
+    return result
+
+
+def convert(
+    source: Source,
+    targets: Sequence[Target],
+    data: Data,
+    path: Path,
+    policy: Policy,
+    begin: Callable[[str], Callable[[str, float], None]],
+) -> Conversion:
+    """Fold a source, make every target, verify each, measure before and after.
+
+    `begin(name)` starts a stage of a progress display and returns its update function.
+    """
+    for target in targets:
+        format_of(target.path, target.format)
+    folded = fold(source.program)
+    verifications = [
+        export_verified(source, folded, target, data, str(path), policy, begin(target.path.name)) for target in targets
+    ]
+    measures = [Measure("source, eager torch", path.stat().st_size, _latency(source.run, data.x))]
+    for target, result in zip(targets, verifications, strict=True):
+        if result.equivalent:
+            candidate = open_candidate(target.path, format_of(target.path, target.format).suffixes[0])
+            x = data.x[: candidate.batch or 1]
+            measures.append(Measure(f"{target.path.name}, {result.runtime}", target.path.stat().st_size, _latency(candidate.run, x)))
+    return Conversion(str(path), folded.origin.arch, folded.sites, tuple(verifications), tuple(measures))
+
+
+def _latency(run: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    """Median milliseconds of a few runs on one sample, after two to warm up."""
+    times = []
+    for _ in range(_RUNS + 2):
+        start = time.perf_counter()
+        run(x[:1] if x.shape[0] > 1 else x)
+        times.append((time.perf_counter() - start) * 1e3)
+    return median(times[2:])
+
+
+__all__ = ["FORMATS", "Target", "check_output", "check_reports", "convert", "export_verified", "fold_to"]

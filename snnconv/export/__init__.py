@@ -1,0 +1,80 @@
+"""Exporting: a folded program becomes an artifact. A format is one file and one line in `FORMATS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import snnconv
+from snnconv.errors import InputError
+from snnconv.export.onnx import to_onnx
+from snnconv.export.torchscript import to_torchscript
+from snnconv.lower import Lowered, lower
+from snnconv.program import SpikingProgram
+
+METADATA_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Format:
+    """An artifact format: its name, its suffixes, and `encode(lowered, batch, metadata) -> bytes`."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    encode: Callable[[Lowered, int | None, dict[str, Any]], bytes]
+
+
+FORMATS = (
+    Format("onnx", (".onnx",), to_onnx),
+    Format("torchscript", (".ts", ".torchscript"), to_torchscript),
+)
+
+
+def format_of(path: Path, name: str | None = None) -> Format:
+    """The format called `name`, or the one of the path's suffix. Raises `InputError` for an unknown one."""
+    found = next((f for f in FORMATS if (f.name == name if name else path.suffix in f.suffixes)), None)
+    if found is None:
+        known = ", ".join(f"{suffix} ({f.name})" for f in FORMATS for suffix in f.suffixes)
+        seen = f"--format '{name}' is unknown" if name else f"{path}: unknown suffix '{path.suffix}'"
+        raise InputError(seen, f"use one of {known}, or --format")
+    return found
+
+
+def export(program: SpikingProgram, path: Path, format: Format, form: str = "sequence", batch: int | None = None) -> None:
+    """Write `program` to `path`.
+
+    Args:
+        form: "sequence" or "step".
+        batch: a fixed batch size, or None for any.
+
+    Raises `Refused` where the format cannot hold the program.
+    """
+    lowered = lower(program, form)
+    path.write_bytes(format.encode(lowered, batch, describe(program, form, batch)))
+
+
+def describe(program: SpikingProgram, form: str, batch: int | None) -> dict[str, Any]:
+    """What an artifact says about itself: version, time contract, neuron table, outcome of every site, source."""
+    return {
+        "format": METADATA_FORMAT,
+        "snnconv": snnconv.__version__,
+        "form": form,
+        "batch": batch,
+        "contract": asdict(program.contract),
+        "neurons": [
+            {
+                "name": name,
+                "shape": list(neuron.shape),
+                "reset": "soft" if neuron.soft else "hard",
+                "fires_on": ">" if neuron.strict else ">=",
+                "thresholds": neuron.threshold.numel(),
+                "inverted": 0 if neuron.inverted is None else int(neuron.inverted.sum()),
+                "kernel": program.proofs[name].kernel if name in program.proofs else None,
+            }
+            for name, neuron in program.neurons.items()
+        ],
+        "sites": [asdict(site) for site in program.sites],
+        "source": asdict(program.origin),
+    }

@@ -1,0 +1,227 @@
+"""ONNX: the lowered graph in standard operators only, neurons unrolled over a fixed number of steps.
+
+torch's exporter translates the aten part; the time operators are written here, so that every potential, spike and state has the
+name that the metadata lists:
+
+    <neuron>.potential.<t>, <neuron>.spike.<t>     sequence
+    <neuron>.potential, <neuron>.spike             step
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import onnxscript.optimizer
+import onnxscript.rewriter
+import torch
+from onnx_ir.passes import common as passes
+from onnxscript import opset18 as op
+
+from snnconv.errors import Refused
+from snnconv.lower import Lowered, ops
+
+OPSET = 18
+METADATA_KEY = "snnconv"
+
+
+def to_onnx(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> bytes:
+    """The ONNX model of a lowered graph, checked by `onnx.checker`.
+
+    Args:
+        batch: a fixed batch size, or None for a dynamic one.
+        metadata: becomes JSON in the model's `metadata_props`, with the names of every potential and spike added.
+
+    Raises `Refused` where an operator has no ONNX translation.
+    """
+    names = _Names()
+    program = _exported(lowered, batch)
+    with _quiet():
+        try:
+            converted = torch.onnx.export(
+                program,
+                (),
+                None,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=input_names(lowered),
+                output_names=output_names(lowered),
+                custom_translation_table={**_TIME_TRANSLATIONS, **_neuron_translations(names)},
+                optimize=False,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise Refused(f"ONNX export failed: {_cause(error)}", "an operator of the network has no ONNX translation") from error
+    if converted is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    model = _simplified(converted.model)
+    model.metadata_props[METADATA_KEY] = json.dumps({**metadata, "tensors": names.table()}, sort_keys=True)
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto.SerializeToString(deterministic=True)
+
+
+def input_names(lowered: Lowered) -> list[str]:
+    """`x`, then `state.<neuron>` for every neuron of a step."""
+    return ["x", *(f"state.{name}" for name in lowered.neurons if lowered.form == "step")]
+
+
+def output_names(lowered: Lowered) -> list[str]:
+    """`y`, then `next_state.<neuron>` for every neuron of a step."""
+    return ["y", *(f"next_state.{name}" for name in lowered.neurons if lowered.form == "step")]
+
+
+def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgram:
+    contract, size = lowered.contract, batch or 2
+    if lowered.form == "sequence":
+        inputs = (torch.zeros(contract.batch_shape(size)),)
+    else:
+        states = [torch.zeros(size, *shape) for shape in lowered.neurons.values()]
+        inputs = (torch.zeros(size, *contract.input_shape), *states)
+    batch_dim = None if batch else {0: torch.export.Dim("batch")}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return torch.export.export(lowered.graph, inputs, dynamic_shapes=tuple(batch_dim for _ in inputs))
+
+
+class _Names:
+    """The values that a verifier wants to see, per neuron and step; read once the graph has its final names."""
+
+    def __init__(self) -> None:
+        self.potentials: dict[str, list[ir.Value]] = {}
+        self.spikes: dict[str, list[ir.Value]] = {}
+
+    def record(self, neuron: str, suffix: str, potential: ir.Value, spike: ir.Value) -> None:
+        # Two neurons may read one current: then its first potential keeps the first name.
+        if potential not in [v for values in self.potentials.values() for v in values]:
+            potential.name = f"{neuron}.potential{suffix}"
+        spike.name = f"{neuron}.spike{suffix}"
+        self.potentials.setdefault(neuron, []).append(potential)
+        self.spikes.setdefault(neuron, []).append(spike)
+
+    def table(self) -> dict[str, dict[str, list[str | None]]]:
+        return {
+            name: {"potential": [v.name for v in self.potentials[name]], "spike": [v.name for v in self.spikes[name]]}
+            for name in self.potentials
+        }
+
+
+def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[..., Any]]:
+    def fire(current, state, threshold, inverted, leak, shift, reset, gain, offset, strict: bool, soft: bool, name: str):
+        u = op.Add(state, _charge(current, gain, offset))
+        fired, spike = _decide(u, threshold, inverted, strict)
+        names.record(name, "", u, spike)
+        return spike, _carry(u, fired, spike, leak, shift, reset, soft)
+
+    def fire_over_time(
+        current, threshold, inverted, leak, shift, reset, gain, offset,
+        strict: bool, soft: bool, name: str, timesteps: int, constant: bool,
+    ):  # fmt: skip
+        charged = _charge(current, gain, offset)
+        steps = [charged] * timesteps if constant or timesteps == 1 else op.Split(charged, axis=0, num_outputs=timesteps)
+        spikes, state = [], None
+        for t in range(timesteps):
+            u = steps[t] if state is None else op.Add(state, steps[t])
+            fired, spike = _decide(u, threshold, inverted, strict)
+            names.record(name, f".{t}", u, spike)
+            spikes.append(spike)
+            if t < timesteps - 1:
+                state = _carry(u, fired, spike, leak, shift, reset, soft)
+        return op.Concat(*spikes, axis=0)
+
+    return {ops.FIRE: fire, ops.FIRE_OVER_TIME: fire_over_time}
+
+
+def _charge(current, gain, offset):
+    if gain is not None:
+        current = op.Mul(current, gain)
+    return current if offset is None else op.Add(current, offset)
+
+
+def _decide(u, threshold, inverted, strict):
+    fired = op.Greater(u, threshold) if strict else op.GreaterOrEqual(u, threshold)
+    if inverted is not None:
+        fired = op.Xor(fired, inverted)
+    return fired, op.Cast(fired, to=onnx.TensorProto.FLOAT)
+
+
+def _carry(u, fired, spike, leak, shift, reset, soft):
+    kept = u if leak is None else op.Mul(u, leak)
+    kept = kept if shift is None else op.Add(kept, shift)
+    return op.Sub(kept, op.Mul(spike, reset)) if soft else op.Where(fired, reset, kept)
+
+
+def _merge_time(x):
+    frame = list(x.shape[2:])
+    return op.Reshape(op.Transpose(x, perm=[1, 0, *range(2, len(x.shape))]), op.Constant(value_ints=[-1, *frame]))
+
+
+def _repeat_time(x, timesteps: int):
+    return op.Concat(*[x] * timesteps, axis=0)
+
+
+def _reduce_time(x, readout: str, timesteps: int):
+    rest = list(x.shape[1:])
+    steps = op.Reshape(x, op.Constant(value_ints=[timesteps, -1, *rest]))
+    if readout in ("mean", "sum"):
+        reduce = op.ReduceMean if readout == "mean" else op.ReduceSum
+        return reduce(steps, op.Constant(value_ints=[0]), keepdims=0)
+    if readout == "last":
+        return op.Gather(steps, op.Constant(value_int=timesteps - 1), axis=0)
+    return op.Transpose(steps, perm=[1, 0, *range(2, 2 + len(rest))])
+
+
+_TIME_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    ops.MERGE_TIME: _merge_time,
+    ops.REPEAT_TIME: _repeat_time,
+    ops.REDUCE_TIME: _reduce_time,
+}
+
+
+def _simplified(model: ir.Model) -> ir.Model:
+    """Fold the shape arithmetic and drop what torch's exporter leaves in metadata: source paths and its own node names.
+
+    Equal initializers stay apart, so that each constant of each neuron can be found, checked and changed by its name.
+    """
+    onnxscript.optimizer.fold_constants(model)
+    onnxscript.rewriter.rewrite(model)
+    passes.RemoveUnusedNodesPass()(model)
+    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    passes.RemoveUnusedOpsetsPass()(model)
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
+    model.graph.name, model.producer_name, model.producer_version = "snnconv", "snnconv", None
+    return model
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+@contextmanager
+def _quiet():
+    """torch's exporter logs about packages it does not need; its errors still come through."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

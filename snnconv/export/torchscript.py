@@ -1,0 +1,254 @@
+"""TorchScript: the lowered graph compiled by `torch.jit.script`, loadable without snnconv.
+
+    sequence, one image       forward(x [B, C, H, W], timesteps: int | None = None) -> y
+    sequence, frames          forward(x [B, T, C, H, W]) -> y, for any T
+    step                      forward(x, state: dict[str, Tensor]) -> (y, next state); `initial_state(batch)` gives the first one
+
+Next to `forward`, `observe` also returns the potentials and spikes of every neuron. Weights and constants keep their paths in the
+module's state-dict.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import operator
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from snnconv.errors import Refused
+from snnconv.lower import Lowered, ops
+from snnconv.program import put, share
+
+METADATA_FILE = "snnconv.json"
+
+Seen = dict[str, Tensor]
+
+
+def to_torchscript(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> bytes:
+    """The TorchScript archive of a lowered graph. The batch is always dynamic.
+
+    Raises `Refused` for a fixed `batch`, and where an operator cannot be scripted.
+    """
+    if batch is not None:
+        raise Refused("TorchScript takes any batch size, so --batch has nothing to fix", "leave it out")
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            scripted = torch.jit.script(_wrapper(lowered).eval())
+        except Exception as error:
+            raise Refused(f"TorchScript cannot compile the lowered network: {error}".splitlines()[0]) from error
+        buffer = io.BytesIO()
+        torch.jit.save(scripted, buffer, _extra_files={METADATA_FILE: json.dumps(metadata, sort_keys=True)})
+    return _without_debug_files(buffer.getvalue())
+
+
+def _wrapper(lowered: Lowered) -> nn.Module:
+    if lowered.form == "step":
+        return _StepModule(_step_body(lowered), lowered)
+    body = _sequence_body(lowered)
+    return _Frames(body) if lowered.contract.event else _Still(body, lowered.contract.timesteps)
+
+
+class _Still(nn.Module):
+    """One image shown at every step."""
+
+    def __init__(self, body: nn.Module, timesteps: int) -> None:
+        super().__init__()
+        self.body, self.timesteps = body, timesteps
+
+    def forward(self, x: Tensor, timesteps: int | None = None) -> Tensor:
+        steps = self.timesteps if timesteps is None else timesteps
+        potentials: dict[str, Tensor] = {}
+        spikes: dict[str, Tensor] = {}
+        return self.body(x, steps, False, potentials, spikes)
+
+    @torch.jit.export
+    def observe(self, x: Tensor, timesteps: int | None = None) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        steps = self.timesteps if timesteps is None else timesteps
+        potentials: dict[str, Tensor] = {}
+        spikes: dict[str, Tensor] = {}
+        y = self.body(x, steps, True, potentials, spikes)
+        return y, potentials, spikes
+
+
+class _Frames(nn.Module):
+    """Frames, one per step."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        potentials: dict[str, Tensor] = {}
+        spikes: dict[str, Tensor] = {}
+        return self.body(x, x.shape[1], False, potentials, spikes)
+
+    @torch.jit.export
+    def observe(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        potentials: dict[str, Tensor] = {}
+        spikes: dict[str, Tensor] = {}
+        y = self.body(x, x.shape[1], True, potentials, spikes)
+        return y, potentials, spikes
+
+
+class _StepModule(nn.Module):
+    """One time step; the caller keeps the state."""
+
+    def __init__(self, body: nn.Module, lowered: Lowered) -> None:
+        super().__init__()
+        self.body = body
+        self.shapes: dict[str, list[int]] = {name: list(shape) for name, shape in lowered.neurons.items()}
+
+    @torch.jit.export
+    def initial_state(self, batch: int) -> dict[str, Tensor]:
+        return {name: torch.zeros([batch] + shape) for name, shape in self.shapes.items()}
+
+    def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        following: dict[str, Tensor] = {}
+        potentials: dict[str, Tensor] = {}
+        spikes: dict[str, Tensor] = {}
+        return self.body(x, state, following, potentials, spikes), following
+
+    @torch.jit.export
+    def observe(
+        self, x: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        following: dict[str, Tensor] = {}
+        potentials: dict[str, Tensor] = {}
+        spikes: dict[str, Tensor] = {}
+        y = self.body(x, state, following, potentials, spikes)
+        return y, following, potentials, spikes
+
+
+def _walk(
+    current: Tensor,
+    threshold: Tensor,
+    inverted: Tensor | None,
+    leak: Tensor | None,
+    shift: Tensor | None,
+    reset: Tensor,
+    gain: Tensor | None,
+    offset: Tensor | None,
+    strict: bool,
+    soft: bool,
+    name: str,
+    timesteps: int,
+    constant: bool,
+    observe: bool,
+    potentials: dict[str, Tensor],
+    spikes: dict[str, Tensor],
+) -> Tensor:
+    seen: list[Tensor] = []
+    fired = ops.fire_over_time(
+        current, threshold, inverted, leak, shift, reset, gain, offset, strict, soft, timesteps, constant, seen
+    )
+    if observe:
+        potentials[name] = torch.cat(seen)
+        spikes[name] = fired
+    return fired
+
+
+def _fire(
+    current: Tensor,
+    state: dict[str, Tensor],
+    threshold: Tensor,
+    inverted: Tensor | None,
+    leak: Tensor | None,
+    shift: Tensor | None,
+    reset: Tensor,
+    gain: Tensor | None,
+    offset: Tensor | None,
+    strict: bool,
+    soft: bool,
+    name: str,
+    following: dict[str, Tensor],
+    potentials: dict[str, Tensor],
+    spikes: dict[str, Tensor],
+) -> Tensor:
+    potentials[name], spikes[name], following[name] = ops.fire(
+        current, state[name], threshold, inverted, leak, shift, reset, gain, offset, strict, soft
+    )
+    return spikes[name]
+
+
+def _sequence_body(lowered: Lowered) -> fx.GraphModule:
+    """The graph with its number of steps as an argument, so that any T runs, and an eye on the neurons."""
+    module = share(lowered.graph)
+    graph = module.graph
+    x = next(iter(graph.find_nodes(op="placeholder")))
+    x.type = Tensor
+    with graph.inserting_after(x):
+        spikes = graph.placeholder("spikes", type_expr=Seen)
+        potentials = graph.placeholder("potentials", type_expr=Seen)
+        observe = graph.placeholder("observe", type_expr=bool)
+        timesteps = graph.placeholder("timesteps", type_expr=int)
+    for node in list(graph.nodes):
+        if node.target is ops.FIRE_OVER_TIME:
+            *constants, _, constant = node.args
+            node.args = (*constants, timesteps, constant, observe, potentials, spikes)
+            node.target = _walk
+        elif node.target in (ops.REPEAT_TIME, ops.REDUCE_TIME):
+            node.args = (*node.args[:-1], timesteps)
+    return _scriptable(module)
+
+
+def _step_body(lowered: Lowered) -> fx.GraphModule:
+    """The graph with its states in a dict by neuron."""
+    module = share(lowered.graph)
+    graph = module.graph
+    x, *states = graph.find_nodes(op="placeholder")
+    x.type = Tensor
+    with graph.inserting_after(x):
+        spikes = graph.placeholder("spikes", type_expr=Seen)
+        potentials = graph.placeholder("potentials", type_expr=Seen)
+        following = graph.placeholder("following", type_expr=Seen)
+        state = graph.placeholder("state", type_expr=Seen)
+    for node in list(graph.nodes):
+        if node.op == "output":
+            node.args = ((node.args[0][0],),)
+        elif node.target is ops.FIRE:
+            current, _, *constants = node.args
+            node.args = (current, state, *constants, following, potentials, spikes)
+            node.target = _fire
+    for node in [n for n in graph.nodes if n.target is operator.getitem and n.args[0].target is _fire]:
+        node.replace_all_uses_with(node.args[0])
+        graph.erase_node(node)
+    for node in states:
+        graph.erase_node(node)
+    return _scriptable(module)
+
+
+def _scriptable(module: fx.GraphModule) -> fx.GraphModule:
+    """What `torch.jit.script` can read: operators by name without overload, constants with flat names, one output."""
+    plain: dict[Any, Any] = {
+        ops.MERGE_TIME: ops.merge_time,
+        ops.REPEAT_TIME: ops.repeat_time,
+        ops.REDUCE_TIME: ops.reduce_time,
+    }
+    for node in module.graph.nodes:
+        if node.op == "call_function":
+            target = plain.get(node.target, node.target)
+            node.target = target.overloadpacket if isinstance(target, torch._ops.OpOverload) else target
+        elif node.op == "output":
+            node.args = (node.args[0][0],)
+    return fx.GraphModule(module, module.graph)
+
+
+def _without_debug_files(archive: bytes) -> bytes:
+    """Drop the records that map code to source lines: they hold absolute paths of this machine."""
+    reader = torch._C.PyTorchFileReader(io.BytesIO(archive))
+    buffer = io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(buffer)
+    for name in reader.get_all_records():
+        if not name.endswith(".debug_pkl") and name not in ("version", ".data/version", "byteorder", ".data/serialization_id"):
+            record = reader.get_record(name)
+            writer.write_record(name, record, len(record))
+    writer.write_end_of_file()
+    return buffer.getvalue()
+
+
+__all__ = ["METADATA_FILE", "put", "to_torchscript"]

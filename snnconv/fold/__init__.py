@@ -1,0 +1,42 @@
+"""Folding: every norm of a program becomes constants, each site says how exactly, and no norm is left.
+
+A pass is one file; `PASSES` is the order in which they run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from snnconv.fold.input_norm import RefuseInputNorms
+from snnconv.fold.linear_norm import FoldLinearNorm
+from snnconv.fold.membrane_norm import FoldMembraneNorm
+from snnconv.fold.neuron_gain import FoldIntoNeuron
+from snnconv.fold.passes import EXACT, REFUSED, ROUNDING, FoldPass, FoldRefused, batch_norms
+from snnconv.fold.plain_scale import FoldIntoScale
+from snnconv.program import SpikingProgram
+
+PASSES: tuple[FoldPass, ...] = (
+    RefuseInputNorms(),
+    FoldLinearNorm(),
+    FoldIntoNeuron(),
+    FoldIntoScale(),
+    FoldMembraneNorm(),
+)
+
+__all__ = ["EXACT", "PASSES", "REFUSED", "ROUNDING", "FoldRefused", "fold"]
+
+
+def fold(program: SpikingProgram) -> SpikingProgram:
+    """Fold every norm of `program`; the result remembers `program` as its source.
+
+    Raises `FoldRefused` with the sites that cannot be folded.
+    """
+    folded = program
+    for step in PASSES:
+        step.requires(folded)
+        folded = step(folded)
+        step.ensures(folded)
+    if batch_norms(folded.graph.graph) or any(n.norm is not None for n in folded.neurons.values()):
+        raise RuntimeError("a norm is left after the last fold pass")
+    return replace(folded, source=program)
+

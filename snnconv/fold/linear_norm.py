@@ -1,0 +1,84 @@
+"""Batch norm after a convolution or a linear layer goes into its weights.
+
+    before   y = scale * (W x + b) + shift
+    after    y = (scale * W) x + (scale * b + shift)       scale and shift per output channel
+
+Assumes that nothing else reads the layer's output and that channels are dimension 1. Padding is zeros on the input side and is
+not touched. The arithmetic runs in float64 and is rounded once to the program's type: `rounding`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from snnconv.fold.passes import ROUNDING, NormCall, edited, norm_calls, per_channel, remove, rewritten
+from snnconv.program import SpikingProgram, put, tensors
+from snnconv.results import Site
+
+_ATEN = torch.ops.aten
+LINEAR_OPS = (
+    _ATEN.conv1d.default,
+    _ATEN.conv1d.padding,
+    _ATEN.conv2d.default,
+    _ATEN.conv2d.padding,
+    _ATEN.conv3d.default,
+    _ATEN.conv3d.padding,
+    _ATEN.linear.default,
+)
+
+
+@dataclass(frozen=True)
+class FoldLinearNorm:
+    """Folds each norm that directly follows a linear operator."""
+
+    name: str = "linear-norm"
+
+    def requires(self, program: SpikingProgram) -> None:
+        return None
+
+    def __call__(self, program: SpikingProgram) -> SpikingProgram:
+        graph = edited(program)
+        sites = [_fold(graph, call, program.dtype) for call in norm_calls(graph) if _foldable(call)]
+        return rewritten(program, graph, sites)
+
+    def ensures(self, program: SpikingProgram) -> None:
+        left = [call.path for call in norm_calls(program.graph) if _foldable(call)]
+        if left:
+            raise RuntimeError(f"{self.name} left {left}")
+
+
+def _foldable(call: NormCall) -> bool:
+    op = call.input
+    if op.target not in LINEAR_OPS or len(op.users) != 1:
+        return False
+    return op.target is not _ATEN.linear.default or len(call.node.meta["val"].shape) == 2
+
+
+def _fold(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> Site:
+    op = call.input
+    constants = tensors(graph)
+    weight_path = str(op.args[1].target)  # type: ignore[union-attr]
+    weight = constants[weight_path].double()
+    bias = op.args[2] if len(op.args) > 2 else None
+    old = torch.zeros_like(call.shift) if bias is None else constants[str(bias.target)].double()  # type: ignore[union-attr]
+    layer = weight_path.rpartition(".")[0]
+    folded = {
+        "weight": weight * per_channel(call.scale, weight.dim()),
+        "bias": call.scale * old + call.shift,
+    }
+    with graph.graph.inserting_before(op):
+        nodes = [_constant(graph, f"{layer}.{leaf}", value.to(dtype), op) for leaf, value in folded.items()]
+    op.args = (op.args[0], *nodes, *op.args[3:])
+    remove(call.node, op)
+    return Site(call.path, call.kind, layer, ROUNDING, f"into weight {list(weight.shape)} and bias, in float64")
+
+
+def _constant(graph: fx.GraphModule, path: str, value: Tensor, user: fx.Node) -> fx.Node:
+    """Hold `value` at `path`, or at a path of its own where another operator still reads the old value."""
+    readers = [n for node in graph.graph.find_nodes(op="get_attr", target=path) for n in node.users if n is not user]
+    free = path if not readers else f"{path}_{user.name}"
+    put(graph, free, value)
+    return graph.graph.get_attr(free)

@@ -1,0 +1,89 @@
+"""MPBN goes into the firing threshold of its neuron (arXiv 2308.08359; the paper's closed form drops eps, this does not).
+
+    before   s = [batch_norm(u) > theta],   batch_norm(u) = a * u + b,  a = gamma / sqrt(var + eps)
+    after    s = [u > cut]  where gamma > 0,   [u < cut]  where gamma < 0,   always or never where gamma = 0
+
+Assumes that the carried value is the raw potential, so the norm touches nothing but the comparison; sign, eps and a missing
+affine part come in through the kernel itself. The cut is the last float that stays silent, found by asking torch's own
+batch_norm kernel (`snnconv.fold.threshold`): the decision is bit for bit the kernel's for every float, hence `exact`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from snnconv.fold.passes import EXACT, census, per_channel, rewritten
+from snnconv.fold.threshold import Cut, find_cut, proves
+from snnconv.neuron import Neuron
+from snnconv.program import SpikingProgram, ThresholdProof
+from snnconv.results import Site
+
+
+@dataclass(frozen=True)
+class FoldMembraneNorm:
+    """Replaces each membrane norm by exact thresholds and keeps the proof."""
+
+    name: str = "membrane-norm"
+
+    def requires(self, program: SpikingProgram) -> None:
+        return None
+
+    def __call__(self, program: SpikingProgram) -> SpikingProgram:
+        neurons, proofs, sites = dict(program.neurons), dict(program.proofs), []
+        for name, neuron in program.neurons.items():
+            if neuron.norm is None:
+                continue
+            neurons[name] = fold_neuron(neuron)
+            proofs[name] = ThresholdProof(neuron.norm, neuron.threshold, neuron.strict, kernel(program.dtype))
+            detail = census(neurons[name].threshold, neurons[name].inverted)
+            sites.append(Site(name, "MPBN", "threshold", EXACT, detail))
+        return rewritten(program, program.graph, sites, neurons=neurons, proofs=proofs)
+
+    def ensures(self, program: SpikingProgram) -> None:
+        for name, proof in program.proofs.items():
+            if not holds(program.neurons[name], proof).all():
+                raise RuntimeError(f"{self.name}: the thresholds of {name} do not prove themselves in every memory layout")
+
+
+def fold_neuron(neuron: Neuron) -> Neuron:
+    """The same neuron without its membrane norm, firing on exactly the same potentials."""
+    cut = find_cut(lambda u: neuron.fires(u[None])[0], _axis(neuron))
+    inverted = cut.inverted if bool(cut.inverted.any()) else None
+    return replace(neuron, threshold=cut.threshold, inverted=inverted, strict=True, norm=None)
+
+
+def holds(folded: Neuron, proof: ThresholdProof) -> Tensor:
+    """Per threshold, whether the kernel confirms it now, in contiguous and in channels-last memory."""
+    reference = replace(folded, threshold=proof.threshold, strict=proof.strict, inverted=None, norm=proof.norm)
+    inverted = torch.zeros_like(folded.threshold, dtype=torch.bool) if folded.inverted is None else folded.inverted
+    cut = Cut(folded.threshold, inverted)
+    confirmed = proves(lambda u: reference.fires(u[None])[0], cut)
+    if folded.threshold.dim() == 3 and proof.norm.mean.dim() == 1:
+        confirmed = confirmed & proves(lambda u: _fires_channels_last(reference, u), cut)
+    return confirmed
+
+
+def kernel(dtype: torch.dtype) -> str:
+    """The kernel whose decisions are reproduced. Its last bit depends on the vector unit (a fused multiply-add or none)."""
+    return f"torch {torch.__version__} batch_norm {str(dtype).removeprefix('torch.')} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _fires_channels_last(reference: Neuron, u: Tensor) -> Tensor:
+    tiled = u[None].repeat(2, 1, 2, 2).contiguous(memory_format=torch.channels_last)
+    fired = reference.fires(tiled)
+    corner = fired[:1, :, : u.shape[1], : u.shape[2]]
+    if not bool((fired == corner.repeat(2, 1, 2, 2)).all()):
+        raise RuntimeError("the kernel decides differently for the same potential at different places")
+    return corner[0]
+
+
+def _axis(neuron: Neuron) -> Tensor:
+    """Zeros with one element per threshold: per channel, or per element where the norm or the threshold is."""
+    if neuron.norm is None:
+        raise RuntimeError("no membrane norm to fold")
+    mean, dims = neuron.norm.mean, len(neuron.shape)
+    layout = per_channel(mean, dims) if mean.dim() == 1 else mean
+    return torch.zeros(torch.broadcast_shapes(layout.shape, neuron.threshold.shape), dtype=mean.dtype)

@@ -1,0 +1,150 @@
+"""Lower to a whole sequence: each stateless operator runs once on all steps, only neurons walk over time.
+
+Three regions of the step graph are told apart:
+
+    still    does not depend on time (everything before the first neuron of a static input): runs once on `[B, ...]`
+    timed    runs once on `[T * B, ...]`
+    tail     after the last neuron and affine: runs once, after the read-out, because reducing over time commutes with it
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import fx
+
+from snnconv.lower import ops
+from snnconv.lower.graph import Lowered, neuron_arguments
+from snnconv.neuron import NEURON_OP
+from snnconv.program import SpikingProgram, put, share, tensors
+
+_ATEN = torch.ops.aten
+
+_AFFINE_IN_ALL = {_ATEN.add.Tensor, _ATEN.sub.Tensor, _ATEN.cat.default}
+_AFFINE_IN_FIRST = {
+    _ATEN.linear.default,
+    _ATEN.conv1d.default,
+    _ATEN.conv1d.padding,
+    _ATEN.conv2d.default,
+    _ATEN.conv2d.padding,
+    _ATEN.avg_pool1d.default,
+    _ATEN.avg_pool2d.default,
+    _ATEN.adaptive_avg_pool1d.default,
+    _ATEN.adaptive_avg_pool2d.default,
+    _ATEN.flatten.using_ints,
+    _ATEN.view.default,
+    _ATEN.reshape.default,
+    _ATEN.dropout.default,
+    _ATEN.mul.Tensor,
+    _ATEN.div.Tensor,
+}
+
+
+def lower_sequence(program: SpikingProgram) -> Lowered:
+    """`x -> y` over all steps of the program's contract, starting from a fresh state."""
+    graph = _Builder(program).build()
+    shapes = {name: neuron.shape for name, neuron in program.neurons.items()}
+    return Lowered(graph, "sequence", program.contract, shapes)
+
+
+class _Builder:
+    """Copies a step graph node by node into a sequence graph."""
+
+    def __init__(self, program: SpikingProgram) -> None:
+        self.program, self.contract = program, program.contract
+        self.graph = fx.Graph()
+        self.root = torch.nn.Module()
+        self.constants = tensors(program.graph)
+        self.new: dict[fx.Node, fx.Node] = {}
+        self.timed: set[fx.Node] = set()
+        self.still: set[fx.Node] = set()
+        # A bias in the tail would be counted once instead of T times in a sum, and `none` keeps every step.
+        self.tail = _tail(program.graph.graph) if self.contract.readout in ("mean", "last") else set()
+        self.reduced: dict[fx.Node, fx.Node] = {}
+
+    def build(self) -> fx.GraphModule:
+        for node in self.program.graph.graph.nodes:
+            getattr(self, f"_{node.op}")(node)
+        self.graph.eliminate_dead_code()
+        self.graph.lint()
+        return share(fx.GraphModule(self.root, self.graph))
+
+    def _placeholder(self, node: fx.Node) -> None:
+        if self.timed or self.still:
+            return
+        x = self.graph.placeholder("x")
+        if self.contract.event:
+            self.new[node] = self.graph.call_function(ops.MERGE_TIME, (x,))
+            self.timed.add(node)
+        else:
+            self.new[node] = x
+            self.still.add(node)
+
+    def _get_attr(self, node: fx.Node) -> None:
+        put(self.root, str(node.target), self.constants[str(node.target)])
+        self.new[node] = self.graph.get_attr(str(node.target))
+
+    def _call_function(self, node: fx.Node) -> None:
+        if node.target is NEURON_OP:
+            self._neuron(node)
+        elif node.target is operator.getitem and node.args[0].target is NEURON_OP:  # type: ignore[union-attr]
+            if node.args[1] == 0:
+                self.new[node] = self.new[node.args[0]]  # type: ignore[index]
+                self.timed.add(node)
+        else:
+            self._stateless(node)
+
+    def _neuron(self, node: fx.Node) -> None:
+        current, _, name = node.args
+        arguments = neuron_arguments(self.root, self.graph, str(name), self.program.neurons[str(name)])
+        inputs = (self.new[current], *arguments, self.contract.timesteps, current not in self.timed)  # type: ignore[index]
+        self.new[node] = self.graph.call_function(ops.FIRE_OVER_TIME, inputs)
+
+    def _stateless(self, node: fx.Node) -> None:
+        in_tail = node in self.tail
+        timed = not in_tail and any(a in self.timed for a in node.all_input_nodes)
+        if timed:
+            self.timed.add(node)
+        elif any(a in self.still for a in node.all_input_nodes):
+            self.still.add(node)
+        pick = self._reduced if in_tail else self._repeated if timed else self.new.__getitem__
+        self.new[node] = self.graph.node_copy(node, pick)
+
+    def _repeated(self, value: fx.Node) -> fx.Node:
+        if value not in self.still:
+            return self.new[value]
+        return self.graph.call_function(ops.REPEAT_TIME, (self.new[value], self.contract.timesteps))
+
+    def _reduced(self, value: fx.Node) -> fx.Node:
+        if value not in self.timed:
+            return self.new[value]
+        if value not in self.reduced:
+            self.reduced[value] = self._read_out(value)
+        return self.reduced[value]
+
+    def _read_out(self, value: fx.Node) -> fx.Node:
+        return self.graph.call_function(ops.REDUCE_TIME, (self.new[value], self.contract.readout, self.contract.timesteps))
+
+    def _output(self, node: fx.Node) -> None:
+        y: Any = node.args[0][0]  # type: ignore[index]
+        self.graph.output((self._read_out(y) if y in self.timed else self.new[y],))
+
+
+def _tail(graph: fx.Graph) -> set[fx.Node]:
+    """The affine operators that only the output depends on, found backwards from it."""
+    output = next(iter(graph.find_nodes(op="output")))
+    tail: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        ends_here = all(user in tail or user is output for user in node.users)
+        if node.op == "call_function" and node.users and ends_here and _is_affine(node):
+            tail.add(node)
+    return tail
+
+
+def _is_affine(node: fx.Node) -> bool:
+    if node.target in _AFFINE_IN_ALL:
+        return True
+    rest = [a for a in node.all_input_nodes if a is not node.args[0]]
+    return node.target in _AFFINE_IN_FIRST and all(a.op == "get_attr" for a in rest)

@@ -1,0 +1,179 @@
+"""The canonical spiking neuron: its constants, its equations, its place in a captured graph.
+
+One time step of every neuron that snnconv knows is
+
+    u = m + g * x + c                    potential before firing (g = 1 and c = 0 unless a norm left them)
+    s = [N(u) > theta]                   N is the membrane norm, gone once folded; >= where not strict;
+                                         < or <= on the channels where the direction is inverted
+    m = R where fired, L * u + B else    hard reset: R is what is carried, leak already applied
+    m = L * u + B - S * s                soft reset
+
+with m = 0 before the first step. L, B, R, S, g, c and theta are scalars, per channel or per element. The same three functions
+(`charge`, `compare`, `carry`) serve the reference, the lowered torch graph and TorchScript, so they keep to what `torch.jit` accepts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Shape = tuple[int, ...]
+
+
+def charge(current: Tensor, state: Tensor | None, gain: Tensor | None, offset: Tensor | None) -> Tensor:
+    """The potential `u = m + g * x + c`; `state` is None before the first step, where m = 0."""
+    u = current
+    if gain is not None:
+        u = u * gain
+    if offset is not None:
+        u = u + offset
+    if state is not None:
+        u = state + u
+    return u
+
+
+def compare(u: Tensor, threshold: Tensor, strict: bool, inverted: Tensor | None) -> Tensor:
+    """Which potentials fire, as bool. `inverted` flips the outcome of the comparison (see `Neuron.comparator`)."""
+    fired = u > threshold if strict else u >= threshold
+    if inverted is not None:
+        fired = torch.logical_xor(fired, inverted)
+    return fired
+
+
+def carry(u: Tensor, fired: Tensor, leak: Tensor | None, shift: Tensor | None, reset: Tensor, soft: bool) -> Tensor:
+    """The state carried to the next step: `reset` is R under a hard reset and S under a soft one; no `leak` means 1."""
+    kept = u
+    if leak is not None:
+        kept = kept * leak
+    if shift is not None:
+        kept = kept + shift
+    if soft:
+        return kept - reset * fired.to(u.dtype)
+    return torch.where(fired, reset, kept)
+
+
+@dataclass(frozen=True)
+class MembraneNorm:
+    """Batch norm on the membrane potential (MPBN, arXiv 2308.08359), at inference.
+
+    `mean`, `var` and, unless the norm has no affine part, `gamma` and `beta` are `[C]` (one per channel) or `[C, H, W]` (one per
+    element). Only torch's own `batch_norm` kernel evaluates it: that kernel is the oracle of every folded threshold.
+    """
+
+    mean: Tensor
+    var: Tensor
+    gamma: Tensor | None
+    beta: Tensor | None
+    eps: float
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """Normalise `u` `[B, C, ...]`."""
+        per_element = self.mean.dim() > 1
+        flat = [None if t is None else t.flatten() for t in (self.mean, self.var, self.gamma, self.beta)]
+        mean, var, gamma, beta = flat
+        out = torch.nn.functional.batch_norm(
+            u.flatten(1) if per_element else u, mean, var, gamma, beta, False, 0.0, self.eps
+        )
+        return out.view(u.shape) if per_element else out
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """The constants of one spiking layer.
+
+    Tensors broadcast against `[B, *shape]`: scalars `[]`, per channel `[C, 1, 1]`, per element `[C, H, W]`.
+    `inverted` is bool per channel or element: True fires *below* the threshold.
+    """
+
+    threshold: Tensor
+    leak: Tensor
+    reset: Tensor
+    soft: bool = False
+    strict: bool = True
+    shift: Tensor | None = None
+    gain: Tensor | None = None
+    offset: Tensor | None = None
+    inverted: Tensor | None = None
+    norm: MembraneNorm | None = None
+    shape: Shape = field(default=())
+
+    def fires(self, u: Tensor) -> Tensor:
+        """The decision of every potential `[B, *shape]`, membrane norm included, as bool."""
+        threshold, inverted = self.comparator()
+        return compare(u if self.norm is None else self.norm(u), threshold, self.strict, inverted)
+
+    def step(self, current: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """One time step on `current` `[B, *shape]`: the potential, the spikes in {0, 1}, the next state."""
+        u = charge(current, state, self.gain, self.offset)
+        fired = self.fires(u)
+        return u, fired.to(u.dtype), carry(u, fired, self.leak, self.shift, self.reset, self.soft)
+
+    def comparator(self) -> tuple[Tensor, Tensor | None]:
+        """The threshold and flip mask for one uniform comparison over all channels.
+
+        `u < theta` is `not (u > pred(theta))` and `u <= theta` is `not (u >= succ(theta))`, where pred and succ are the
+        neighbouring floats: inverted channels cost a flip of the outcome, the others nothing.
+        """
+        if self.inverted is None:
+            return self.threshold, None
+        toward = torch.full_like(self.threshold, -math.inf if self.strict else math.inf)
+        moved = torch.nextafter(self.threshold, toward)
+        return torch.where(self.inverted, moved, self.threshold), self.inverted
+
+    def to(self, dtype: torch.dtype) -> Neuron:
+        """The same neuron with every float constant, norm statistics included, in `dtype`."""
+        return self._map(lambda t: t.to(dtype) if t.is_floating_point() else t)
+
+    def _map(self, f: Callable[[Tensor], Tensor]) -> Neuron:
+        changed = {k: f(v) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        if self.norm is not None:
+            kept = {k: f(v) if isinstance(v, Tensor) else v for k, v in vars(self.norm).items()}
+            changed["norm"] = MembraneNorm(**kept)
+        return replace(self, **changed)
+
+
+def pack(value: Neuron | MembraneNorm, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Split a neuron or a norm into plain JSON settings (returned) and tensors (added under `prefix`)."""
+    settings: dict[str, Any] = {}
+    for f in fields(value):
+        item = getattr(value, f.name)
+        if isinstance(item, Tensor):
+            tensors[f"{prefix}.{f.name}"] = item.contiguous()
+        elif isinstance(item, MembraneNorm):
+            settings[f.name] = pack(item, f"{prefix}.{f.name}", tensors)
+        elif item is not None:
+            settings[f.name] = list(item) if isinstance(item, tuple) else item
+    return settings
+
+
+def unpack_norm(settings: dict[str, Any], prefix: str, tensors: dict[str, Tensor]) -> MembraneNorm:
+    """The inverse of `pack` for a membrane norm."""
+    found = {k: tensors.get(f"{prefix}.{k}") for k in ("gamma", "beta")}
+    return MembraneNorm(tensors[f"{prefix}.mean"], tensors[f"{prefix}.var"], eps=settings["eps"], **found)
+
+
+def unpack_neuron(settings: dict[str, Any], prefix: str, tensors: dict[str, Tensor]) -> Neuron:
+    """The inverse of `pack` for a neuron."""
+    rest = dict(settings)
+    norm = rest.pop("norm", None)
+    rest["shape"] = tuple(rest["shape"])
+    found = {f.name: tensors[f"{prefix}.{f.name}"] for f in fields(Neuron) if f"{prefix}.{f.name}" in tensors}
+    return Neuron(**found, **rest, norm=unpack_norm(norm, f"{prefix}.norm", tensors) if norm else None)
+
+
+torch.library.define("snnconv::neuron", "(Tensor current, Tensor state, str name) -> (Tensor, Tensor)")
+
+
+@torch.library.register_fake("snnconv::neuron")
+def _neuron_shapes(current: Tensor, state: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(current), torch.empty_like(current)
+
+
+NEURON_OP = torch.ops.snnconv.neuron.default
+"""Marks a neuron in a captured step graph: `(current, state, name) -> (spikes, next state)`. It has no kernel on purpose: what a
+neuron does is in the table of the program, and `SpikingProgram` runs it."""

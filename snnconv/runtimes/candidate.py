@@ -1,0 +1,76 @@
+"""What every runtime gives: an artifact that can be run, watched and looked into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from snnconv.errors import InputError
+from snnconv.program import TimeContract
+
+
+class RunFailure(Exception):
+    """The engine could not run the artifact: a finding about the artifact, not a mistake of the user."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One run of an artifact: its output, and the potentials and spikes `[T * B, ...]` of every neuron, steps first."""
+
+    y: Tensor
+    potentials: dict[str, Tensor]
+    spikes: dict[str, Tensor]
+
+
+class Candidate(Protocol):
+    """An artifact in its runtime.
+
+    `constants()` are the weights and neuron constants it holds, by the paths of the lowered graph; `run` is the bare artifact as a
+    device would run it; `observe` also looks at every neuron. Both raise `RunFailure` where the engine gives up.
+    """
+
+    @property
+    def runtime(self) -> str: ...
+    @property
+    def form(self) -> str: ...
+    @property
+    def contract(self) -> TimeContract: ...
+    @property
+    def sha256_of_source(self) -> str: ...
+    @property
+    def batch(self) -> int | None: ...
+    def constants(self) -> dict[str, Tensor]: ...
+    def run(self, x: Tensor) -> Tensor: ...
+    def observe(self, x: Tensor) -> Observation: ...
+
+
+@dataclass(frozen=True)
+class Card:
+    """The part of an artifact's metadata that a runtime needs."""
+
+    form: str
+    batch: int | None
+    contract: TimeContract
+    neurons: dict[str, tuple[int, ...]]
+    sha256_of_source: str
+
+
+def read_card(path: Path, metadata: dict[str, Any] | None) -> Card:
+    """Read the metadata of an artifact. Raises `InputError` where there is none of ours."""
+    if metadata is None:
+        raise InputError(f"{path}: carries no snnconv metadata", "verify takes artifacts that snnconv exported")
+    try:
+        contract = dict(metadata["contract"])
+        contract["input_shape"] = tuple(contract["input_shape"])
+        return Card(
+            form=metadata["form"],
+            batch=metadata["batch"],
+            contract=TimeContract(**contract),
+            neurons={n["name"]: tuple(n["shape"]) for n in metadata["neurons"]},
+            sha256_of_source=metadata["source"]["sha256"],
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: its snnconv metadata is damaged ({error})", "export it again") from error

@@ -1,0 +1,31 @@
+"""Running an artifact of one step over time, the same way for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from snnconv.nn import frames, read_out
+from snnconv.program import TimeContract
+from snnconv.runtimes.candidate import Observation
+
+State = dict[str, Tensor]
+Step = Callable[[Tensor, State], tuple[Tensor, State, dict[str, Tensor], dict[str, Tensor]]]
+
+
+def run_steps(step: Step, x: Tensor, contract: TimeContract, neurons: dict[str, tuple[int, ...]]) -> Observation:
+    """Loop `step(frame, state) -> (y, next state, potentials, spikes)` from a zero state and read out."""
+    state = {name: torch.zeros(x.shape[0], *shape) for name, shape in neurons.items()}
+    outputs: list[Tensor] = []
+    potentials: dict[str, list[Tensor]] = {}
+    spikes: dict[str, list[Tensor]] = {}
+    for frame in frames(x, contract.timesteps, contract.event):
+        y, state, us, fired = step(frame, state)
+        outputs.append(y)
+        for kept, seen in ((potentials, us), (spikes, fired)):
+            for name, value in seen.items():
+                kept.setdefault(name, []).append(value)
+    joined = [{name: torch.cat(values) for name, values in kept.items()} for kept in (potentials, spikes)]
+    return Observation(read_out(outputs, contract.readout), *joined)

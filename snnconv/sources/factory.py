@@ -1,0 +1,81 @@
+"""A network of the user's own: `--arch package.module:factory` builds it, the checkpoint fills it.
+
+The factory takes no arguments and returns a module whose forward is one time step and whose neurons are `snnconv.nn.LIF`. It may
+carry attributes `timesteps` and `input_shape`. Naming it is the user's word that its code may run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from snnconv.checkpoint import Checkpoint, misfit, read_checkpoint
+from snnconv.errors import InputError
+from snnconv.program import TimeContract
+from snnconv.sources.options import Resolver, SourceOptions
+from snnconv.sources.source import Source, captured
+
+
+def claims(path: Path, options: SourceOptions) -> bool:
+    """Whenever a factory was named."""
+    return options.arch is not None and ":" in options.arch
+
+
+def load(path: Path, options: SourceOptions) -> Source:
+    """Build the module and load the checkpoint into it. Raises `InputError`."""
+    settle = Resolver(options)
+    arch = settle("arch", "")
+    settle.reject("leak", "threshold", "strict", reason="the factory sets the constants of its neurons")
+    checkpoint = read_checkpoint(path)
+    module = build(arch)
+    _fill(module, checkpoint, arch)
+    contract = TimeContract(
+        timesteps=settle("timesteps", getattr(module, "timesteps", 4), "factory" if hasattr(module, "timesteps") else "default"),
+        input_shape=tuple(settle("input_shape", _input_shape(module, options), "factory")),
+        event=settle("input", "static") == "event",
+        readout=settle("readout", "mean"),
+    )
+    return captured(module, arch, checkpoint, contract, settle)
+
+
+def build(arch: str) -> nn.Module:
+    """Import and call a `package.module:factory`. Raises `InputError` where that fails."""
+    name, _, attribute = arch.partition(":")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        factory = getattr(importlib.import_module(name), attribute)
+    except ImportError as error:
+        raise InputError(f"--arch {arch}: cannot import {name}: {error}", "run from the folder that holds it, or install it") from error
+    except AttributeError as error:
+        raise InputError(f"--arch {arch}: {name} has no '{attribute}'", "name a function that returns the module") from error
+    except Exception as error:
+        raise InputError(f"--arch {arch}: importing {name} fails: {type(error).__name__}: {error}") from error
+    try:
+        module = factory()
+    except Exception as error:
+        raise InputError(f"--arch {arch}: calling it fails: {type(error).__name__}: {error}", "it takes no arguments") from error
+    if not isinstance(module, nn.Module):
+        raise InputError(f"--arch {arch}: returns a {type(module).__name__}", "it must return a torch.nn.Module")
+    return module
+
+
+def _fill(module: nn.Module, checkpoint: Checkpoint, arch: str) -> None:
+    layout = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    problem = misfit(checkpoint.state, layout)
+    if problem:
+        raise InputError(f"{checkpoint.path}: does not fit --arch {arch}: {problem}", "use the factory it was trained with")
+    known: dict[str, Tensor] = {key: value for key, value in checkpoint.state.items() if key in layout}
+    module.load_state_dict(known, strict=False)
+
+
+def _input_shape(module: nn.Module, options: SourceOptions) -> tuple[int, ...] | None:
+    shape = getattr(module, "input_shape", None)
+    if shape is None and options.input_shape is None:
+        raise InputError(
+            "the shape of one frame is not known", "pass --input-shape C,H,W or give the module an attribute `input_shape`"
+        )
+    return shape

@@ -1,0 +1,83 @@
+"""Checkpoints of the MPBN authors, recognised from keys and shapes alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from snnconv.checkpoint import Checkpoint, misfit, read_checkpoint
+from snnconv.errors import InputError
+from snnconv.program import TimeContract
+from snnconv.sources.mpbn import ARCHITECTURES, Architecture, NeuronConstants
+from snnconv.sources.options import Resolver, SourceOptions
+from snnconv.sources.source import Source, captured
+
+DEFAULT_SIZE = (32, 32)
+_ROOT = "model."
+
+
+def claims(path: Path, options: SourceOptions) -> bool:
+    """Every checkpoint for which no factory was named."""
+    return options.arch is None or ":" not in options.arch
+
+
+def load(path: Path, options: SourceOptions) -> Source:
+    """Load an official checkpoint. Raises `InputError` naming the nearest architecture and the keys that differ."""
+    chosen = _named(options.arch) if options.arch else None
+    checkpoint = read_checkpoint(path)
+    state = _without_root(checkpoint.state)
+    arch = chosen or _nearest(state)
+    _check(arch, state, checkpoint, recognised=chosen is None)
+    settle = Resolver(options)
+    settle("arch", arch.name, "recognised")
+    neuron = NeuronConstants(settle("leak", 0.25), settle("threshold", 0.5), settle("strict", True))
+    shape = settle("input_shape", (state[arch.stem_key].shape[1], *DEFAULT_SIZE))
+    contract = TimeContract(
+        timesteps=settle("timesteps", 4),
+        input_shape=_frame(shape, state[arch.stem_key]),
+        event=settle("input", "static") == "event",
+        readout=settle("readout", "mean"),
+    )
+    return captured(arch.module(state, neuron), arch.name, checkpoint, contract, settle)
+
+
+def _named(name: str) -> Architecture:
+    found = next((arch for arch in ARCHITECTURES if arch.name == name), None)
+    if found is None:
+        names = ", ".join(arch.name for arch in ARCHITECTURES)
+        raise InputError(f"--arch '{name}' is unknown", f"it is one of {names}, or package.module:factory")
+    return found
+
+
+def _without_root(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(_ROOT): value for key, value in state.items()}
+
+
+def _nearest(state: dict[str, Tensor]) -> Architecture:
+    def agreement(arch: Architecture) -> float:
+        layout = arch.fitted(state)
+        alike = sum(key in state and tuple(state[key].shape) == shape for key, shape in layout.items())
+        return alike / len(layout.keys() | state.keys())
+
+    return max(ARCHITECTURES, key=agreement)
+
+
+def _check(arch: Architecture, state: dict[str, Tensor], checkpoint: Checkpoint, recognised: bool) -> None:
+    """Raise `InputError` unless `state` has exactly the layout of `arch`."""
+    problem = misfit(state, arch.fitted(state))
+    if problem:
+        what = "not a network that snnconv knows; nearest is" if recognised else "does not fit"
+        raise InputError(
+            f"{checkpoint.path}: {what} {arch.name}: {problem}",
+            "pass --arch package.module:factory for a network of your own, or --arch NAME",
+        )
+
+
+def _frame(shape: tuple[int, ...], stem: Tensor) -> tuple[int, ...]:
+    if len(shape) != 3 or shape[0] != stem.shape[1]:
+        raise InputError(
+            f"input shape {list(shape)} does not fit: the first convolution takes {stem.shape[1]} channels",
+            f"pass --input-shape {stem.shape[1]},H,W",
+        )
+    return shape
