@@ -9,9 +9,7 @@ import typer
 
 from snnconv_cli import options as o
 
-Outputs = Annotated[
-    list[Path], typer.Option("-o", "--output", metavar="ARTIFACT", help="Where it goes: .onnx, .ts; repeatable.")
-]
+Outputs = Annotated[list[Path], typer.Option("-o", "--output", metavar="ARTIFACT", help="Where it goes: .onnx, .ts; repeatable.")]
 
 
 def convert(

@@ -64,8 +64,9 @@ def main() -> None:
     except MemoryError:
         code = _fail("out of memory; close other programs or use a smaller network", 2, debug)
     except Exception as error:
+        first = str(error).partition("\n")[0]
         hint = "" if debug else "; this is a bug of snnconv, run again with --debug and report it"
-        code = _fail(f"internal error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}{hint}", 70, debug)
+        code = _fail(f"internal error: {type(error).__name__}: {first}{hint}", 70, debug)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -20,13 +20,11 @@ Readout = Annotated[str | None, typer.Option(metavar="mean|sum|last|none", help=
 Leak = Annotated[float | None, typer.Option(help="Leak of the neurons, where the checkpoint does not hold it.")]
 Threshold = Annotated[float | None, typer.Option(help="Firing threshold, where the checkpoint does not hold it.")]
 Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help="Fire on > or on >=.")]
-Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML with these options; else [tool.snnconv] in pyproject.toml.")]
-DataFile = Annotated[Path | None, typer.Option("--data", metavar="FILE.npz", help="x [N,C,H,W] or [N,T,C,H,W], optionally y [N].")]
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML with these options; else pyproject.toml.")]
+DataFile = Annotated[Path | None, typer.Option("--data", metavar="FILE.npz", help="x [N,C,H,W] or [N,T,C,H,W], labels y [N].")]
 Seed = Annotated[int, typer.Option(help="Seed of the synthetic input that is used without --data.")]
-Agreement = Annotated[
-    float, typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Least share of samples with the same argmax.")
-]
-TimeForm = Annotated[str, typer.Option("--time", metavar="sequence|step", help="Whole sequence, or one step with explicit state.")]
+Agreement = Annotated[float, typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Least share of samples with the same argmax.")]
+TimeForm = Annotated[str, typer.Option("--time", metavar="sequence|step", help="Whole sequence, or one step with its state.")]
 Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the artifact.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

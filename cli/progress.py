@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def stages(total: int) -> Iterator[Callable[[str], Callable[[str, float], None]]]:
-    """A bar over `total` stages. `begin(name)` starts the next one and returns `update(part, share)` for what goes on inside it."""
+    """A bar over `total` stages: `begin(name)` starts the next one and returns `update(part, share)` for what happens in it."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

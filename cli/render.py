@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
     from pathlib import Path
 
     from rich.console import Console
@@ -21,8 +20,6 @@ _PIPE_WIDTH = 120
 
 def console() -> Console:
     """Results go to stdout, as wide as the terminal, or 120 columns in a pipe."""
-    from pathlib import Path
-
     from rich.console import Console
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
@@ -82,7 +79,7 @@ def print_verification(result: Verification) -> None:
             )
             for t in result.layers
         ]
-        columns = ("layer", "values", "explained flips", "unexplained", "outside bound", "worst/bound", "rate before", "rate after")
+        columns = ("layer", "values", "explained", "unexplained", "outside", "worst/bound", "rate before", "rate after")
         print_table("", columns, rows, right=columns[1:])
     for level in dict.fromkeys(check.level for check in result.checks):
         checks = [check for check in result.checks if check.level == level]

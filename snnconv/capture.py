@@ -66,13 +66,12 @@ def capture(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContrac
     used = _shapes(net, slots, contract)
     if not used:
         raise Refused("the network has no spiking neuron that its forward calls", "build it with snnconv.nn.LIF")
-    program = SpikingProgram(
+    return SpikingProgram(
         graph=flatten(_export(net, used, contract)),
         neurons={s.name: _shaped(neurons[s.name], s.shapes[0], s.name) for s in used},
         contract=contract,
         origin=origin,
     )
-    return program
 
 
 def _replace(net: nn.Module, name: str) -> _Slot:

@@ -136,7 +136,7 @@ def _sound(path: Path, key: str, value: Tensor, notes: list[str]) -> Tensor:
         )
     if not bool(value.isfinite().all()):
         count = int((~value.isfinite()).sum())
-        raise InputError(f"{path}: '{key}' holds {count} NaN or infinite values", "the training diverged; take an earlier checkpoint")
+        raise InputError(f"{path}: '{key}' holds {count} NaN or infinite values", "take an earlier checkpoint")
     if key.endswith("running_var") and bool((value < 0).any()):
         raise InputError(f"{path}: '{key}' holds a negative variance ({value.min().item():g})", "the checkpoint is damaged")
     if value.dtype is not torch.float32:

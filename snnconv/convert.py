@@ -100,17 +100,18 @@ def convert(
     for target, result in zip(targets, verifications, strict=True):
         if result.equivalent:
             candidate = open_candidate(target.path, format_of(target.path, target.format).suffixes[0])
-            x = data.x[: candidate.batch or 1]
-            measures.append(Measure(f"{target.path.name}, {result.runtime}", target.path.stat().st_size, _latency(candidate.run, x)))
+            latency = _latency(candidate.run, data.x, candidate.batch)
+            measures.append(Measure(f"{target.path.name}, {result.runtime}", target.path.stat().st_size, latency))
     return Conversion(str(path), folded.origin.arch, folded.sites, tuple(verifications), tuple(measures))
 
 
-def _latency(run: Callable[[Tensor], Tensor], x: Tensor) -> float:
-    """Median milliseconds of a few runs on one sample, after two to warm up."""
+def _latency(run: Callable[[Tensor], Tensor], x: Tensor, batch: int | None = None) -> float:
+    """Median milliseconds of a few runs on one sample (or on a fixed batch), after two to warm up."""
+    x = x[:1].expand(batch or 1, *x.shape[1:]).contiguous()
     times = []
     for _ in range(_RUNS + 2):
         start = time.perf_counter()
-        run(x[:1] if x.shape[0] > 1 else x)
+        run(x)
         times.append((time.perf_counter() - start) * 1e3)
     return median(times[2:])
 

@@ -9,13 +9,13 @@ One time step of every neuron that snnconv knows is
     m = L * u + B - S * s                soft reset
 
 with m = 0 before the first step. L, B, R, S, g, c and theta are scalars, per channel or per element. The same three functions
-(`charge`, `compare`, `carry`) serve the reference, the lowered torch graph and TorchScript, so they keep to what `torch.jit` accepts.
+(`charge`, `compare`, `carry`) serve the reference, the lowered torch graph and TorchScript, so they keep to what `torch.jit`
+accepts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -76,9 +76,7 @@ class MembraneNorm:
         per_element = self.mean.dim() > 1
         flat = [None if t is None else t.flatten() for t in (self.mean, self.var, self.gamma, self.beta)]
         mean, var, gamma, beta = flat
-        out = torch.nn.functional.batch_norm(
-            u.flatten(1) if per_element else u, mean, var, gamma, beta, False, 0.0, self.eps
-        )
+        out = torch.nn.functional.batch_norm(u.flatten(1) if per_element else u, mean, var, gamma, beta, False, 0.0, self.eps)
         return out.view(u.shape) if per_element else out
 
 
@@ -127,14 +125,12 @@ class Neuron:
 
     def to(self, dtype: torch.dtype) -> Neuron:
         """The same neuron with every float constant, norm statistics included, in `dtype`."""
-        return self._map(lambda t: t.to(dtype) if t.is_floating_point() else t)
+        norm = None if self.norm is None else replace(self.norm, **_floats(self.norm, dtype))
+        return replace(self, **_floats(self, dtype), norm=norm)
 
-    def _map(self, f: Callable[[Tensor], Tensor]) -> Neuron:
-        changed = {k: f(v) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        if self.norm is not None:
-            kept = {k: f(v) if isinstance(v, Tensor) else v for k, v in vars(self.norm).items()}
-            changed["norm"] = MembraneNorm(**kept)
-        return replace(self, **changed)
+
+def _floats(value: Neuron | MembraneNorm, dtype: torch.dtype) -> dict[str, Any]:
+    return {k: v.to(dtype) for k, v in vars(value).items() if isinstance(v, Tensor) and v.is_floating_point()}
 
 
 def pack(value: Neuron | MembraneNorm, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -162,7 +158,7 @@ def unpack_neuron(settings: dict[str, Any], prefix: str, tensors: dict[str, Tens
     rest = dict(settings)
     norm = rest.pop("norm", None)
     rest["shape"] = tuple(rest["shape"])
-    found = {f.name: tensors[f"{prefix}.{f.name}"] for f in fields(Neuron) if f"{prefix}.{f.name}" in tensors}
+    found: dict[str, Any] = {f.name: tensors[f"{prefix}.{f.name}"] for f in fields(Neuron) if f"{prefix}.{f.name}" in tensors}
     return Neuron(**found, **rest, norm=unpack_norm(norm, f"{prefix}.norm", tensors) if norm else None)
 
 

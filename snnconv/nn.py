@@ -29,9 +29,11 @@ class MPBN(nn.Module):
         affine: whether gamma (`weight`) and beta (`bias`) are learned.
     """
 
-    def __init__(
-        self, features: int | tuple[int, ...], eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
-    ) -> None:
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, features: int | tuple[int, ...], eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> None:
         super().__init__()
         size = (features,) if isinstance(features, int) else tuple(features)
         self.eps, self.momentum = eps, momentum
@@ -46,13 +48,14 @@ class MPBN(nn.Module):
         if not self.training:
             return self.frozen()(u)
         per_element = self.running_mean.dim() > 1
-        flat = [None if t is None else t.flatten() for t in (self.weight, self.bias)]
+        gamma, beta = (None if t is None else t.flatten() for t in (self.weight, self.bias))
         self.num_batches_tracked += 1
         out = nn.functional.batch_norm(
             u.flatten(1) if per_element else u,
             self.running_mean.view(-1),
             self.running_var.view(-1),
-            *flat,
+            gamma,
+            beta,
             training=True,
             momentum=self.momentum,
             eps=self.eps,
@@ -71,13 +74,13 @@ class _Spike(torch.autograd.Function):
     """Heaviside forward; backward a triangle of the given half width around the threshold (Bellec et al., arXiv 1803.09574)."""
 
     @staticmethod
-    def forward(ctx, distance: Tensor, fired: Tensor, width: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx, distance: Tensor, fired: Tensor, width: float) -> Tensor:
         ctx.save_for_backward(distance)
         ctx.width = width
         return fired.to(distance.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[override]
+    def backward(ctx, grad: Tensor):
         (distance,) = ctx.saved_tensors
         return grad * (1 - distance.abs() / ctx.width).clamp(min=0) / ctx.width, None, None
 
@@ -103,6 +106,9 @@ class LIF(nn.Module):
         norm: an `MPBN`, or None.
         surrogate_width: half width of the triangular surrogate gradient.
     """
+
+    leak: Tensor
+    threshold: Tensor
 
     def __init__(
         self,

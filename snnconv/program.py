@@ -149,9 +149,9 @@ def share(graph: fx.GraphModule) -> fx.GraphModule:
     fresh = fx.Graph()
     env: dict[fx.Node, fx.Node] = {}
     fresh.output(fresh.graph_copy(graph.graph, env))
-    root = torch.nn.Module()
+    root, held = torch.nn.Module(), tensors(graph)
     for path in constants_used(graph.graph):
-        put(root, path, tensors(graph)[path])
+        put(root, path, held[path])
     copied = fx.GraphModule(root, fresh)
     copied.meta = copy.copy(graph.meta)
     return copied

@@ -79,11 +79,10 @@ def output_names(lowered: Lowered) -> list[str]:
 
 def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgram:
     contract, size = lowered.contract, batch or 2
-    if lowered.form == "sequence":
-        inputs = (torch.zeros(contract.batch_shape(size)),)
-    else:
-        states = [torch.zeros(size, *shape) for shape in lowered.neurons.values()]
-        inputs = (torch.zeros(size, *contract.input_shape), *states)
+    shapes = [contract.batch_shape(size)]
+    if lowered.form == "step":
+        shapes = [(size, *shape) for shape in (contract.input_shape, *lowered.neurons.values())]
+    inputs = tuple(torch.zeros(shape) for shape in shapes)
     batch_dim = None if batch else {0: torch.export.Dim("batch")}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")

@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 
 from snnconv.errors import Refused
 from snnconv.lower import Lowered, ops
-from snnconv.program import put, share
+from snnconv.program import share
 
 METADATA_FILE = "snnconv.json"
 
@@ -105,7 +105,8 @@ class _StepModule(nn.Module):
 
     @torch.jit.export
     def initial_state(self, batch: int) -> dict[str, Tensor]:
-        return {name: torch.zeros([batch] + shape) for name, shape in self.shapes.items()}
+        # torch.jit does not know [batch, *shape].
+        return {name: torch.zeros([batch] + shape) for name, shape in self.shapes.items()}  # noqa: RUF005
 
     def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         following: dict[str, Tensor] = {}
@@ -249,6 +250,3 @@ def _without_debug_files(archive: bytes) -> bytes:
             writer.write_record(name, record, len(record))
     writer.write_end_of_file()
     return buffer.getvalue()
-
-
-__all__ = ["METADATA_FILE", "put", "to_torchscript"]

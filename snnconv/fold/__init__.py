@@ -11,9 +11,10 @@ from snnconv.fold.input_norm import RefuseInputNorms
 from snnconv.fold.linear_norm import FoldLinearNorm
 from snnconv.fold.membrane_norm import FoldMembraneNorm
 from snnconv.fold.neuron_gain import FoldIntoNeuron
-from snnconv.fold.passes import EXACT, REFUSED, ROUNDING, FoldPass, FoldRefused, batch_norms
+from snnconv.fold.passes import FoldPass, FoldRefused, batch_norms
 from snnconv.fold.plain_scale import FoldIntoScale
 from snnconv.program import SpikingProgram
+from snnconv.results import EXACT, REFUSED, ROUNDING
 
 PASSES: tuple[FoldPass, ...] = (
     RefuseInputNorms(),
@@ -39,4 +40,3 @@ def fold(program: SpikingProgram) -> SpikingProgram:
     if batch_norms(folded.graph.graph) or any(n.norm is not None for n in folded.neurons.values()):
         raise RuntimeError("a norm is left after the last fold pass")
     return replace(folded, source=program)
-

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from snnconv.fold.passes import BATCH_NORM, REFUSED, FoldRefused, norm_path
+from snnconv.fold.passes import BATCH_NORM, FoldRefused, norm_path
 from snnconv.program import SpikingProgram
-from snnconv.results import Site
+from snnconv.results import REFUSED, Site
 
 _ATEN = torch.ops.aten
 _SAMPLE_NORMS = {
@@ -44,7 +44,7 @@ class RefuseInputNorms:
 
 def _refusal(node: fx.Node) -> Site | None:
     if node.target in _SAMPLE_NORMS:
-        kind = _SAMPLE_NORMS[node.target]  # type: ignore[index]
+        kind = _SAMPLE_NORMS[node.target]
         return Site(node.name, kind, "", REFUSED, "its statistics are those of each input, so it is no constant to fold")
     if node.target is BATCH_NORM and (node.args[5] or not isinstance(node.args[3], fx.Node)):
         reason = "it keeps no running statistics and normalises by each batch (track_running_stats=False)"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from snnconv.fold.passes import ROUNDING, NormCall, edited, norm_calls, per_channel, remove, rewritten
+from snnconv.fold.passes import NormCall, edited, norm_calls, per_channel, remove, rewritten
 from snnconv.program import SpikingProgram, put, tensors
-from snnconv.results import Site
+from snnconv.results import ROUNDING, Site
 
 _ATEN = torch.ops.aten
 LINEAR_OPS = (
@@ -60,10 +60,10 @@ def _foldable(call: NormCall) -> bool:
 def _fold(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> Site:
     op = call.input
     constants = tensors(graph)
-    weight_path = str(op.args[1].target)  # type: ignore[union-attr]
+    weight_path = str(op.args[1].target)
     weight = constants[weight_path].double()
     bias = op.args[2] if len(op.args) > 2 else None
-    old = torch.zeros_like(call.shift) if bias is None else constants[str(bias.target)].double()  # type: ignore[union-attr]
+    old = torch.zeros_like(call.shift) if bias is None else constants[str(bias.target)].double()
     layer = weight_path.rpartition(".")[0]
     folded = {
         "weight": weight * per_channel(call.scale, weight.dim()),

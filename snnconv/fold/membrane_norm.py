@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from snnconv.fold.passes import EXACT, census, per_channel, rewritten
+from snnconv.fold.passes import census, per_channel, rewritten
 from snnconv.fold.threshold import Cut, find_cut, proves
 from snnconv.neuron import Neuron
 from snnconv.program import SpikingProgram, ThresholdProof
-from snnconv.results import Site
+from snnconv.results import EXACT, Site
 
 
 @dataclass(frozen=True)

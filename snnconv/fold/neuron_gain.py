@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from snnconv.fold.passes import ROUNDING, NormCall, edited, is_neuron_input, norm_calls, per_channel, remove, rewritten
+from snnconv.fold.passes import NormCall, edited, is_neuron_input, norm_calls, per_channel, remove, rewritten
 from snnconv.neuron import Neuron
 from snnconv.program import SpikingProgram
-from snnconv.results import Site
+from snnconv.results import ROUNDING, Site
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from snnconv.errors import Refused
 from snnconv.neuron import NEURON_OP
 from snnconv.program import SpikingProgram, share, tensors
-from snnconv.results import EXACT, REFUSED, ROUNDING, Site
+from snnconv.results import REFUSED, Site
 
 BATCH_NORM = torch.ops.aten.batch_norm.default
 
@@ -37,7 +37,7 @@ class FoldRefused(Refused):
     def __init__(self, sites: tuple[Site, ...]) -> None:
         first = sites[0]
         more = f" (and {len(sites) - 1} more)" if len(sites) > 1 else ""
-        super().__init__(f"cannot fold {first.kind} at {first.path}{more}: {first.detail}", "see `snnconv inspect` for every site")
+        super().__init__(f"cannot fold {first.kind} at {first.path}{more}: {first.detail}", "`snnconv inspect` lists every norm")
         self.sites = sites
 
 
@@ -82,12 +82,10 @@ def norm_path(node: fx.Node) -> str:
 
 def _norm_call(node: fx.Node, graph: fx.GraphModule) -> NormCall:
     constants = tensors(graph)
-    gamma, beta, mean, var = (
-        constants[str(a.target)].double() if isinstance(a, fx.Node) else None for a in node.args[1:5]
-    )
+    gamma, beta, mean, var = (constants[str(a.target)].double() if isinstance(a, fx.Node) else None for a in node.args[1:5])
     if mean is None or var is None:
         raise RuntimeError(f"{node.name} has no running statistics")
-    eps = float(node.args[7])  # type: ignore[arg-type]
+    eps = float(node.args[7])
     scale = (torch.ones_like(mean) if gamma is None else gamma) / (var + eps).sqrt()
     shift = -mean * scale if beta is None else beta - mean * scale
     if not bool((scale.isfinite() & shift.isfinite()).all()):
@@ -110,7 +108,7 @@ def rewritten(program: SpikingProgram, graph: fx.GraphModule, sites: list[Site],
     """The program after a pass: dead code and unused constants gone, its sites added."""
     graph.graph.eliminate_dead_code()
     graph.graph.lint()
-    return replace(program, graph=share(graph), sites=(*program.sites, *sites), **changes)  # type: ignore[arg-type]
+    return replace(program, graph=share(graph), sites=(*program.sites, *sites), **changes)
 
 
 def remove(node: fx.Node, value: fx.Node) -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from snnconv.fold.passes import ROUNDING, NormCall, batch_norms, edited, norm_calls, per_channel, rewritten
+from snnconv.fold.passes import NormCall, batch_norms, edited, norm_calls, per_channel, rewritten
 from snnconv.program import SpikingProgram, put
-from snnconv.results import Site
+from snnconv.results import ROUNDING, Site
 
 _ATEN = torch.ops.aten
 

@@ -1,7 +1,7 @@
 """Lowering: a folded program becomes a plain graph, one step with explicit state or a whole sequence.
 
-    step       (x, state.<neuron>...) -> (y, next_state.<neuron>...)
-    sequence   x [B, C, H, W] or [B, T, C, H, W] -> y, read-out inside
+step       (x, state.<neuron>...) -> (y, next_state.<neuron>...)
+sequence   x [B, C, H, W] or [B, T, C, H, W] -> y, read-out inside
 """
 
 from __future__ import annotations

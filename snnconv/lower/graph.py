@@ -47,7 +47,7 @@ class _Sequence(fx.Interpreter):
         if target is ops.FIRE_OVER_TIME:
             *constants, name, timesteps, constant = args
             potentials: list[Tensor] = []
-            spikes = ops.fire_over_time(*constants, timesteps, constant, potentials)
+            spikes = ops.fire_over_time(*constants, timesteps, constant, potentials)  # type: ignore[call-arg]
             if self.watch is not None:
                 self.watch(name, torch.cat(potentials), spikes)
             return spikes

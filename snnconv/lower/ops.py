@@ -92,9 +92,7 @@ def reduce_time(x: Tensor, readout: str, timesteps: int) -> Tensor:
 
 
 torch.library.define("snnconv::fire", f"(Tensor current, Tensor state, {_CONSTANTS}) -> (Tensor, Tensor)")
-torch.library.define(
-    "snnconv::fire_over_time", f"(Tensor current, {_CONSTANTS}, int timesteps, bool constant) -> Tensor"
-)
+torch.library.define("snnconv::fire_over_time", f"(Tensor current, {_CONSTANTS}, int timesteps, bool constant) -> Tensor")
 torch.library.define("snnconv::merge_time", "(Tensor x) -> Tensor")
 torch.library.define("snnconv::repeat_time", "(Tensor x, int timesteps) -> Tensor")
 torch.library.define("snnconv::reduce_time", "(Tensor x, str readout, int timesteps) -> Tensor")
@@ -107,27 +105,27 @@ REDUCE_TIME = torch.ops.snnconv.reduce_time.default
 
 
 @torch.library.register_fake("snnconv::fire")
-def _(current, state, *constants):  # type: ignore[no-untyped-def]
+def _(current, state, *constants):
     return torch.empty_like(current), torch.empty_like(current)
 
 
 @torch.library.register_fake("snnconv::fire_over_time")
-def _(current, *constants):  # type: ignore[no-untyped-def]
+def _(current, *constants):
     *_, timesteps, constant = constants
     return current.new_empty(current.shape[0] * (timesteps if constant else 1), *current.shape[1:])
 
 
 @torch.library.register_fake("snnconv::merge_time")
-def _(x):  # type: ignore[no-untyped-def]
+def _(x):
     return x.new_empty(x.shape[0] * x.shape[1], *x.shape[2:])
 
 
 @torch.library.register_fake("snnconv::repeat_time")
-def _(x, timesteps):  # type: ignore[no-untyped-def]
+def _(x, timesteps):
     return x.new_empty(x.shape[0] * timesteps, *x.shape[1:])
 
 
 @torch.library.register_fake("snnconv::reduce_time")
-def _(x, readout, timesteps):  # type: ignore[no-untyped-def]
+def _(x, readout, timesteps):
     batch, rest = x.shape[0] // timesteps, x.shape[1:]
     return x.new_empty(batch, timesteps, *rest) if readout == "none" else x.new_empty(batch, *rest)

@@ -89,9 +89,9 @@ class _Builder:
     def _call_function(self, node: fx.Node) -> None:
         if node.target is NEURON_OP:
             self._neuron(node)
-        elif node.target is operator.getitem and node.args[0].target is NEURON_OP:  # type: ignore[union-attr]
+        elif node.target is operator.getitem and node.args[0].target is NEURON_OP:
             if node.args[1] == 0:
-                self.new[node] = self.new[node.args[0]]  # type: ignore[index]
+                self.new[node] = self.new[node.args[0]]
                 self.timed.add(node)
         else:
             self._stateless(node)
@@ -99,7 +99,7 @@ class _Builder:
     def _neuron(self, node: fx.Node) -> None:
         current, _, name = node.args
         arguments = neuron_arguments(self.root, self.graph, str(name), self.program.neurons[str(name)])
-        inputs = (self.new[current], *arguments, self.contract.timesteps, current not in self.timed)  # type: ignore[index]
+        inputs = (self.new[current], *arguments, self.contract.timesteps, current not in self.timed)
         self.new[node] = self.graph.call_function(ops.FIRE_OVER_TIME, inputs)
 
     def _stateless(self, node: fx.Node) -> None:
@@ -128,7 +128,7 @@ class _Builder:
         return self.graph.call_function(ops.REDUCE_TIME, (self.new[value], self.contract.readout, self.contract.timesteps))
 
     def _output(self, node: fx.Node) -> None:
-        y: Any = node.args[0][0]  # type: ignore[index]
+        y: Any = node.args[0][0]
         self.graph.output((self._read_out(y) if y in self.timed else self.new[y],))
 
 

@@ -28,8 +28,8 @@ class Observation:
 class Candidate(Protocol):
     """An artifact in its runtime.
 
-    `constants()` are the weights and neuron constants it holds, by the paths of the lowered graph; `run` is the bare artifact as a
-    device would run it; `observe` also looks at every neuron. Both raise `RunFailure` where the engine gives up.
+    `constants()` are the weights and neuron constants it holds, by the paths of the lowered graph; `run` is the bare artifact as
+    a device would run it; `observe` also looks at every neuron. Both raise `RunFailure` where the engine gives up.
     """
 
     @property

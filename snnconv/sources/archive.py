@@ -19,6 +19,6 @@ def claims(path: Path, options: SourceOptions) -> bool:
 def load(path: Path, options: SourceOptions) -> Source:
     """The unfolded program of a `.pt2`. Raises `InputError`."""
     program = pt2.load(path)
-    given = {name: None if name in options.configured else getattr(options, name) for name in _FIXED}
-    Resolver(SourceOptions(**given)).reject(*_FIXED, reason=f"{path} already says it")
+    asked = [name for name in _FIXED if name not in options.configured]
+    Resolver(options).reject(*asked, reason=f"{path} already says it")
     return Source(program.source or program, None, (f"the program that {path.name} was folded from",) if program.folded else ())

@@ -49,7 +49,7 @@ def build(arch: str) -> nn.Module:
     try:
         factory = getattr(importlib.import_module(name), attribute)
     except ImportError as error:
-        raise InputError(f"--arch {arch}: cannot import {name}: {error}", "run from the folder that holds it, or install it") from error
+        raise InputError(f"--arch {arch}: cannot import {name}: {error}", "run beside it, or install it") from error
     except AttributeError as error:
         raise InputError(f"--arch {arch}: {name} has no '{attribute}'", "name a function that returns the module") from error
     except Exception as error:

@@ -122,8 +122,8 @@ def _typed(path: Path, key: str, name: str, value: Any) -> Any:
     if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and bool not in _TYPES[name]):
         raise InputError(f"{path}: '{key}' is {value!r}", f"it is a {' or '.join(t.__name__ for t in _TYPES[name])}")
     if name == "input_shape":
-        return parse_shape(value if isinstance(value, str) else ",".join(map(str, value)))
-    return float(value) if name in ("leak", "threshold") else value
+        return parse_shape(",".join(map(str, value)) if isinstance(value, list) else str(value))
+    return float(value) if isinstance(value, int) and name in ("leak", "threshold") else value
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from snnconv.capture import capture
@@ -11,6 +15,8 @@ from snnconv.checkpoint import Checkpoint
 from snnconv.nn import neurons, run
 from snnconv.program import Origin, SpikingProgram, TimeContract
 from snnconv.sources.options import Resolver
+
+Watch = Callable[[str, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,29 @@ class Source:
     module: nn.Module | None
     notes: tuple[str, ...] = ()
 
-    def run(self, x: Tensor) -> Tensor:
-        """The model's output on `x`, by its own code where there is any."""
-        if self.module is None:
-            return self.program.run(x)
+    def run(self, x: Tensor, watch: Watch | None = None) -> Tensor:
+        """The model's output on `x`, by its own code where there is any; `watch(neuron, spikes)` sees every step."""
         contract = self.program.contract
-        return run(self.module, x, contract.timesteps, contract.readout, contract.event)
+        if self.module is None:
+            return self.program.run(x, None if watch is None else lambda name, step, u, spikes: watch(name, spikes))
+        with torch.no_grad(), ExitStack() as hooks:
+            for name in self.program.neurons if watch is not None else ():
+                hook = self.module.get_submodule(name).register_forward_hook(_reporting(name, watch))
+                hooks.callback(hook.remove)
+            return run(self.module, x, contract.timesteps, contract.readout, contract.event)
+
+    def to(self, dtype: torch.dtype) -> Source:
+        """The same source computing in `dtype`."""
+        module = None if self.module is None else copy.deepcopy(self.module).to(dtype)
+        return Source(self.program.to(dtype), module, self.notes)
+
+
+def _reporting(name: str, watch: Watch | None) -> Callable[[nn.Module, object, Tensor], None]:
+    def hook(module: nn.Module, inputs: object, spikes: Tensor) -> None:
+        if watch is not None:
+            watch(name, spikes)
+
+    return hook
 
 
 def captured(module: nn.Module, arch: str, checkpoint: Checkpoint, contract: TimeContract, settle: Resolver) -> Source:

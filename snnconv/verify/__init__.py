@@ -10,6 +10,7 @@ task         decisions and logits
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -57,11 +58,12 @@ def verify(
     checks = [_contract(program.contract, candidate.contract)]
     if not checks[0].passed:
         return replace(result, checks=tuple(checks), seconds=time.perf_counter() - started)
-    folded = fold(program)
     progress("proof", 0.0)
-    checks += check_constants(program, folded, candidate)
+    folded, exactly = fold(program), fold(program.to(torch.float64))
+    checks += check_constants(folded, exactly, candidate)
     progress("algebra", 0.0)
-    checks.append(check_algebra(program, candidate.form, data.x))
+    checks.append(check_algebra(source, exactly, candidate.form, data.x))
+    del exactly
     try:
         layers, task = _deploy(source, folded, candidate, data, progress)
     except (RunFailure, ShapeMismatch) as error:
@@ -96,14 +98,18 @@ def _deploy(
         x = _padded(data.x[start : start + size], candidate.batch)
         kept = min(size, len(data.x) - start)
         seen = candidate.observe(x)
-        rates: dict[str, float] = {}
-        y = program.run(x, lambda name, t, u, s, rates=rates: rates.__setitem__(name, rates.get(name, 0.0) + float(s.mean())))
+        spikes: Counter[str] = Counter()
+        y = source.run(x, _counting(spikes))
         chunk = judge(program, folded, x, seen, start)
-        rated = [replace(t, rate_reference=rates.get(t.name, 0.0) / program.contract.timesteps) for t in chunk]
+        rated = [replace(t, rate_reference=spikes[t.name] / t.decisions) for t in chunk]
         tallies = [merge(a, b) for a, b in zip(tallies, rated, strict=True)] if tallies else rated
         reference.append(y[:kept])
         bare.append(candidate.run(x)[:kept])
     return tallies, _tally_task(torch.cat(reference), torch.cat(bare), data.y)
+
+
+def _counting(spikes: Counter[str]) -> Callable[[str, Tensor], None]:
+    return lambda name, fired: spikes.update({name: int(fired.count_nonzero())})
 
 
 def _padded(x: Tensor, batch: int | None) -> Tensor:

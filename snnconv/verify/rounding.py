@@ -2,8 +2,8 @@
 
 For a sum of n products, |computed - exact| <= lambda * sqrt(n) * u * sum |w| |x| holds with probability at least
 1 - 2 exp(-lambda^2 / 2) per sum, where u = 2^-24 (Higham & Mary, SIAM J. Sci. Comput. 41(5), 2019, model of independent rounding
-errors of mean zero). With lambda = 8 that is 1 - 2.6e-14. The sum of magnitudes is computed, not estimated: the same graph runs on
-absolute values, with |W|, |b| and, for a norm, |scale| * (magnitude + |mean|) + |beta|.
+errors of mean zero). With lambda = 8 that is 1 - 2.6e-14. The sum of magnitudes is computed, not estimated: the same graph runs
+on absolute values, with |W|, |b| and, for a norm, |scale| * (magnitude + |mean|) + |beta|.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ _SUMS_OVER_WEIGHT = {
     _ATEN.conv3d.padding,
     _ATEN.linear.default,
 }
-_AVERAGES = {_ATEN.avg_pool1d.default, _ATEN.avg_pool2d.default, _ATEN.adaptive_avg_pool1d.default, _ATEN.adaptive_avg_pool2d.default}
+_AVERAGES = {
+    _ATEN.avg_pool1d.default,
+    _ATEN.avg_pool2d.default,
+    _ATEN.adaptive_avg_pool1d.default,
+    _ATEN.adaptive_avg_pool2d.default,
+}
 _PLAIN = {
     _ATEN.add.Tensor,
     _ATEN.mul.Tensor,
@@ -90,7 +95,7 @@ class Magnitudes(fx.Interpreter):
             target = _ATEN.add.Tensor
         known = target in _SUMS_OVER_WEIGHT | _AVERAGES | _PLAIN or not isinstance(target, torch._ops.OpOverload)
         if not known:
-            raise Refused(f"no rounding bound is known for {target}", "the verdict would be a guess; open an issue with the operator")
+            raise Refused(f"no rounding bound is known for {target}", "the verdict would be a guess")
         plain = tuple(a.abs() if isinstance(a, Tensor) else a for a in args)
         return super().call_function(target, plain, kwargs)
 
@@ -99,10 +104,10 @@ class Magnitudes(fx.Interpreter):
 
     def _own_terms(self, node: fx.Node, result: Any) -> int:
         if node.target in _SUMS_OVER_WEIGHT:
-            weight = self.fetch_attr(str(node.args[1].target))  # type: ignore[union-attr]
+            weight = self.fetch_attr(str(node.args[1].target))
             return weight[0].numel() + 1
         if node.target in _AVERAGES:
-            before = self.env[node.args[0]].shape if node.args[0] in self.env else result.shape  # type: ignore[index]
+            before = self.env[node.args[0]].shape if node.args[0] in self.env else result.shape
             return math.ceil(math.prod(before[2:]) / max(math.prod(result.shape[2:]), 1)) + 1
         return 4 if node.target is BATCH_NORM else 1 if node.op == "call_function" else 0
 

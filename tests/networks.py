@@ -1,0 +1,100 @@
+"""Small networks for tests: every kind of neuron, norm placement and topology, with statistics as training leaves them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.capture import capture
+from snnconv.neuron import Neuron
+from snnconv.nn import LIF, MPBN, neurons
+from snnconv.program import Origin, SpikingProgram, TimeContract
+from snnconv.sources import Source
+
+SHAPE = (2, 8, 8)
+
+
+class Residual(nn.Module):
+    """Conv, norm, neuron; a residual block with a norm on the sum; pooling; a linear read-out."""
+
+    timesteps = 4
+    input_shape = SHAPE
+
+    def __init__(self, first: LIF, second: LIF, third: LIF) -> None:
+        super().__init__()
+        self.conv1, self.bn1, self.act1 = nn.Conv2d(2, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), first
+        self.conv2, self.bn2, self.act2 = nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6), second
+        self.conv3, self.sum_norm, self.act3 = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), third
+        self.pool, self.head = nn.AvgPool2d(2), nn.Linear(6 * 4 * 4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act1(self.bn1(self.conv1(x)))
+        y = self.act2(self.bn2(self.conv2(x)))
+        z = self.act3(self.sum_norm(self.conv3(y) + x))
+        return self.head(self.pool(z).flatten(1))
+
+
+def trained(net: nn.Module, seed: int = 0) -> nn.Module:
+    """Give every norm the statistics and affine parts of a trained network: both signs of gamma, a few zeros."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(t: Tensor, low: float, high: float) -> Tensor:
+        return torch.rand(t.shape, generator=generator) * (high - low) + low
+
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.weight.copy_(uniform(module.weight, -1, 1) * 1.5 / module.weight[0].numel() ** 0.5)
+                if module.bias is not None:
+                    module.bias.copy_(uniform(module.bias, -0.2, 0.2))
+            if isinstance(module, nn.BatchNorm2d | MPBN):
+                module.running_mean.copy_(uniform(module.running_mean, -0.3, 0.3))
+                module.running_var.copy_(uniform(module.running_var, 0.2, 2.0))
+                if module.weight is not None:
+                    module.weight.copy_(uniform(module.weight, -0.4, 1.6))
+                    module.weight.view(-1)[0] = 0.0
+                    module.bias.copy_(uniform(module.bias, -0.3, 0.8))
+    return net.eval()
+
+
+def per_channel() -> nn.Module:
+    """Hard reset, membrane norm per channel, both signs of gamma."""
+    return trained(Residual(LIF(norm=MPBN(6)), LIF(norm=MPBN(6)), LIF(norm=MPBN(6))))
+
+
+def per_element() -> nn.Module:
+    """Soft reset and hard reset to a value, membrane norm per element, one without affine part."""
+    shape = (6, 8, 8)
+    first = LIF(leak=0.5, threshold=0.4, reset="soft", norm=MPBN(shape))
+    second = LIF(leak=0.9, v_reset=0.1, strict=False, norm=MPBN(shape))
+    return trained(Residual(first, second, LIF(leak=1.0, threshold=0.6, norm=MPBN(shape, affine=False))), seed=1)
+
+
+def plain() -> nn.Module:
+    """Neurons without membrane norm: LIF, IF with soft reset, non-strict."""
+    first = LIF(leak=torch.linspace(0.1, 0.9, 6).view(6, 1, 1), threshold=0.3)
+    return trained(Residual(first, LIF(leak=1.0, threshold=0.5, reset="soft"), LIF(threshold=0.2, strict=False)), seed=2)
+
+
+NETWORKS = {"per_channel": per_channel, "per_element": per_element, "plain": plain}
+
+
+def source_of(
+    net: nn.Module, timesteps: int = 4, event: bool = False, readout: str = "mean", shape: tuple[int, ...] = SHAPE
+) -> Source:
+    """A source as `load_source` gives it, without a file."""
+    net.requires_grad_(False)
+    table: dict[str, Neuron] = {name: neuron.neuron() for name, neuron in neurons(net).items()}
+    contract = TimeContract(timesteps, shape, event, readout)
+    return Source(capture(net, table, contract, Origin("tests.networks", "0" * 64)), net)
+
+
+def program_of(net: nn.Module, **contract: object) -> SpikingProgram:
+    """The captured program of a network."""
+    return source_of(net, **contract).program  # type: ignore[arg-type]
+
+
+def inputs(source: Source, samples: int = 6, seed: int = 0) -> Tensor:
+    """Seeded input that fits the source's contract."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(source.program.contract.batch_shape(samples), generator=generator)
