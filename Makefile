@@ -12,6 +12,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: $(STAMP)
+	mkdir -p demo
 	$(BIN)/snnconv convert $(SAMPLES)/fashion_per_channel.pth --arch samples.fashion:per_channel \
 		--data $(SAMPLES)/fashion_test500.npz -o demo/fashion.onnx -o demo/fashion.ts --force
 
@@ -23,7 +24,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.latency $(CHECKPOINT) $(DATA)
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

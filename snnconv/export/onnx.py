@@ -1,7 +1,7 @@
 """ONNX: the lowered graph in standard operators only, neurons unrolled over a fixed number of steps.
 
 torch's exporter translates the aten part; the time operators are written here, so that every potential, spike and state has the
-name that the metadata lists:
+name that the metadata lists, spikes as booleans:
 
     <neuron>.potential.<t>, <neuron>.spike.<t>     sequence
     <neuron>.potential, <neuron>.spike             step
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -114,9 +115,9 @@ class _Names:
 def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[..., Any]]:
     def fire(current, state, threshold, inverted, leak, shift, reset, gain, offset, strict: bool, soft: bool, name: str):
         u = op.Add(state, _charge(current, gain, offset))
-        fired, spike = _decide(u, threshold, inverted, strict)
-        names.record(name, "", u, spike)
-        return spike, _carry(u, fired, spike, leak, shift, reset, soft)
+        fired = _decide(u, threshold, inverted, strict)
+        names.record(name, "", u, fired)
+        return op.Cast(fired, to=onnx.TensorProto.FLOAT), _carry(u, fired, leak, shift, reset, soft)
 
     def fire_over_time(
         current, threshold, inverted, leak, shift, reset, gain, offset,
@@ -124,15 +125,15 @@ def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[...
     ):  # fmt: skip
         charged = _charge(current, gain, offset)
         steps = [charged] * timesteps if constant or timesteps == 1 else op.Split(charged, axis=0, num_outputs=timesteps)
-        spikes, state = [], None
+        decisions, state = [], None
         for t in range(timesteps):
             u = steps[t] if state is None else op.Add(state, steps[t])
-            fired, spike = _decide(u, threshold, inverted, strict)
-            names.record(name, f".{t}", u, spike)
-            spikes.append(spike)
+            decisions.append(_decide(u, threshold, inverted, strict))
+            names.record(name, f".{t}", u, decisions[t])
             if t < timesteps - 1:
-                state = _carry(u, fired, spike, leak, shift, reset, soft)
-        return op.Concat(*spikes, axis=0)
+                state = _carry(u, decisions[t], leak, shift, reset, soft)
+        # Booleans are joined and made floats once: a quarter of the memory traffic.
+        return op.Cast(op.Concat(*decisions, axis=0), to=onnx.TensorProto.FLOAT)
 
     return {ops.FIRE: fire, ops.FIRE_OVER_TIME: fire_over_time}
 
@@ -145,15 +146,13 @@ def _charge(current, gain, offset):
 
 def _decide(u, threshold, inverted, strict):
     fired = op.Greater(u, threshold) if strict else op.GreaterOrEqual(u, threshold)
-    if inverted is not None:
-        fired = op.Xor(fired, inverted)
-    return fired, op.Cast(fired, to=onnx.TensorProto.FLOAT)
+    return fired if inverted is None else op.Xor(fired, inverted)
 
 
-def _carry(u, fired, spike, leak, shift, reset, soft):
+def _carry(u, fired, leak, shift, reset, soft):
     kept = u if leak is None else op.Mul(u, leak)
     kept = kept if shift is None else op.Add(kept, shift)
-    return op.Sub(kept, op.Mul(spike, reset)) if soft else op.Where(fired, reset, kept)
+    return op.Where(fired, op.Sub(kept, reset) if soft else reset, kept)
 
 
 def _merge_time(x):
@@ -202,8 +201,21 @@ def _simplified(model: ir.Model) -> ir.Model:
         value.metadata_props.clear()
     model.graph.metadata_props.clear()
     model.metadata_props.clear()
+    _name_batch(model)
     model.graph.name, model.producer_name, model.producer_version = "snnconv", "snnconv", None
     return model
+
+
+def _name_batch(model: ir.Model) -> None:
+    """Call the dynamic dimension `batch`; torch numbers its symbols differently from run to run."""
+    symbol = model.graph.inputs[0].shape[0]
+    if isinstance(symbol, int):
+        return
+    values = [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
+    for shape in (value.shape for value in values if value.shape is not None):
+        for axis, size in enumerate(shape):
+            if not isinstance(size, int) and size.value is not None:
+                shape[axis] = re.sub(rf"\b{symbol.value}\b", "batch", size.value)
 
 
 def _cause(error: BaseException) -> str:

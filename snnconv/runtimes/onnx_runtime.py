@@ -64,7 +64,7 @@ class OnnxRuntime:
         y, *values = _run(self._watched, ["y", *wanted], {"x": x.numpy()})
         seen = dict(zip(wanted, values, strict=True))
         joined = [
-            {neuron: torch.cat([seen[name] for name in kinds[kind]]) for neuron, kinds in self.tensors.items()}
+            {neuron: torch.cat([seen[name] for name in kinds[kind]]).float() for neuron, kinds in self.tensors.items()}
             for kind in ("potential", "spike")
         ]
         return Observation(y, *joined)
@@ -75,7 +75,7 @@ class OnnxRuntime:
         neurons = list(self.card.neurons)
         seen = [self.tensors[name][kind][0] for kind in ("potential", "spike") for name in watch]
         feeds = {"x": frame.numpy(), **{f"state.{name}": state[name].numpy() for name in neurons}}
-        y, *rest = _run(session, ["y", *(f"next_state.{name}" for name in neurons), *seen], feeds)
+        y, *rest = (value.float() for value in _run(session, ["y", *(f"next_state.{name}" for name in neurons), *seen], feeds))
         following = dict(zip(neurons, rest, strict=False))
         values = rest[len(neurons) :]
         half = len(watch)
@@ -89,9 +89,9 @@ class OnnxRuntime:
     def _watched(self) -> onnxruntime.InferenceSession:
         """The same graph with every potential and spike among its outputs."""
         model = onnx.load(self.path)
-        known = {output.name for output in model.graph.output}
-        for name in {n for kinds in self.tensors.values() for names in kinds.values() for n in names} - known:
-            model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+        for kind, of_type in (("potential", onnx.TensorProto.FLOAT), ("spike", onnx.TensorProto.BOOL)):
+            for name in dict.fromkeys(name for kinds in self.tensors.values() for name in kinds[kind]):
+                model.graph.output.append(onnx.helper.make_tensor_value_info(name, of_type, None))
         return _session(model.SerializeToString())
 
 

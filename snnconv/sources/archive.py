@@ -21,4 +21,8 @@ def load(path: Path, options: SourceOptions) -> Source:
     program = pt2.load(path)
     asked = [name for name in _FIXED if name not in options.configured]
     Resolver(options).reject(*asked, reason=f"{path} already says it")
-    return Source(program.source or program, None, (f"the program that {path.name} was folded from",) if program.folded else ())
+    return Source(
+        program.source or program,
+        None,
+        (f"the source is the program that {path.name} was folded from",) if program.folded else (),
+    )

@@ -32,7 +32,7 @@ __all__ = ["Data", "Policy", "read_data", "synthetic", "verify"]
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the share of it that is done."""
 
-_CHUNK_BYTES = 96 * 2**20
+_CHUNK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
