@@ -49,4 +49,6 @@ def convert(
         loaded = o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config)
         samples = o.read_data(data, loaded, seed)
         result = run(loaded, targets, samples, source, Policy(agreement), begin)
+    for verification in result.verifications:
+        o.say_if_dropped(verification)
     return render.finish_conversion(result, report or [], json)

@@ -46,4 +46,5 @@ def export(
 
     with progress.stages(1) as begin:
         result = export_verified(source, folded, target, samples, str(program), Policy(agreement), begin(output.name))
+    o.say_if_dropped(result)
     return render.finish_verifications([result], report or [], json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from snnconv.results import Verification
     from snnconv.sources import Source
     from snnconv.verify import Data
 
@@ -62,6 +63,12 @@ def read_data(path: Path | None, source: Source, seed: int) -> Data:
         return read_data(path, contract)
     typer.echo("warning: no --data given; verifying on synthetic noise, which says little about the real task", err=True)
     return synthetic(contract, seed)
+
+
+def say_if_dropped(result: Verification) -> None:
+    """A word on stderr about an artifact that did not pass."""
+    if not result.equivalent:
+        typer.echo(f"error: {result.candidate}: not written, it is not equivalent to its source", err=True)
 
 
 def batch_size(text: str) -> int | None:

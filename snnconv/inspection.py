@@ -67,7 +67,9 @@ def words(neuron: Neuron) -> str:
     sign = ">" if neuron.strict else ">="
     measured = "u" if neuron.norm is None else "MPBN(u)"
     where = "" if neuron.norm is None else " per element" if neuron.norm.mean.dim() > 1 else " per channel"
-    reset = f"soft reset by {_range(neuron.reset)}" if neuron.soft else f"hard reset to {_range(neuron.reset)}"
+    # The carried amount has the leak applied; people think of the one before it.
+    amount = _range(neuron.reset / neuron.leak if bool((neuron.leak != 0).all()) else neuron.reset)
+    reset = f"soft reset by {amount}" if neuron.soft else f"hard reset to {amount}"
     return f"leak {_range(neuron.leak)}, fires on {measured} {sign} {_range(neuron.threshold)}{where}, {reset}"
 
 

@@ -104,36 +104,45 @@ class _Judge(fx.Interpreter):
         if u.shape != current.shape or spikes.shape != current.shape:
             raise ShapeMismatch(name, tuple(u.shape), tuple(current.shape))
         fired = spikes > 0
-        state = carry(u, fired, neuron.leak, neuron.shift, neuron.reset, neuron.soft)
-        state = torch.cat([torch.zeros_like(state[: self.batch]), state[: -self.batch]])
-        expected = charge(current, state, neuron.gain, neuron.offset)
-        magnitude = self.magnitudes.current[name]
-        if neuron.gain is not None:
-            magnitude = magnitude * neuron.gain.abs()
-        if neuron.offset is not None:
-            magnitude = magnitude + neuron.offset.abs()
-        allowed = bound(magnitude + state.abs(), self.magnitudes.terms[name])
-        error = (u - expected).abs()
-        outside = ~(error <= allowed)
-        undecided = (plain.fires(u) != fired) | ((spikes != 0) & (spikes != 1))
-        flips = neuron.fires(expected) != fired
-        explained = flips & ((expected - plain.threshold).abs() <= allowed)
-        faults = outside | undecided | (flips & ~explained)
+        expected, allowed = self._expected(name, current, u, fired)
+        error = (u - expected).abs_()
+        worst = float((error / allowed).max().nan_to_num(torch.inf))
+        # Masks are made only where there is something to mark: on sound artifacts that is hardly ever.
+        nothing = torch.zeros((), dtype=torch.bool)
+        outside = nothing if worst <= 1 else ~(error <= allowed)
+        decided = plain.fires(u)
+        sound = torch.equal(decided, fired) and torch.equal(spikes, fired.to(spikes.dtype))
+        undecided = nothing if sound else (decided != fired) | (spikes != fired)
+        flips = neuron.fires(expected) ^ fired
+        explained = flips & ((expected - plain.threshold).abs_() <= allowed) if bool(flips.any()) else nothing
+        unexplained = flips & ~explained if bool(flips.any()) else nothing
         return LayerTally(
             name,
             decisions=u.numel(),
             explained=int(explained.sum()),
-            unexplained=int((flips & ~explained).sum()),
+            unexplained=int(unexplained.sum()),
             outside=int(outside.sum()),
             undecided=int(undecided.sum()),
-            worst=float((error / allowed).nan_to_num(torch.inf).max()),
-            first=self._first(faults),
-            rate_candidate=float(fired.float().mean()),
+            worst=worst,
+            first=self._first(outside | undecided | unexplained),
+            rate_candidate=int(fired.count_nonzero()) / fired.numel(),
         )
+
+    def _expected(self, name: str, current: Tensor, u: Tensor, fired: Tensor) -> tuple[Tensor, Tensor]:
+        """The source's potential from the candidate's own state, and how far from it the candidate's may lie."""
+        neuron, magnitude = self.source.neurons[name], self.magnitudes.current[name]
+        if neuron.gain is not None:
+            magnitude = magnitude * neuron.gain.abs()
+        if neuron.offset is not None:
+            magnitude = magnitude + neuron.offset.abs()
+        carried = carry(u, fired, neuron.leak, neuron.shift, neuron.reset, neuron.soft)
+        state = torch.cat([torch.zeros_like(u[: self.batch]), carried[: -self.batch]])
+        expected = charge(current, state, neuron.gain, neuron.offset)
+        return expected, bound(state.abs_() + magnitude, self.magnitudes.terms[name])
 
     def _first(self, faults: Tensor) -> tuple[int, int] | None:
         """Sample and step of the first fault, steps first."""
-        if not bool(faults.any()):
+        if faults.dim() == 0 or not bool(faults.any()):
             return None
         row = int(faults.nonzero()[0][0])
         return self.start + row % self.batch, row // self.batch

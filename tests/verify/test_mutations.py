@@ -200,7 +200,9 @@ def test_damage_to_torchscript_is_found(
     module = torch.jit.load(str(path), _extra_files=extra)
     name, change = TENSOR_DAMAGE[damage]
     held = open_candidate(path).constants()[name]
-    target = next(v for v in module.state_dict().values() if v.shape == held.shape and torch.equal(v, held) and v.dtype == held.dtype)
+    target = next(
+        v for v in module.state_dict().values() if v.shape == held.shape and torch.equal(v, held) and v.dtype == held.dtype
+    )
     target.copy_(change(held))
     torch.jit.save(module, str(path), _extra_files=extra)
     assert not verdict(sources["per_channel"], path).equivalent

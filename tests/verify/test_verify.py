@@ -1,0 +1,127 @@
+"""The verdict: what it demands, and what it says where it fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from snnconv import pt2
+from snnconv.export import export, format_of
+from snnconv.fold import fold
+from snnconv.results import Verification
+from snnconv.runtimes import open_candidate
+from snnconv.sources import Source
+from snnconv.verify import Data, Policy, synthetic, verify
+from tests.networks import NETWORKS, inputs, source_of
+
+
+@pytest.fixture(scope="module")
+def source() -> Source:
+    return source_of(NETWORKS["per_channel"]())
+
+
+def artifact(source: Source, path: Path, form: str = "sequence", batch: int | None = None) -> Path:
+    program = fold(source.program)
+    if path.suffix == ".pt2":
+        pt2.save(program, path)
+    else:
+        export(program, path, format_of(path), form, batch)
+    return path
+
+
+def run(source: Source, path: Path, data: Data | None = None, policy: Policy | None = None) -> Verification:
+    return verify(source, open_candidate(path), data or Data(inputs(source), None, "noise"), ("source", path.name), policy)
+
+
+@pytest.mark.parametrize("event", [False, True])
+@pytest.mark.parametrize("readout", ["mean", "sum", "last", "none"])
+@pytest.mark.parametrize("suffix", [".onnx", ".ts", ".pt2"])
+def test_every_time_contract_is_verified_in_every_format(suffix: str, readout: str, event: bool, tmp_path: Path) -> None:
+    source = source_of(NETWORKS["per_element"](), timesteps=3, event=event, readout=readout)
+    result = run(source, artifact(source, tmp_path / f"net{suffix}"))
+    assert result.equivalent, result.faults
+
+
+def test_every_layer_has_a_proof_and_a_deployment_check(source: Source, tmp_path: Path) -> None:
+    result = run(source, artifact(source, tmp_path / "net.onnx"))
+    proven = {check.layer for check in result.checks if check.level == "proof"}
+    deployed = [check.layer for check in result.checks if check.level == "deployment"]
+    assert proven == {"conv1", "conv2", "conv3", "head", "act1", "act2", "act3"}
+    assert deployed == ["act1", "act2", "act3", "output"]
+
+
+def test_a_fixed_batch_is_filled_up_and_its_tally_keeps_to_the_samples(source: Source, tmp_path: Path) -> None:
+    result = run(source, artifact(source, tmp_path / "net.onnx", batch=4))
+    assert result.equivalent, result.faults
+    assert result.task is not None
+    assert result.task.samples == 6
+
+
+def test_another_number_of_steps_is_another_contract(source: Source, tmp_path: Path) -> None:
+    other = source_of(NETWORKS["per_channel"](), timesteps=5)
+    result = run(source, artifact(other, tmp_path / "net.onnx"))
+    assert not result.equivalent
+    assert result.faults[0].level == "contract"
+    assert "timesteps is 5 in the artifact, 4 in the source" in result.faults[0].detail
+
+
+def test_another_network_fails_in_every_layer_that_differs(source: Source, tmp_path: Path) -> None:
+    other = NETWORKS["per_channel"]()
+    with torch.no_grad():
+        other.conv2.weight.add_(0.01)  # type: ignore[union-attr, operator]
+    result = run(source, artifact(source_of(other), tmp_path / "net.onnx"))
+    failed = {(check.level, check.layer) for check in result.faults}
+    assert ("proof", "conv2") in failed
+    assert ("deployment", "act2") in failed
+    assert ("proof", "conv1") not in failed
+    assert ("deployment", "act3") not in failed, "a fault must not be counted again downstream"
+
+
+def test_labels_give_the_accuracy_on_both_sides(source: Source, tmp_path: Path) -> None:
+    x = inputs(source)
+    labels = source.run(x).argmax(-1)
+    labels[0] = (labels[0] + 1) % 5
+    result = run(source, artifact(source, tmp_path / "net.onnx"), Data(x, labels, "labelled"))
+    assert result.task is not None
+    assert result.task.accuracy_reference == pytest.approx(5 / 6)
+    assert result.task.accuracy_candidate == pytest.approx(5 / 6)
+
+
+def test_the_policy_decides_on_agreement(source: Source, tmp_path: Path) -> None:
+    result = run(source, artifact(source, tmp_path / "net.onnx"), policy=Policy(agreement=1.1))
+    assert [check.level for check in result.faults] == ["task"]
+
+
+def test_spike_rates_are_those_of_both_sides(source: Source, tmp_path: Path) -> None:
+    result = run(source, artifact(source, tmp_path / "net.ts"))
+    for tally in result.layers[:-1]:
+        assert 0 < tally.rate_candidate < 1
+        assert tally.rate_reference == pytest.approx(tally.rate_candidate, abs=1e-4)
+
+
+def test_chunks_do_not_change_the_result(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = artifact(source, tmp_path / "net.onnx")
+    whole = run(source, path)
+    monkeypatch.setattr("snnconv.verify._CHUNK_BYTES", 1)
+    chunked = run(source, path)
+    assert chunked.equivalent
+    assert [replace(t, worst=0) for t in chunked.layers] == [
+        replace(t, worst=0, rate_candidate=pytest.approx(t.rate_candidate), rate_reference=pytest.approx(t.rate_reference))
+        for t in whole.layers
+    ]
+
+
+def test_synthetic_input_is_seeded_and_says_that_it_is_synthetic(source: Source) -> None:
+    contract = source.program.contract
+    assert torch.equal(synthetic(contract, 3).x, synthetic(contract, 3).x)
+    assert not torch.equal(synthetic(contract, 3).x, synthetic(contract, 4).x)
+    assert "no real data" in synthetic(contract).origin
+
+
+def test_a_program_that_still_holds_its_norms_is_no_candidate(source: Source, tmp_path: Path) -> None:
+    pt2.save(source.program, tmp_path / "net.pt2")
+    with pytest.raises(Exception, match="is not folded"):
+        open_candidate(tmp_path / "net.pt2")
