@@ -37,6 +37,8 @@ _AVERAGES = {
     _ATEN.avg_pool2d.default,
     _ATEN.adaptive_avg_pool1d.default,
     _ATEN.adaptive_avg_pool2d.default,
+    _ATEN.mean.dim,
+    _ATEN.sum.dim_IntList,
 }
 _PLAIN = {
     _ATEN.add.Tensor,
@@ -52,6 +54,13 @@ _PLAIN = {
     _ATEN.max_pool2d.default,
     _ATEN.clone.default,
     _ATEN.contiguous.default,
+    _ATEN.slice.Tensor,
+    _ATEN.select.int,
+    _ATEN.chunk.default,
+    _ATEN.split.Tensor,
+    _ATEN.squeeze.dim,
+    _ATEN.unsqueeze.default,
+    _ATEN.max_pool1d.default,
     _ATEN.pad.default,
 }
 
@@ -69,6 +78,7 @@ class Magnitudes(fx.Interpreter):
         self.current: dict[str, Tensor] = {}
         self.terms: dict[str, int] = {}
         self._terms: dict[fx.Node, int] = {}
+        self._sizes: dict[fx.Node, int] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         before = max((self._terms.get(a, 0) for a in n.all_input_nodes), default=0)
@@ -77,6 +87,7 @@ class Magnitudes(fx.Interpreter):
             self.terms[str(n.args[2])] = before
             before = 0
         self._terms[n] = before + self._own_terms(n, result)
+        self._sizes[n] = result.numel() if isinstance(result, Tensor) else 0
         if n.op == "output":
             self.terms[""] = before
         return result
@@ -107,8 +118,7 @@ class Magnitudes(fx.Interpreter):
             weight = self.fetch_attr(str(node.args[1].target))
             return weight[0].numel() + 1
         if node.target in _AVERAGES:
-            before = self.env[node.args[0]].shape if node.args[0] in self.env else result.shape
-            return math.ceil(math.prod(before[2:]) / max(math.prod(result.shape[2:]), 1)) + 1
+            return math.ceil(self._sizes[node.args[0]] / max(result.numel(), 1)) + 1
         return 4 if node.target is BATCH_NORM else 1 if node.op == "call_function" else 0
 
 

@@ -1,0 +1,56 @@
+"""The whole road: what comes out, and what stays when something fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from snnconv.convert import Target, convert
+from snnconv.results import Conversion
+from snnconv.sources import Source, SourceOptions, load_source
+from snnconv.verify import Data, Policy
+from tests.networks import inputs, per_channel
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("source") / "net.pth"
+    torch.save(per_channel().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def source(checkpoint: Path) -> Source:
+    return load_source(checkpoint, SourceOptions(arch="tests.networks:per_channel"))
+
+
+def run(source: Source, checkpoint: Path, *targets: Target) -> Conversion:
+    data = Data(inputs(source), None, "noise")
+    return convert(source, targets, data, checkpoint, Policy(), lambda stage: lambda part, share: None)
+
+
+def test_one_conversion_makes_and_verifies_every_target(source: Source, checkpoint: Path, tmp_path: Path) -> None:
+    targets = [Target(tmp_path / "a.onnx"), Target(tmp_path / "a.ts"), Target(tmp_path / "step.onnx", None, "step")]
+    result = run(source, checkpoint, *targets)
+    assert result.equivalent
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "a.ts", "step.onnx"]
+    assert [m.size for m in result.measures] == [path.stat().st_size for path in (checkpoint, *(t.path for t in targets))]
+    assert all(m.latency > 0 for m in result.measures)
+
+
+def test_an_artifact_that_is_not_equivalent_replaces_nothing(source: Source, checkpoint: Path, tmp_path: Path) -> None:
+    target = tmp_path / "net.ts"
+    target.write_text("the old one")
+    data = Data(inputs(source), None, "noise")
+    result = convert(source, [Target(target)], data, checkpoint, Policy(agreement=1.1), lambda stage: lambda part, share: None)
+    assert not result.equivalent
+    assert [p.name for p in tmp_path.iterdir()] == ["net.ts"]
+    assert target.read_text() == "the old one"
+
+
+def test_the_same_input_gives_the_same_file(source: Source, checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        run(source, checkpoint, Target(tmp_path / name))
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()

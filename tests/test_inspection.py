@@ -1,0 +1,33 @@
+"""What `inspect` says about a source."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from torch import nn
+
+from snnconv.inspection import inspect, words
+from snnconv.nn import LIF, MPBN
+from tests.networks import SHAPE, per_channel, source_of
+
+
+def test_semantics_are_told_in_words() -> None:
+    assert words(LIF(norm=MPBN(4)).neuron()) == "leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0"
+    assert words(LIF(leak=1.0, threshold=1.0, reset="soft", strict=False).neuron()) == "leak 1, fires on u >= 1, soft reset by 1"
+    per_element = LIF(leak=torch.tensor([0.5, 0.9]).view(2, 1, 1), v_reset=0.5, norm=MPBN((2, 3, 3)))
+    assert words(per_element.neuron()) == "leak 0.5..0.9, fires on MPBN(u) > 0.5 per element, hard reset to 0.5"
+
+
+def test_every_norm_has_its_site() -> None:
+    found = inspect(source_of(per_channel()))
+    assert {site.path for site in found.sites} == {"bn1", "bn2", "sum_norm", "act1", "act2", "act3"}
+    assert found.foldable
+    assert json.loads(json.dumps(found.document()))["foldable"] is True
+
+
+def test_a_refused_norm_is_listed_and_not_raised() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), LIF(), nn.Flatten(), nn.Linear(144, 3))
+    found = inspect(source_of(net, shape=SHAPE))
+    assert not found.foldable
+    assert [(site.kind, site.outcome) for site in found.sites] == [("GroupNorm", "refused")]
