@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snnconv import pt2
 from snnconv.errors import InputError
-from snnconv.export import FORMATS, export, format_of
+from snnconv.export import export, format_of
 from snnconv.files import replacing, writable
 from snnconv.fold import fold
 from snnconv.program import SpikingProgram
@@ -114,6 +114,3 @@ def _latency(run: Callable[[Tensor], Tensor], x: Tensor, batch: int | None = Non
         run(x)
         times.append((time.perf_counter() - start) * 1e3)
     return median(times[2:])
-
-
-__all__ = ["FORMATS", "Target", "check_output", "check_reports", "convert", "export_verified", "fold_to"]

@@ -58,6 +58,29 @@ class Card:
     sha256_of_source: str
 
 
+@dataclass(frozen=True)
+class Carded:
+    """The part of a `Candidate` that its metadata answers."""
+
+    card: Card
+
+    @property
+    def form(self) -> str:
+        return self.card.form
+
+    @property
+    def contract(self) -> TimeContract:
+        return self.card.contract
+
+    @property
+    def sha256_of_source(self) -> str:
+        return self.card.sha256_of_source
+
+    @property
+    def batch(self) -> int | None:
+        return self.card.batch
+
+
 def read_card(path: Path, metadata: dict[str, Any] | None) -> Card:
     """Read the metadata of an artifact. Raises `InputError` where there is none of ours."""
     if metadata is None:

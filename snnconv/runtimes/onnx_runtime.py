@@ -15,37 +15,19 @@ from google.protobuf.message import DecodeError
 from torch import Tensor
 
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
-from snnconv.runtimes.candidate import Card, Observation, RunFailure, read_card
+from snnconv.runtimes.candidate import Carded, Observation, RunFailure, read_card
 from snnconv.runtimes.over_time import State, run_steps
 
 METADATA_KEY = "snnconv"
 
 
 @dataclass(frozen=True)
-class OnnxRuntime:
+class OnnxRuntime(Carded):
     """`tensors` names, per neuron, its potential and its spikes at every step of the graph."""
 
     path: Path
-    card: Card
     tensors: dict[str, dict[str, list[str]]]
     runtime: str = f"ONNX Runtime {onnxruntime.__version__}"
-
-    @property
-    def form(self) -> str:
-        return self.card.form
-
-    @property
-    def contract(self) -> TimeContract:
-        return self.card.contract
-
-    @property
-    def sha256_of_source(self) -> str:
-        return self.card.sha256_of_source
-
-    @property
-    def batch(self) -> int | None:
-        return self.card.batch
 
     def constants(self) -> dict[str, Tensor]:
         model = onnx.load(self.path)
@@ -105,7 +87,7 @@ def open(path: Path) -> OnnxRuntime:
     metadata = json.loads(props[METADATA_KEY]) if METADATA_KEY in props else None
     card = read_card(path, metadata)
     try:
-        return OnnxRuntime(path, card, metadata["tensors"] if metadata else {})
+        return OnnxRuntime(card, path, metadata["tensors"] if metadata else {})
     except KeyError as error:
         raise InputError(f"{path}: its snnconv metadata is damaged ({error})", "export it again") from error
 

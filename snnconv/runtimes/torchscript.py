@@ -13,34 +13,16 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
-from snnconv.runtimes.candidate import Card, Observation, RunFailure, read_card
+from snnconv.runtimes.candidate import Carded, Observation, RunFailure, read_card
 from snnconv.runtimes.over_time import run_steps
 
 METADATA_FILE = "snnconv.json"
 
 
 @dataclass(frozen=True)
-class TorchScript:
+class TorchScript(Carded):
     module: Any
-    card: Card
     runtime: str = f"TorchScript {torch.__version__}"
-
-    @property
-    def form(self) -> str:
-        return self.card.form
-
-    @property
-    def contract(self) -> TimeContract:
-        return self.card.contract
-
-    @property
-    def sha256_of_source(self) -> str:
-        return self.card.sha256_of_source
-
-    @property
-    def batch(self) -> int | None:
-        return self.card.batch
 
     def constants(self) -> dict[str, Tensor]:
         return {name.removeprefix("body."): value for name, value in self.module.state_dict().items()}
@@ -73,4 +55,4 @@ def open(path: Path) -> TorchScript:
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path}: not a TorchScript file, or truncated", "export it again") from error
     text = extra[METADATA_FILE]
-    return TorchScript(module.eval(), read_card(path, json.loads(text) if text else None))
+    return TorchScript(read_card(path, json.loads(text) if text else None), module.eval())

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.errors import Refused
+from snnconv.fold.linear_norm import LINEAR_OPS
 from snnconv.fold.passes import BATCH_NORM
 from snnconv.neuron import NEURON_OP
 from snnconv.program import SpikingProgram
@@ -23,15 +24,7 @@ LAMBDA = 8.0
 UNIT = 2.0**-24
 
 _ATEN = torch.ops.aten
-_SUMS_OVER_WEIGHT = {
-    _ATEN.conv1d.default,
-    _ATEN.conv1d.padding,
-    _ATEN.conv2d.default,
-    _ATEN.conv2d.padding,
-    _ATEN.conv3d.default,
-    _ATEN.conv3d.padding,
-    _ATEN.linear.default,
-}
+_SUMS_OVER_WEIGHT = frozenset(LINEAR_OPS)
 _AVERAGES = {
     _ATEN.avg_pool1d.default,
     _ATEN.avg_pool2d.default,
