@@ -6,11 +6,12 @@ Exit codes: 0 done or equivalent, 1 not equivalent, 2 usage or unreadable input,
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from snnconv.errors import SnnconvError
 from snnconv_cli.convert import convert
@@ -23,7 +24,7 @@ COMMANDS = (inspect, fold, export, verify, convert)
 
 app = typer.Typer(
     help="Put a trained spiking network on an edge device: fold its norms, prove it, export it.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,9 +44,12 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and exit."),
 ) -> None:
-    """checkpoint -> source -> capture -> fold -> lower -> export, and verify beside it."""
+    """Put a trained spiking network on an edge device: fold its norms, prove it, export it."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:
@@ -53,25 +57,29 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = _fail("interrupted", 130)
-    except click.ClickException as error:
-        code = _fail(error.format_message(), 2)
+        sys.stdout.flush()
+    except TyperException as error:
+        code = _fail(error.format_message(), 2, debug)
     except SnnconvError as error:
         code = _fail(str(error), error.exit_code, debug)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read the output went away; python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _fail("the output was closed before it was complete", 2)
+    except OSError as error:
+        code = _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2, debug)
     except MemoryError:
         code = _fail("out of memory; close other programs or use a smaller network", 2, debug)
     except Exception as error:
-        first = str(error).partition("\n")[0]
         hint = "" if debug else "; this is a bug of snnconv, run again with --debug and report it"
-        code = _fail(f"internal error: {type(error).__name__}: {first}{hint}", 70, debug)
+        code = _fail(f"internal error: {type(error).__name__}: {error}{hint}", 70, debug)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str, code: int, debug: bool = False) -> int:
     if debug:
         traceback.print_exc()
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return code

@@ -23,7 +23,7 @@ Threshold = Annotated[float | None, typer.Option(help="Firing threshold, where t
 Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help="Fire on > or on >=.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML with these options; else pyproject.toml.")]
 DataFile = Annotated[Path | None, typer.Option("--data", metavar="FILE.npz", help="x [N,C,H,W] or [N,T,C,H,W], labels y [N].")]
-Seed = Annotated[int, typer.Option(help="Seed of the synthetic input that is used without --data.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the synthetic input that is used without --data.")]
 Agreement = Annotated[float, typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Least share of samples with the same argmax.")]
 TimeForm = Annotated[str, typer.Option("--time", metavar="sequence|step", help="Whole sequence, or one step with its state.")]
 Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the artifact.")]
@@ -75,7 +75,7 @@ def batch_size(text: str) -> int | None:
     """`dynamic` as None, a number as itself."""
     if text == "dynamic":
         return None
-    if text.isdigit() and int(text) > 0:
+    if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
     raise typer.BadParameter(f"--batch is '{text}'; it is a positive number or 'dynamic'")
 

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
-from snnconv.program import Origin, SpikingProgram, TimeContract, constants_used, put, tensors
+from snnconv.program import Origin, SpikingProgram, TimeContract, constants_used, neuron_calls, put, tensors
 
 _ATEN = torch.ops.aten
 _RESHAPES = (_ATEN.view.default, _ATEN.reshape.default, _ATEN._unsafe_view.default)
@@ -66,18 +66,25 @@ def capture(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContrac
     used = _shapes(net, slots, contract)
     if not used:
         raise Refused("the network has no spiking neuron that its forward calls", "build it with snnconv.nn.LIF")
-    return SpikingProgram(
-        graph=flatten(_export(net, used, contract)),
-        neurons={s.name: _shaped(neurons[s.name], s.shapes[0], s.name) for s in used},
+    graph = _flatten(_export(net, used, contract))
+    shapes = {slot.name: slot.shapes[0] for slot in used}
+    read = [str(node.args[2]) for node in neuron_calls(graph.graph)]
+    program = SpikingProgram(
+        graph=graph,
+        neurons={name: _shaped(neurons[name], shapes[name], name) for name in read},
         contract=contract,
         origin=origin,
     )
+    _ensure_samples_stay_apart(program)
+    return program
 
 
 def _replace(net: nn.Module, name: str) -> _Slot:
-    slot = _Slot(name)
-    parent, _, leaf = name.rpartition(".")
-    setattr(net.get_submodule(parent), leaf, slot)
+    """Put a slot wherever the neuron stands: a module may have several names."""
+    slot, neuron = _Slot(name), net.get_submodule(name)
+    for path in [path for path, module in net.named_modules(remove_duplicate=False) if module is neuron]:
+        parent, _, leaf = path.rpartition(".")
+        setattr(net.get_submodule(parent), leaf, slot)
     return slot
 
 
@@ -87,7 +94,7 @@ def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract) -> list[
     hooks = [slot.register_forward_pre_hook(lambda module, _: order.append(module)) for slot in slots]
     try:
         with torch.no_grad():
-            net(torch.zeros(2, *contract.input_shape))
+            y = net(torch.zeros(2, *contract.input_shape))
     except Exception as error:
         raise Refused(
             f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {_first_line(error)}",
@@ -96,6 +103,10 @@ def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract) -> list[
     finally:
         for hook in hooks:
             hook.remove()
+    if not isinstance(y, Tensor):
+        raise Refused(
+            f"the network returns a {type(y).__name__}", "its forward must return one tensor, the output of one time step"
+        )
     for slot in slots:
         if len(slot.shapes) > 1:
             raise Refused(
@@ -123,7 +134,7 @@ def _export(net: nn.Module, slots: list[_Slot], contract: TimeContract) -> torch
         ) from error
 
 
-def flatten(exported: torch.export.ExportedProgram) -> fx.GraphModule:
+def _flatten(exported: torch.export.ExportedProgram) -> fx.GraphModule:
     """The exported step as a flat graph over `x` and the states, its constants at their own paths, the batch size nowhere."""
     module = exported.module(check_guards=False)
     graph = fx.Graph()
@@ -135,13 +146,48 @@ def flatten(exported: torch.export.ExportedProgram) -> fx.GraphModule:
         if node.op == "get_attr":
             node.target = str(node.target).removeprefix("net.")
     _forget_batch_size(graph)
-    graph.eliminate_dead_code()
-    held = tensors(module)
+    _drop_unread_neurons(graph)
+    held = {path.removeprefix("net."): value for path, value in tensors(module).items()}
     root = nn.Module()
     for path in constants_used(graph):
-        put(root, path, held[f"net.{path}" if f"net.{path}" in held else path])
+        if path not in held:
+            raise Refused(
+                f"the network branches on values (it holds a graph of its own at {path})", "take the branch out of its forward"
+            )
+        put(root, path, held[path])
     graph.lint()
     return fx.GraphModule(root, graph)
+
+
+def _drop_unread_neurons(graph: fx.Graph) -> None:
+    """A neuron whose spikes nobody reads is no part of the network: it goes, with its state."""
+    while True:
+        graph.eliminate_dead_code()
+        (output,) = graph.find_nodes(op="output")
+        _, *following = output.args[0]
+        unread = [n for n in neuron_calls(graph) if all(user in following for user in n.users)]
+        if not unread:
+            return
+        kept = [value for value in following if value.args[0] not in unread]
+        output.args = ((output.args[0][0], *kept),)
+        graph.eliminate_dead_code()
+        for node in graph.find_nodes(op="placeholder")[1:]:
+            if not node.users:
+                graph.erase_node(node)
+
+
+def _ensure_samples_stay_apart(program: SpikingProgram) -> None:
+    """Raise `Refused` where the output of a sample depends on the other samples of its batch: steps could not be merged then."""
+    exact, contract = program.to(torch.float64), program.contract
+    x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).double()
+    once = replace(exact, contract=replace(contract, timesteps=1, event=False))
+    x = x[:, 0] if contract.event else x
+    together, alone = once.run(x)[1:], once.run(x[1:])
+    if together.shape != alone.shape or not torch.allclose(together, alone, rtol=1e-9, atol=1e-9):
+        raise Refused(
+            "the output of a sample depends on the other samples of its batch",
+            "leave the batch dimension alone: no mean, norm or product over it",
+        )
 
 
 def _forget_batch_size(graph: fx.Graph) -> None:
@@ -151,7 +197,7 @@ def _forget_batch_size(graph: fx.Graph) -> None:
         if not sizes:
             continue
         if node.target in _RESHAPES and node.args[1][0] in sizes and len(sizes) == 1:
-            node.args = (node.args[0], [-1, *node.args[1][1:]])
+            node.args = (node.args[0], [-1, *map(int, node.meta["val"].shape[1:])])
         elif node.target not in (operator.getitem,):
             raise Refused(
                 f"the network computes with the batch size (in {node.target}), so steps cannot be merged into the batch",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from snnconv.files import readable, sha256
 
 NESTS = ("state_dict", "model", "net", "model_state_dict")
 PREFIX = "module."
+_DEEPEST = 8
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -79,17 +82,29 @@ def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:global|class|operand)[^\w]*([\w.]+)?", str(error))
+        wanted = re.search(r"GLOBAL ([\w.]+)|unsupported class (\S+)|unrecognized function (\S+)|(Can only build)", str(error))
         if wanted:
-            name = next((group for group in wanted.groups() if group), "an object of its own")
+            name = next((group for group in wanted.groups()[:3] if group), "an object of its own")
             raise Refused(
                 f"{path}: loading it would run code ({name}); snnconv never unpickles code",
                 "save only the weights: torch.save(model.state_dict(), FILE)",
             ) from error
         raise InputError(f"{path}: not a checkpoint (neither a torch file nor a pickle)", _EXPECTED) from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+    ) as error:
         raise InputError(f"{path}: cannot be read as a torch checkpoint, it may be truncated", _EXPECTED) from error
 
 
@@ -109,7 +124,7 @@ def _read_safetensors(path: Path) -> Any:
 def _unnest(found: Any) -> tuple[Any, str]:
     """The innermost state-dict and the keys that led to it."""
     where: list[str] = []
-    while isinstance(found, Mapping):
+    while isinstance(found, Mapping) and len(where) < _DEEPEST:
         inner = next((k for k in NESTS if isinstance(found.get(k), Mapping)), None)
         if inner is None:
             break
@@ -129,9 +144,12 @@ def _sound(path: Path, key: str, value: Tensor, notes: list[str]) -> Tensor:
     """The tensor as float32, if it is one that a network can run with. Raises `InputError` otherwise."""
     if key.endswith(TRACKED):
         return value
-    if value.layout is not torch.strided or value.is_quantized or not value.is_floating_point():
+    if value.layout is not torch.strided or value.is_meta or value.dtype not in _FLOATS:
+        kind = (
+            "no" if value.is_meta else "sparse" if value.layout is not torch.strided else str(value.dtype).removeprefix("torch.")
+        )
         raise InputError(
-            f"{path}: '{key}' holds {str(value.dtype).removeprefix('torch.')} values, not floats",
+            f"{path}: '{key}' holds {kind} values, not floats",
             "convert the unquantised, floating-point checkpoint",
         )
     if not bool(value.isfinite().all()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -13,12 +14,12 @@ from torch import Tensor
 from snnconv import pt2
 from snnconv.errors import InputError
 from snnconv.export import export, format_of
-from snnconv.files import replacing, writable
+from snnconv.files import Draft, replacing, writable
 from snnconv.fold import fold
 from snnconv.program import SpikingProgram
 from snnconv.report import REPORTS
 from snnconv.results import Conversion, Measure, Verification
-from snnconv.runtimes import open_candidate
+from snnconv.runtimes import Candidate, open_candidate
 from snnconv.sources import Source
 from snnconv.verify import Data, Policy, verify
 
@@ -68,11 +69,8 @@ def export_verified(
     progress: Callable[[str, float], None],
 ) -> Verification:
     """Export, verify, and name the file if it is equivalent; otherwise nothing is left of it."""
-    format = format_of(target.path, target.format)
     with replacing(target.path) as draft:
-        progress("export", 0.0)
-        export(folded, draft.path, format, target.form, target.batch)
-        candidate = open_candidate(draft.path, format.suffixes[0])
+        candidate = _export(folded, target, draft, progress)
         result = verify(source, candidate, data, (name, str(target.path)), policy, progress)
         draft.keep = result.equivalent
     return result
@@ -88,21 +86,32 @@ def convert(
 ) -> Conversion:
     """Fold a source, make every target, verify each, measure before and after.
 
-    `begin(name)` starts a stage of a progress display and returns its update function.
+    An error leaves none of the files; a verdict leaves those that are equivalent. `begin(name)` starts a stage of a progress
+    display and returns its update function.
     """
     for target in targets:
         format_of(target.path, target.format)
     folded = fold(source.program)
-    verifications = [
-        export_verified(source, folded, target, data, str(path), policy, begin(target.path.name)) for target in targets
-    ]
-    measures = [Measure("source, eager torch", path.stat().st_size, _latency(source.run, data.x))]
-    for target, result in zip(targets, verifications, strict=True):
-        if result.equivalent:
-            candidate = open_candidate(target.path, format_of(target.path, target.format).suffixes[0])
-            latency = _latency(candidate.run, data.x, candidate.batch)
-            measures.append(Measure(f"{target.path.name}, {result.runtime}", target.path.stat().st_size, latency))
+    verifications, measures = [], [Measure("source, eager torch", path.stat().st_size, _latency(source.run, data.x))]
+    with ExitStack() as drafts:
+        for target in targets:
+            progress = begin(target.path.name)
+            draft = drafts.enter_context(replacing(target.path))
+            candidate = _export(folded, target, draft, progress)
+            result = verify(source, candidate, data, (str(path), str(target.path)), policy, progress)
+            draft.keep = result.equivalent
+            verifications.append(result)
+            if result.equivalent:
+                latency = _latency(candidate.run, data.x, candidate.batch)
+                measures.append(Measure(f"{target.path.name}, {result.runtime}", draft.path.stat().st_size, latency))
     return Conversion(str(path), folded.origin.arch, folded.sites, tuple(verifications), tuple(measures))
+
+
+def _export(folded: SpikingProgram, target: Target, draft: Draft, progress: Callable[[str, float], None]) -> Candidate:
+    format = format_of(target.path, target.format)
+    progress("export", 0.0)
+    export(folded, draft.path, format, target.form, target.batch)
+    return open_candidate(draft.path, format.suffixes[0])
 
 
 def _latency(run: Callable[[Tensor], Tensor], x: Tensor, batch: int | None = None) -> float:

@@ -21,7 +21,7 @@ def sha256(path: Path) -> str:
 
 def readable(path: Path) -> Path:
     """`path`, if it is a file with something in it. Raises `InputError` otherwise."""
-    if not path.exists():
+    if not _there(path):
         raise InputError(f"{path}: no such file", "check the path")
     if path.is_dir():
         raise InputError(f"{path}: is a directory", "name a file in it")
@@ -34,15 +34,26 @@ def readable(path: Path) -> Path:
 
 def writable(path: Path, force: bool) -> Path:
     """`path`, if a file may be written there. Raises `InputError` otherwise, before any work is done."""
+    there = _there(path)
     if path.is_dir():
         raise InputError(f"{path}: is a directory", "name a file in it")
-    if path.exists() and not force:
+    if there and not force:
         raise InputError(f"{path}: already exists", "pass --force to replace it")
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist", "create it first")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: no permission to write in {path.parent}")
     return path
+
+
+def _there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}", "check the path") from error
+    return True
 
 
 @dataclass

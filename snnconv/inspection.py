@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+import snnconv
 from snnconv.fold import FoldRefused, fold
 from snnconv.neuron import Neuron
 from snnconv.program import tensors
+from snnconv.report.document import SCHEMA
 from snnconv.results import REFUSED, Site
 from snnconv.sources import Source
 
@@ -41,7 +43,7 @@ class Inspection:
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
-        return {"schema": 1, "command": "inspect", "foldable": self.foldable, **asdict(self)}
+        return {"schema": SCHEMA, "snnconv": snnconv.__version__, "command": "inspect", "foldable": self.foldable, **asdict(self)}
 
 
 def inspect(source: Source) -> Inspection:

@@ -73,8 +73,11 @@ class MembraneNorm:
 
     def __call__(self, u: Tensor) -> Tensor:
         """Normalise `u` `[B, C, ...]`."""
+        # torch has another kernel, with other last bits, for strided potentials and statistics.
+        if not (u.is_contiguous() or u.is_contiguous(memory_format=torch.channels_last)):
+            u = u.contiguous()
         per_element = self.mean.dim() > 1
-        flat = [None if t is None else t.flatten() for t in (self.mean, self.var, self.gamma, self.beta)]
+        flat = [None if t is None else t.contiguous().flatten() for t in (self.mean, self.var, self.gamma, self.beta)]
         mean, var, gamma, beta = flat
         out = torch.nn.functional.batch_norm(u.flatten(1) if per_element else u, mean, var, gamma, beta, False, 0.0, self.eps)
         return out.view(u.shape) if per_element else out

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -145,6 +146,10 @@ class LIF(nn.Module):
     def _carried_reset(self) -> Tensor:
         return self.leak * (self.threshold if self.soft else self.v_reset)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and files leave out the potential: it belongs to a run, not to the layer."""
+        return {**self.__dict__, "state": None}
+
     def neuron(self) -> Neuron:
         """The canonical neuron this layer is at inference."""
         return Neuron(
@@ -178,6 +183,8 @@ def reset(module: nn.Module) -> None:
 
 def frames(x: Tensor, timesteps: int, event: bool) -> Iterator[Tensor]:
     """The input of each time step: `x` `[B, C, H, W]` shown at each of them, or the frames of `x` `[B, T, C, H, W]`."""
+    if event and x.shape[1] != timesteps:
+        raise ValueError(f"{x.shape[1]} frames for {timesteps} time steps")
     for t in range(timesteps):
         yield x[:, t] if event else x
 

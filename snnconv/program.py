@@ -16,6 +16,9 @@ from snnconv.results import Site
 
 Path = str
 
+BATCH_NORM = torch.ops.aten.batch_norm.default
+_FLOATS = (torch.float32, torch.float64)
+
 
 @dataclass(frozen=True)
 class TimeContract:
@@ -84,8 +87,18 @@ class SpikingProgram:
         for path, tensor in tensors(graph).items():
             if tensor.is_floating_point():
                 put(graph, path, tensor.to(dtype))
+        for node in graph.graph.nodes:
+            cast = fx.node.map_aggregate((node.args, node.kwargs), lambda a: dtype if a in _FLOATS else a)
+            node.args, node.kwargs = cast
+        graph.recompile()
         moved = {name: neuron.to(dtype) for name, neuron in self.neurons.items()}
         return replace(self, graph=graph, neurons=moved)
+
+    @property
+    def holds_norms(self) -> bool:
+        """Whether a batch norm or a membrane norm is left."""
+        left = any(node.target is BATCH_NORM for node in self.graph.graph.nodes)
+        return left or any(neuron.norm is not None for neuron in self.neurons.values())
 
     @property
     def dtype(self) -> torch.dtype:
@@ -129,7 +142,8 @@ class _Step(fx.Interpreter):
 
 def tensors(graph: fx.GraphModule) -> dict[Path, Tensor]:
     """Every constant of a graph by its path."""
-    return {**dict(graph.named_parameters()), **dict(graph.named_buffers())}
+    named = (graph.named_parameters(remove_duplicate=False), graph.named_buffers(remove_duplicate=False))
+    return {path: value for listed in named for path, value in listed}
 
 
 def put(module: torch.nn.Module, path: Path, tensor: Tensor) -> None:

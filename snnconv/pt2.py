@@ -1,40 +1,46 @@
 """Saving a `SpikingProgram` as `.pt2`: a plain zip that holds all it takes to verify and export it without the user's code.
 
-    snnconv.json          contract, origin, settings of every neuron, sites, proofs
-    neurons.safetensors   the tensors of neurons and proofs
-    step.pt2              the step graph, as torch.export writes it
-    source/...            the same three of the program before folding
+    program.json          contract, origin, step graph, settings of every neuron, sites, proofs
+    tensors.safetensors   constants of the graph, the neurons and the proofs
+    source/...            the same two of the program before folding
 
-torch.export can unpickle what it loads, so an archive with a pickled or compiled member is refused before torch sees it.
+The step graph is written node by node, not by torch.export: loading that format can unpickle, evaluate shape expressions and
+paste names into code. Here a target is looked up among torch's own operators and nothing is ever evaluated.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
+import math
+import operator
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 
-from snnconv.capture import flatten
 from snnconv.errors import InputError, Refused
 from snnconv.files import readable
-from snnconv.neuron import pack, unpack_neuron, unpack_norm
-from snnconv.program import Origin, SpikingProgram, ThresholdProof, TimeContract
+from snnconv.neuron import NEURON_OP, pack, unpack_neuron, unpack_norm
+from snnconv.program import Origin, SpikingProgram, ThresholdProof, TimeContract, put, tensors
 from snnconv.results import Site
 
 FORMAT = 1
-_MANIFEST, _TENSORS, _STEP, _SOURCE = "snnconv.json", "neurons.safetensors", "step.pt2", "source/"
+_MANIFEST, _TENSORS, _SOURCE = "program.json", "tensors.safetensors", "source/"
+_KINDS = {"dtype": torch.dtype, "memory_format": torch.memory_format, "layout": torch.layout}
 
 
 def save(program: SpikingProgram, path: Path) -> None:
-    """Write `program`, with its source if it is folded. The same program gives the same bytes."""
+    """Write `program`, with its source if it is folded. The same program gives the same bytes.
+
+    Raises `Refused` for a graph with operators that are not torch's own.
+    """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for prefix, part in _parts(program):
             for name, content in _members(part).items():
@@ -42,18 +48,26 @@ def save(program: SpikingProgram, path: Path) -> None:
 
 
 def load(path: Path) -> SpikingProgram:
-    """Read a program back. Raises `InputError` for a file that is none and `Refused` for one that wants code run."""
+    """Read a program back. Raises `InputError` for a file that is none and `Refused` for operators that are not torch's own."""
+    with _damage(path), zipfile.ZipFile(readable(path)) as archive:
+        names = archive.namelist()
+        if _MANIFEST not in names:
+            raise InputError(f"{path}: not an snnconv program", "make one with: snnconv fold SOURCE -o F.pt2")
+        if archive.testzip() is not None or len(names) != len(set(names)):
+            raise ValueError("a checksum does not match, or a member stands there twice")
+        source = _read(path, archive, _SOURCE, None) if _SOURCE + _MANIFEST in names else None
+        return _read(path, archive, "", source)
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Whatever a damaged file makes the readers stumble over, as one error."""
     try:
-        with zipfile.ZipFile(readable(path)) as archive:
-            names = set(archive.namelist())
-            if _MANIFEST not in names:
-                raise InputError(f"{path}: not an snnconv program", "make one with: snnconv fold SOURCE -o F.pt2")
-            if archive.testzip() is not None:
-                raise InputError(f"{path}: is damaged (a checksum does not match)", "make it again with snnconv fold")
-            source = _read(path, archive, _SOURCE, None) if _SOURCE + _MANIFEST in names else None
-            return _read(path, archive, "", source)
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, safetensors.SafetensorError) as error:
+        yield
+    except (zipfile.BadZipFile, safetensors.SafetensorError, EOFError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"{path}: not an snnconv program, or truncated ({error})", "make it again with snnconv fold") from error
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: is damaged ({error})", "make it again with snnconv fold") from error
 
 
 def _parts(program: SpikingProgram) -> list[tuple[str, SpikingProgram]]:
@@ -61,92 +75,154 @@ def _parts(program: SpikingProgram) -> list[tuple[str, SpikingProgram]]:
 
 
 def _members(program: SpikingProgram) -> dict[str, bytes]:
-    tensors: dict[str, Tensor] = {}
+    held = {f"graph.{path}": value for path, value in tensors(program.graph).items()}
     manifest = {
         "format": FORMAT,
         "contract": asdict(program.contract),
         "origin": asdict(program.origin),
-        "neurons": {name: pack(neuron, f"neuron.{name}", tensors) for name, neuron in program.neurons.items()},
+        "graph": _pack_graph(program.graph.graph),
+        "neurons": {name: pack(neuron, f"neuron.{name}", held) for name, neuron in program.neurons.items()},
         "sites": [asdict(site) for site in program.sites],
-        "proofs": {name: _pack_proof(proof, f"proof.{name}", tensors) for name, proof in program.proofs.items()},
+        "proofs": {name: _pack_proof(proof, f"proof.{name}", held) for name, proof in program.proofs.items()},
     }
     return {
-        _MANIFEST: json.dumps(manifest, indent=1).encode(),
-        _TENSORS: safetensors.torch.save({k: v.detach().contiguous().clone() for k, v in sorted(tensors.items())}),
-        _STEP: _export(program),
+        _MANIFEST: json.dumps(manifest, indent=1, allow_nan=False).encode(),
+        _TENSORS: safetensors.torch.save({k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in held.items()}),
     }
 
 
-def _pack_proof(proof: ThresholdProof, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    tensors[f"{prefix}.threshold"] = proof.threshold
-    return {"norm": pack(proof.norm, prefix, tensors), "strict": proof.strict, "kernel": proof.kernel}
+def _pack_proof(proof: ThresholdProof, prefix: str, held: dict[str, Tensor]) -> dict[str, Any]:
+    held[f"{prefix}.threshold"] = proof.threshold
+    return {"norm": pack(proof.norm, prefix, held), "strict": proof.strict, "kernel": proof.kernel}
 
 
-def _export(program: SpikingProgram) -> bytes:
-    batch = torch.export.Dim("batch")
-    shapes = [program.contract.input_shape, *(neuron.shape for neuron in program.neurons.values())]
-    inputs = tuple(torch.zeros(2, *shape, dtype=program.dtype) for shape in shapes)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        exported = torch.export.export(program.graph, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
-    exported.example_inputs = None
-    for node in exported.graph.nodes:
-        node.meta.pop("stack_trace", None)
-    buffer = io.BytesIO()
-    torch.export.save(exported, buffer)
-    return buffer.getvalue()
+def _pack_graph(graph: fx.Graph) -> list[dict[str, Any]]:
+    number = {node: i for i, node in enumerate(graph.nodes)}
+    return [
+        {
+            "op": node.op,
+            "name": node.name,
+            "target": _target_name(node.target) if node.op == "call_function" else str(node.target),
+            "args": [_pack_argument(a, number) for a in node.args],
+            "kwargs": {key: _pack_argument(a, number) for key, a in node.kwargs.items()},
+            "shape": [int(n) for n in node.meta["val"].shape[1:]] if isinstance(node.meta.get("val"), Tensor) else None,
+        }
+        for node in graph.nodes
+    ]
+
+
+def _pack_argument(value: Any, number: dict[fx.Node, int]) -> Any:
+    if isinstance(value, fx.Node):
+        return {"node": number[value]}
+    if isinstance(value, list | tuple):
+        return [_pack_argument(v, number) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    for kind, cls in _KINDS.items():
+        if isinstance(value, cls):
+            return {kind: str(value).removeprefix("torch.")}
+    if isinstance(value, torch.device):
+        return {"device": str(value)}
+    raise Refused(f"the graph holds {value!r}, which cannot be stored")
+
+
+def _target_name(target: Any) -> str:
+    if target is operator.getitem:
+        return "getitem"
+    name = str(target)
+    if not isinstance(target, torch._ops.OpOverload) or (target.namespace != "aten" and target is not NEURON_OP):
+        raise Refused(f"the network uses {name}, which is not one of torch's own operators", "build it from torch's operators")
+    return name
 
 
 def _read(path: Path, archive: zipfile.ZipFile, prefix: str, source: SpikingProgram | None) -> SpikingProgram:
     manifest = json.loads(archive.read(prefix + _MANIFEST))
     if manifest["format"] != FORMAT:
         raise InputError(f"{path}: format {manifest['format']}, but this snnconv reads {FORMAT}", "use the snnconv that wrote it")
-    tensors = safetensors.torch.load(archive.read(prefix + _TENSORS))
-    step = archive.read(prefix + _STEP)
-    _check_members(path, step)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        exported = torch.export.load(io.BytesIO(step))
-    contract, origin = manifest["contract"], manifest["origin"]
+    held = safetensors.torch.load(archive.read(prefix + _TENSORS))
+    contract = manifest["contract"]
     contract["input_shape"] = tuple(contract["input_shape"])
     return SpikingProgram(
-        graph=flatten(exported),
-        neurons={name: unpack_neuron(s, f"neuron.{name}", tensors) for name, s in manifest["neurons"].items()},
+        graph=_unpack_graph(path, manifest["graph"], held),
+        neurons={name: unpack_neuron(s, f"neuron.{name}", held) for name, s in manifest["neurons"].items()},
         contract=TimeContract(**contract),
-        origin=Origin(**origin),
+        origin=Origin(**manifest["origin"]),
         sites=tuple(Site(**site) for site in manifest["sites"]),
-        proofs={name: _unpack_proof(s, f"proof.{name}", tensors) for name, s in manifest["proofs"].items()},
+        proofs={name: _unpack_proof(s, f"proof.{name}", held) for name, s in manifest["proofs"].items()},
         source=source,
     )
 
 
-def _unpack_proof(settings: dict[str, Any], prefix: str, tensors: dict[str, Tensor]) -> ThresholdProof:
-    norm = unpack_norm(settings["norm"], prefix, tensors)
-    return ThresholdProof(norm, tensors[f"{prefix}.threshold"], settings["strict"], settings["kernel"])
+def _unpack_proof(settings: dict[str, Any], prefix: str, held: dict[str, Tensor]) -> ThresholdProof:
+    norm = unpack_norm(settings["norm"], prefix, held)
+    return ThresholdProof(norm, held[f"{prefix}.threshold"], settings["strict"], settings["kernel"])
 
 
-_PLAIN = (
-    "data/weights/",
-    "models/model.json",
-    "data/constants/model_constants_config.json",
-    "data/sample_inputs/model.pt",  # torch reads this one with weights_only=True
-    "archive_format",
-    "archive_version",
-    "byteorder",
-    "version",
-    ".data/",
-)
+def _unpack_graph(path: Path, listed: list[dict[str, Any]], held: dict[str, Tensor]) -> fx.GraphModule:
+    graph, root = fx.Graph(), nn.Module()
+    nodes: list[fx.Node] = []
+    for entry in listed:
+        args = tuple(_unpack_argument(a, nodes) for a in entry["args"])
+        kwargs = {str(key): _unpack_argument(a, nodes) for key, a in entry["kwargs"].items()}
+        node = _unpack_node(path, graph, entry, args, kwargs)
+        if node.op == "get_attr":
+            put(root, entry["target"], held[f"graph.{entry['target']}"])
+        if entry["shape"] is not None:
+            node.meta["val"] = torch.empty([2, *entry["shape"]], device="meta")
+        nodes.append(node)
+    graph.lint()
+    if not nodes or nodes[-1].op != "output":
+        raise ValueError("the graph has no output")
+    return fx.GraphModule(root, graph)
 
 
-def _check_members(path: Path, step: bytes) -> None:
-    """Raise `Refused` unless every member is plain data."""
-    with zipfile.ZipFile(io.BytesIO(step)) as archive:
-        for name in archive.namelist():
-            if not name.partition("/")[2].startswith(_PLAIN):
-                raise Refused(f"{path}: holds {name}, which loading could execute", "snnconv never runs code from a file")
-            if name.endswith("_config.json") and _pickled(json.loads(archive.read(name))):
-                raise Refused(f"{path}: {name} asks to unpickle", "snnconv never runs code from a file")
+def _unpack_node(path: Path, graph: fx.Graph, entry: dict[str, Any], args: tuple, kwargs: dict[str, Any]) -> fx.Node:
+    name, target = entry["name"], entry["target"]
+    if not isinstance(name, str) or not name.isidentifier() or not isinstance(target, str):
+        raise ValueError(f"{name!r} is no name")
+    if entry["op"] == "call_function":
+        return graph.create_node("call_function", _operator(path, target), args, kwargs, name)
+    if entry["op"] == "placeholder":
+        return graph.placeholder(name)
+    if entry["op"] == "get_attr":
+        if not all(part.isidentifier() or part.isdigit() for part in target.split(".")):
+            raise ValueError(f"{target!r} is no path")
+        return graph.create_node("get_attr", target, name=name)
+    if entry["op"] == "output":
+        return graph.output(args[0])
+    raise ValueError(f"{entry['op']!r} is no kind of node")
 
 
-def _pickled(config: Any) -> bool:
-    return any(entry.get("use_pickle", True) for entry in config["config"].values())
+def _operator(path: Path, name: str) -> Any:
+    if name == "getitem":
+        return operator.getitem
+    if name == str(NEURON_OP):
+        return NEURON_OP
+    namespace, _, rest = name.partition(".")
+    packet, _, overload = rest.partition(".")
+    found = getattr(getattr(torch.ops.aten, packet, None), overload, None) if namespace == "aten" else None
+    if not isinstance(found, torch._ops.OpOverload) or found._schema.is_mutable or packet == "from_file":
+        raise Refused(
+            f"{path}: uses {name}, which is not one of torch's own pure operators", "snnconv never runs code from a file"
+        )
+    return found
+
+
+def _unpack_argument(value: Any, nodes: list[fx.Node]) -> Any:
+    if isinstance(value, list):
+        return [_unpack_argument(v, nodes) for v in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "node":
+        return nodes[content]
+    if kind == "float":
+        return float(content)
+    if kind == "device":
+        return torch.device(content)
+    found = getattr(torch, content)
+    if not isinstance(found, _KINDS[kind]):
+        raise ValueError(f"{content!r} is no {kind}")
+    return found

@@ -39,6 +39,8 @@ def to_torchscript(lowered: Lowered, batch: int | None, metadata: dict[str, Any]
         warnings.simplefilter("ignore")
         try:
             scripted = torch.jit.script(_wrapper(lowered).eval())
+        except Refused:
+            raise
         except Exception as error:
             raise Refused(f"TorchScript cannot compile the lowered network: {error}".splitlines()[0]) from error
         buffer = io.BytesIO()
@@ -233,7 +235,13 @@ def _scriptable(module: fx.GraphModule) -> fx.GraphModule:
     for node in module.graph.nodes:
         if node.op == "call_function":
             target = plain.get(node.target, node.target)
-            node.target = target.overloadpacket if isinstance(target, torch._ops.OpOverload) else target
+            if isinstance(target, torch._ops.OpOverload):
+                if target.namespace != "aten":
+                    raise Refused(
+                        f"TorchScript without the user's code has no operator {target}", "build it from torch's operators"
+                    )
+                target = target.overloadpacket
+            node.target = target
         elif node.op == "output":
             node.args = (node.args[0][0],)
     return fx.GraphModule(module, module.graph)

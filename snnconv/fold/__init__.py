@@ -11,7 +11,7 @@ from snnconv.fold.input_norm import RefuseInputNorms
 from snnconv.fold.linear_norm import FoldLinearNorm
 from snnconv.fold.membrane_norm import FoldMembraneNorm
 from snnconv.fold.neuron_gain import FoldIntoNeuron
-from snnconv.fold.passes import FoldPass, FoldRefused, batch_norms
+from snnconv.fold.passes import FoldPass, FoldRefused
 from snnconv.fold.plain_scale import FoldIntoScale
 from snnconv.program import SpikingProgram
 from snnconv.results import EXACT, REFUSED, ROUNDING
@@ -37,6 +37,6 @@ def fold(program: SpikingProgram) -> SpikingProgram:
         step.requires(folded)
         folded = step(folded)
         step.ensures(folded)
-    if batch_norms(folded.graph.graph) or any(n.norm is not None for n in folded.neurons.values()):
+    if folded.holds_norms:
         raise RuntimeError("a norm is left after the last fold pass")
     return replace(folded, source=program)

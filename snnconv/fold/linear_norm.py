@@ -41,7 +41,7 @@ class FoldLinearNorm:
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
         graph = edited(program)
-        sites = [_fold(graph, call, program.dtype) for call in norm_calls(graph) if _foldable(call)]
+        sites = [site for call in norm_calls(graph) if _foldable(call) for site in _fold(graph, call, program.dtype)]
         return rewritten(program, graph, sites)
 
     def ensures(self, program: SpikingProgram) -> None:
@@ -54,26 +54,24 @@ def _foldable(call: NormCall) -> bool:
     op = call.input
     if op.target not in LINEAR_OPS or len(op.users) != 1:
         return False
-    return op.target is not _ATEN.linear.default or len(call.node.meta["val"].shape) == 2
+    stored = all(a is None or a.op == "get_attr" for a in op.args[1:3])
+    return stored and (op.target is not _ATEN.linear.default or len(call.node.meta["val"].shape) == 2)
 
 
-def _fold(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> Site:
-    op = call.input
-    constants = tensors(graph)
+def _fold(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> list[Site]:
+    op, constants = call.input, tensors(graph)
     weight_path = str(op.args[1].target)
+    layer = weight_path.rpartition(".")[0]
     weight = constants[weight_path].double()
     bias = op.args[2] if len(op.args) > 2 else None
-    old = torch.zeros_like(call.shift) if bias is None else constants[str(bias.target)].double()
-    layer = weight_path.rpartition(".")[0]
-    folded = {
-        "weight": weight * per_channel(call.scale, weight.dim()),
-        "bias": call.scale * old + call.shift,
-    }
+    bias_path = str(bias.target) if bias is not None else f"{layer}.bias" if layer else f"{weight_path}_bias"
+    old = torch.zeros_like(call.shift) if bias is None else constants[bias_path].double()
+    folded = {weight_path: weight * per_channel(call.scale, weight.dim()), bias_path: call.scale * old + call.shift}
     with graph.graph.inserting_before(op):
-        nodes = [_constant(graph, f"{layer}.{leaf}", value.to(dtype), op) for leaf, value in folded.items()]
+        nodes = [_constant(graph, path, value.to(dtype), op) for path, value in folded.items()]
     op.args = (op.args[0], *nodes, *op.args[3:])
     remove(call.node, op)
-    return Site(call.path, call.kind, layer, ROUNDING, f"into weight {list(weight.shape)} and bias, in float64")
+    return call.sites(layer or weight_path, ROUNDING, f"into weight {list(weight.shape)} and bias, in float64")
 
 
 def _constant(graph: fx.GraphModule, path: str, value: Tensor, user: fx.Node) -> fx.Node:

@@ -72,10 +72,11 @@ def kernel(dtype: torch.dtype) -> str:
 
 
 def _fires_channels_last(reference: Neuron, u: Tensor) -> Tensor:
-    tiled = u[None].repeat(2, 1, 2, 2).contiguous(memory_format=torch.channels_last)
+    tiles = (2, 1, *(2 if size == 1 else 1 for size in u.shape[1:]))
+    tiled = u[None].repeat(tiles).contiguous(memory_format=torch.channels_last)
     fired = reference.fires(tiled)
     corner = fired[:1, :, : u.shape[1], : u.shape[2]]
-    if not bool((fired == corner.repeat(2, 1, 2, 2)).all()):
+    if not bool((fired == corner.repeat(tiles)).all()):
         raise RuntimeError("the kernel decides differently for the same potential at different places")
     return corner[0]
 

@@ -28,13 +28,13 @@ class FoldIntoNeuron:
         return None
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
-        graph, neurons, sites = edited(program), dict(program.neurons), []
+        graph, neurons, sites = edited(program), dict(program.neurons), list[Site]()
         for call in [c for c in norm_calls(graph) if _foldable(c)]:
             names = [str(user.args[2]) for user in call.node.users]
             for name in names:
                 neurons[name] = _absorb(neurons[name], call, program.dtype)
             remove(call.node, call.input)
-            sites.append(Site(call.path, call.kind, ", ".join(names), ROUNDING, "gain and offset of the neuron's current"))
+            sites += call.sites(", ".join(names), ROUNDING, "gain and offset of the neuron's current")
         return rewritten(program, graph, sites, neurons=neurons)
 
     def ensures(self, program: SpikingProgram) -> None:

@@ -11,10 +11,8 @@ from torch import Tensor, fx
 
 from snnconv.errors import Refused
 from snnconv.neuron import NEURON_OP
-from snnconv.program import SpikingProgram, share, tensors
+from snnconv.program import BATCH_NORM, SpikingProgram, share, tensors
 from snnconv.results import REFUSED, Site
-
-BATCH_NORM = torch.ops.aten.batch_norm.default
 
 
 class FoldPass(Protocol):
@@ -43,31 +41,42 @@ class FoldRefused(Refused):
 
 @dataclass(frozen=True)
 class NormCall:
-    """One batch norm of a graph at inference: `y = scale * x + shift` per channel, computed in float64.
+    """Batch norms of a graph at inference, one or several in a row: `y = scale * x + shift` per channel, computed in float64.
 
-    scale = gamma / sqrt(var + eps), shift = beta - mean * scale.
+    For one norm, scale = gamma / sqrt(var + eps) and shift = beta - mean * scale. `input` is what the first of them reads, `node`
+    the last of them.
     """
 
+    input: fx.Node
     node: fx.Node
-    path: str
+    paths: tuple[str, ...]
     scale: Tensor
     shift: Tensor
 
     @property
-    def input(self) -> fx.Node:
-        node = self.node.args[0]
-        if not isinstance(node, fx.Node):
-            raise RuntimeError(f"{self.path} normalises a constant")
-        return node
+    def path(self) -> str:
+        return self.paths[-1]
 
-    @property
-    def kind(self) -> str:
-        return f"BatchNorm{max(len(self.node.meta['val'].shape) - 2, 1)}d"
+    def sites(self, into: str, outcome: str, detail: str) -> list[Site]:
+        """One site per norm of the row."""
+        kind = f"BatchNorm{max(len(self.node.meta['val'].shape) - 2, 1)}d"
+        return [Site(path, kind, into, outcome, detail) for path in self.paths]
+
+    def then(self, other: NormCall) -> NormCall:
+        """This norm and the one after it, as one."""
+        shift = other.scale * self.shift + other.shift
+        return NormCall(self.input, other.node, (*self.paths, *other.paths), other.scale * self.scale, shift)
 
 
 def norm_calls(graph: fx.GraphModule) -> list[NormCall]:
-    """Every batch norm of a graph, in order."""
-    return [_norm_call(node, graph) for node in batch_norms(graph.graph)]
+    """Every batch norm of a graph, in order; norms that only feed each other come as one."""
+    constants = tensors(graph)
+    rows: dict[fx.Node, NormCall] = {}
+    for node in batch_norms(graph.graph):
+        call = _norm_call(node, constants)
+        before = rows.pop(call.input, None) if len(call.input.users) == 1 else None
+        rows[node] = call if before is None else before.then(call)
+    return list(rows.values())
 
 
 def batch_norms(graph: fx.Graph) -> list[fx.Node]:
@@ -80,18 +89,17 @@ def norm_path(node: fx.Node) -> str:
     return str(held[-1].target).rpartition(".")[0] if held else node.name
 
 
-def _norm_call(node: fx.Node, graph: fx.GraphModule) -> NormCall:
-    constants = tensors(graph)
+def _norm_call(node: fx.Node, constants: dict[str, Tensor]) -> NormCall:
     gamma, beta, mean, var = (constants[str(a.target)].double() if isinstance(a, fx.Node) else None for a in node.args[1:5])
-    if mean is None or var is None:
-        raise RuntimeError(f"{node.name} has no running statistics")
+    if mean is None or var is None or not isinstance(node.args[0], fx.Node):
+        raise RuntimeError(f"{node.name} has no running statistics or no input")
     eps = float(node.args[7])
     scale = (torch.ones_like(mean) if gamma is None else gamma) / (var + eps).sqrt()
     shift = -mean * scale if beta is None else beta - mean * scale
     if not bool((scale.isfinite() & shift.isfinite()).all()):
         reason = "its scale or shift is not finite (variance and eps are both zero?)"
         raise FoldRefused((Site(norm_path(node), "BatchNorm", "", REFUSED, reason),))
-    return NormCall(node, norm_path(node), scale, shift)
+    return NormCall(node.args[0], node, (norm_path(node),), scale, shift)
 
 
 def per_channel(values: Tensor, dims: int) -> Tensor:

@@ -31,7 +31,7 @@ class FoldIntoScale:
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
         graph = edited(program)
-        sites = [_rewrite(graph, call, program.dtype) for call in norm_calls(graph)]
+        sites = [site for call in norm_calls(graph) for site in _rewrite(graph, call, program.dtype)]
         return rewritten(program, graph, sites)
 
     def ensures(self, program: SpikingProgram) -> None:
@@ -40,7 +40,7 @@ class FoldIntoScale:
             raise RuntimeError(f"{self.name} left {left}")
 
 
-def _rewrite(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> Site:
+def _rewrite(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> list[Site]:
     dims = len(call.node.meta["val"].shape) - 1
     value = call.input
     with graph.graph.inserting_before(call.node):
@@ -50,4 +50,4 @@ def _rewrite(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> Site:
             value.meta["val"] = call.node.meta["val"]
     call.node.replace_all_uses_with(value)
     graph.graph.erase_node(call.node)
-    return Site(call.path, call.kind, call.path, ROUNDING, "plain scale and shift: no layer or neuron can take it")
+    return call.sites(call.path, ROUNDING, "plain scale and shift: no layer or neuron can take it")

@@ -49,7 +49,9 @@ def find_cut(fires: Callable[[Tensor], Tensor], like: Tensor) -> Cut:
     Raises ValueError if the found pair does not prove itself.
     """
     largest = torch.full_like(like, torch.finfo(like.dtype).max)
-    at_bottom, at_top = fires(-largest), fires(largest)
+    at_bottom, at_zero, at_top = fires(-largest), fires(torch.zeros_like(like)), fires(largest)
+    if bool(((at_bottom == at_top) & (at_zero != at_top)).any()):
+        raise ValueError("the decision is not monotone: it switches more than once")
     inverted = at_bottom & ~at_top
     silent = torch.where(inverted, rank(largest), rank(-largest))
     firing = -silent

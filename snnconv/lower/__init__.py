@@ -19,6 +19,6 @@ __all__ = ["FORMS", "Lowered", "lower"]
 
 def lower(program: SpikingProgram, form: str) -> Lowered:
     """Lower a folded program to `form`, "step" or "sequence". Raises `Refused` for a program that still holds a norm."""
-    if any(neuron.norm is not None for neuron in program.neurons.values()):
-        raise Refused("the program still holds membrane norms", "fold it first: snnconv fold SOURCE -o F.pt2")
+    if program.holds_norms:
+        raise Refused("the program still holds norms", "fold it first: snnconv fold SOURCE -o F.pt2")
     return FORMS[form](program)

@@ -129,6 +129,9 @@ class _Builder:
 
     def _output(self, node: fx.Node) -> None:
         y: Any = node.args[0][0]
+        if y in self.still and y not in self.tail:
+            self.new[y] = self._repeated(y)
+            self.timed.add(y)
         self.graph.output((self._read_out(y) if y in self.timed else self.new[y],))
 
 
@@ -146,5 +149,6 @@ def _tail(graph: fx.Graph) -> set[fx.Node]:
 def _is_affine(node: fx.Node) -> bool:
     if node.target in _AFFINE_IN_ALL:
         return True
-    rest = [a for a in node.all_input_nodes if a is not node.args[0]]
+    rest: list[fx.Node] = []
+    fx.map_arg((node.args[1:], node.kwargs), rest.append)
     return node.target in _AFFINE_IN_FIRST and all(a.op == "get_attr" for a in rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -41,4 +42,13 @@ def _head(command: str) -> dict[str, Any]:
 
 
 def _verification(result: Verification) -> dict[str, Any]:
-    return {"equivalent": result.equivalent, **asdict(result)}
+    return _finite({"equivalent": result.equivalent, **asdict(result)})
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: a number that a damaged artifact did not give is null."""
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -81,19 +82,17 @@ class Carded:
         return self.card.batch
 
 
-def read_card(path: Path, metadata: dict[str, Any] | None) -> Card:
+def read_card(path: Path, text: str) -> Card:
     """Read the metadata of an artifact. Raises `InputError` where there is none of ours."""
-    if metadata is None:
+    if not text:
         raise InputError(f"{path}: carries no snnconv metadata", "verify takes artifacts that snnconv exported")
     try:
-        contract = dict(metadata["contract"])
-        contract["input_shape"] = tuple(contract["input_shape"])
-        return Card(
-            form=metadata["form"],
-            batch=metadata["batch"],
-            contract=TimeContract(**contract),
-            neurons={n["name"]: tuple(n["shape"]) for n in metadata["neurons"]},
-            sha256_of_source=metadata["source"]["sha256"],
-        )
-    except (KeyError, TypeError) as error:
+        metadata = json.loads(text)
+        contract = TimeContract(**{**metadata["contract"], "input_shape": tuple(metadata["contract"]["input_shape"])})
+        batch, form = metadata["batch"], metadata["form"]
+        if form not in ("sequence", "step") or not (batch is None or (isinstance(batch, int) and batch > 0)):
+            raise ValueError(f"form {form!r}, batch {batch!r}")
+        neurons = {str(n["name"]): tuple(map(int, n["shape"])) for n in metadata["neurons"]}
+        return Card(form, batch, contract, neurons, str(metadata["source"]["sha256"]))
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its snnconv metadata is damaged ({error})", "export it again") from error

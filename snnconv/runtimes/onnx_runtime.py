@@ -81,15 +81,21 @@ def open(path: Path) -> OnnxRuntime:
     """Open an ONNX file. Raises `InputError`."""
     try:
         model = onnx.load(path)
-    except (DecodeError, ValueError) as error:
+    except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
         raise InputError(f"{path}: not an ONNX file, or truncated", "export it again") from error
     props = {p.key: p.value for p in model.metadata_props}
-    metadata = json.loads(props[METADATA_KEY]) if METADATA_KEY in props else None
-    card = read_card(path, metadata)
-    try:
-        return OnnxRuntime(card, path, metadata["tensors"] if metadata else {})
-    except KeyError as error:
-        raise InputError(f"{path}: its snnconv metadata is damaged ({error})", "export it again") from error
+    text = props.get(METADATA_KEY, "")
+    card = read_card(path, text)
+    names = json.loads(text).get("tensors")
+    made = {name for node in model.graph.node for name in node.output}
+    whole = isinstance(names, dict) and all(
+        n in names and all(made.issuperset(names[n].get(kind, [""])) for kind in ("potential", "spike")) for n in card.neurons
+    )
+    if not whole:
+        raise InputError(
+            f"{path}: its snnconv metadata is damaged (it does not name every potential and spike)", "export it again"
+        )
+    return OnnxRuntime(card, path, names)
 
 
 def _run(session: onnxruntime.InferenceSession, names: list[str], feeds: dict[str, Any]) -> list[Tensor]:

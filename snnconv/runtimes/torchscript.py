@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,8 +42,8 @@ class TorchScript(Carded):
 def _failing() -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, KeyError) as error:
-        raise RunFailure(str(error).strip().splitlines()[-1]) from error
+    except (RuntimeError, KeyError, AttributeError, TypeError, ValueError) as error:
+        raise RunFailure((str(error).strip().splitlines() or [type(error).__name__])[-1]) from error
 
 
 def open(path: Path) -> TorchScript:
@@ -55,4 +54,4 @@ def open(path: Path) -> TorchScript:
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path}: not a TorchScript file, or truncated", "export it again") from error
     text = extra[METADATA_FILE]
-    return TorchScript(read_card(path, json.loads(text) if text else None), module.eval())
+    return TorchScript(read_card(path, text), module.eval())

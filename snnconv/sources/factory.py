@@ -33,8 +33,8 @@ def load(path: Path, options: SourceOptions) -> Source:
     module = build(arch)
     _fill(module, checkpoint, arch)
     contract = TimeContract(
-        timesteps=settle("timesteps", getattr(module, "timesteps", 4), "factory" if hasattr(module, "timesteps") else "default"),
-        input_shape=tuple(settle("input_shape", _input_shape(module, options), "factory")),
+        timesteps=settle("timesteps", *_timesteps(module, arch)),
+        input_shape=tuple(settle("input_shape", _input_shape(module, options, arch), "factory")),
         event=settle("input", "static") == "event",
         readout=settle("readout", "mean"),
     )
@@ -47,16 +47,17 @@ def build(arch: str) -> nn.Module:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        factory = getattr(importlib.import_module(name), attribute)
+        package = importlib.import_module(name)
     except ImportError as error:
         raise InputError(f"--arch {arch}: cannot import {name}: {error}", "run beside it, or install it") from error
-    except AttributeError as error:
-        raise InputError(f"--arch {arch}: {name} has no '{attribute}'", "name a function that returns the module") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"--arch {arch}: importing {name} fails: {type(error).__name__}: {error}") from error
+    factory = getattr(package, attribute, None)
+    if factory is None:
+        raise InputError(f"--arch {arch}: {name} has no '{attribute}'", "name a function that returns the module")
     try:
         module = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"--arch {arch}: calling it fails: {type(error).__name__}: {error}", "it takes no arguments") from error
     if not isinstance(module, nn.Module):
         raise InputError(f"--arch {arch}: returns a {type(module).__name__}", "it must return a torch.nn.Module")
@@ -72,10 +73,24 @@ def _fill(module: nn.Module, checkpoint: Checkpoint, arch: str) -> None:
     module.load_state_dict(known, strict=False)
 
 
-def _input_shape(module: nn.Module, options: SourceOptions) -> tuple[int, ...] | None:
+def _timesteps(module: nn.Module, arch: str) -> tuple[int, str]:
+    """The module's own T, or the stated default, and which of the two it is."""
+    steps = getattr(module, "timesteps", None)
+    if steps is None:
+        return 4, "default"
+    if not isinstance(steps, int) or steps < 1:
+        raise InputError(f"--arch {arch}: its attribute timesteps is {steps!r}", "it is a whole number, at least 1")
+    return steps, "factory"
+
+
+def _input_shape(module: nn.Module, options: SourceOptions, arch: str) -> tuple[int, ...] | None:
     shape = getattr(module, "input_shape", None)
-    if shape is None and options.input_shape is None:
+    if options.input_shape is not None:
+        return None
+    if shape is None:
         raise InputError(
             "the shape of one frame is not known", "pass --input-shape C,H,W or give the module an attribute `input_shape`"
         )
-    return shape
+    if not isinstance(shape, tuple | list) or not shape or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise InputError(f"--arch {arch}: its attribute input_shape is {shape!r}", "it is a tuple of sizes, as in (3, 32, 32)")
+    return tuple(shape)

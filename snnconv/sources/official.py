@@ -51,7 +51,8 @@ def _named(name: str) -> Architecture:
 
 
 def _without_root(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(_ROOT): value for key, value in state.items()}
+    whole = all(key.startswith(_ROOT) for key in state)
+    return {key.removeprefix(_ROOT): value for key, value in state.items()} if whole else state
 
 
 def _nearest(state: dict[str, Tensor]) -> Architecture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -12,6 +13,8 @@ from snnconv.errors import InputError
 from snnconv.nn import READOUTS
 
 INPUTS = ("static", "event")
+_OTHERS = ("tool", "project", "verify")
+"""Tables of a configuration file that are not about the source."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class SourceOptions:
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise InputError(f"{name} is '{value}'", f"it is one of {', '.join(allowed)}")
+        for name in ("leak", "threshold"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise InputError(f"{name} is {value}", "it is a finite number")
         if self.input_shape is not None and (not self.input_shape or min(self.input_shape) < 1):
             raise InputError(f"input shape is {list(self.input_shape)}", "it is positive sizes, as in 3,32,32")
 
@@ -81,13 +88,16 @@ def configure(options: SourceOptions, config: Path | None) -> SourceOptions:
     values: dict[str, Any] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
-        if isinstance(value, Mapping):
+        if key in _OTHERS and isinstance(value, Mapping):
             continue
         if name not in known:
             raise InputError(f"{path}: unknown setting '{key}'", f"known are {', '.join(sorted(known)).replace('_', '-')}")
         if getattr(options, name) is None:
             values[name] = _typed(path, key, name, value)
-    return replace(options, **values, configured=dict.fromkeys(values, path.name))
+    try:
+        return replace(options, **values, configured=dict.fromkeys(values, path.name))
+    except InputError as error:
+        raise InputError(f"{path}: {error.what}", error.todo) from error
 
 
 def _table(path: Path) -> Mapping[str, Any]:
@@ -100,10 +110,13 @@ def _table(path: Path) -> Mapping[str, Any]:
         raise InputError(f"{path}: not TOML ({error})") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    tool = whole.get("tool", {}).get("snnconv")
-    if tool is not None or path.name == "pyproject.toml":
-        return tool or {}
-    return whole
+    tool = whole.get("tool", {})
+    ours = tool.get("snnconv") if isinstance(tool, Mapping) else tool
+    if ours is None:
+        return {} if path.name == "pyproject.toml" else whole
+    if not isinstance(ours, Mapping):
+        raise InputError(f"{path}: [tool.snnconv] is {ours!r}", "it is a table of settings")
+    return ours
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -122,7 +135,10 @@ def _typed(path: Path, key: str, name: str, value: Any) -> Any:
     if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and bool not in _TYPES[name]):
         raise InputError(f"{path}: '{key}' is {value!r}", f"it is a {' or '.join(t.__name__ for t in _TYPES[name])}")
     if name == "input_shape":
-        return parse_shape(",".join(map(str, value)) if isinstance(value, list) else str(value))
+        try:
+            return parse_shape(",".join(map(str, value)) if isinstance(value, list) else str(value))
+        except InputError as error:
+            raise InputError(f"{path}: {error.what}", error.todo) from error
     return float(value) if isinstance(value, int) and name in ("leak", "threshold") else value
 
 

@@ -42,7 +42,9 @@ def read_data(path: Path, contract: TimeContract) -> Data:
         raise InputError(f"{path}: unknown suffix '{path.suffix}'", "data is an .npz with x and optionally y")
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("x", "y", "label") if name in file.files}
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("one array, not an archive")
+            arrays: dict[str, np.ndarray] = {name: file[name] for name in ("x", "y", "label") if name in file.files}
             names = file.files
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"{path}: not a plain .npz, or truncated", "save it with numpy.savez(FILE, x=..., y=...)") from error
@@ -66,7 +68,11 @@ def _samples(path: Path, x: np.ndarray, contract: TimeContract) -> Tensor:
         raise InputError(f"{path}: x holds no samples")
     if not np.isfinite(x).all():
         raise InputError(f"{path}: x holds NaN or infinite values", "clean the data; a verdict on NaN means nothing")
-    return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+    with np.errstate(over="ignore"):
+        narrow = np.ascontiguousarray(x, dtype=np.float32)
+    if not np.isfinite(narrow).all():
+        raise InputError(f"{path}: x does not fit into float32", "scale it as in training")
+    return torch.from_numpy(narrow)
 
 
 def _labels(path: Path, arrays: dict[str, np.ndarray], samples: int) -> Tensor | None:
