@@ -64,9 +64,9 @@ def main() -> None:
         code = _fail(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", 130)
-    except BrokenPipeError:
-        # Whoever read the output went away; python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # Whoever read the output went away: typer answers that with an exit code of 1, which here is a verdict.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         code = _fail("the output was closed before it was complete", 2)
     except OSError as error:
         code = _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2, debug)

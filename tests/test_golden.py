@@ -66,7 +66,7 @@ def test_the_source_reproduces_every_spike_one_image_at_a_time(run: Golden) -> N
 
 
 def first_differences(run: Golden, seen: Observation) -> list[tuple[str, Tensor]]:
-    """Per image that differs from the golden spikes at all, the earliest step and layer that does, as a mask over `[T * 16, ...]`."""
+    """Per image that differs from the golden spikes at all: the earliest step and layer that does, as a mask `[T * 16, ...]`."""
     found = []
     for image in range(16):
         places = [
@@ -84,7 +84,8 @@ def first_differences(run: Golden, seen: Observation) -> list[tuple[str, Tensor]
 
 
 @pytest.mark.parametrize(
-    ("file", "form"), [("net.pt2", ""), ("net.onnx", "sequence"), ("net.onnx", "step"), ("net.ts", "sequence"), ("net.ts", "step")]
+    ("file", "form"),
+    [("net.pt2", ""), ("net.onnx", "sequence"), ("net.onnx", "step"), ("net.ts", "sequence"), ("net.ts", "step")],
 )
 def test_every_artifact_spikes_as_the_authors_network_but_for_explained_flips(
     file: str, form: str, run: Golden, tmp_path: Path

@@ -41,9 +41,10 @@ def read_data(path: Path, contract: TimeContract) -> Data:
     if path.suffix != ".npz":
         raise InputError(f"{path}: unknown suffix '{path.suffix}'", "data is an .npz with x and optionally y")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("one array, not an archive")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("one array, not an archive")
+        with loaded as file:
             arrays: dict[str, np.ndarray] = {name: file[name] for name in ("x", "y", "label") if name in file.files}
             names = file.files
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:

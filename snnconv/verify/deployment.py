@@ -84,6 +84,8 @@ class _Judge(fx.Interpreter):
     def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> None:
         contract, y = self.source.contract, args[0][0]
         expected = read_out(list(y.split(self.batch)), contract.readout)
+        if self.seen.y.shape != expected.shape:
+            raise ShapeMismatch(OUTPUT, tuple(self.seen.y.shape), tuple(expected.shape))
         magnitude = read_out(list(self.magnitudes.current[""].split(self.batch)), contract.readout)
         error = (self.seen.y - expected).abs()
         allowed = bound(magnitude, self.magnitudes.terms[""] + contract.timesteps)
@@ -152,5 +154,5 @@ class ShapeMismatch(Exception):
     """A layer of the candidate has potentials of another shape than the source's."""
 
     def __init__(self, name: str, seen: tuple[int, ...], expected: tuple[int, ...]) -> None:
-        super().__init__(f"{name}: potentials are {list(seen)}, not {list(expected)}")
+        super().__init__(f"{name}: values are {list(seen)}, not {list(expected)}")
         self.name = name

@@ -1,0 +1,182 @@
+"""Options of a source: what a configuration file may say, and who overrides whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snnconv.errors import InputError
+from snnconv.sources import SourceOptions, configure
+from snnconv.sources.options import Resolver, parse_shape
+
+FULL = """
+arch = "vgg16_bn"
+timesteps = 8
+input = "event"
+input-shape = [2, 48, 48]
+readout = "last"
+leak = 1
+threshold = 0.75
+strict = false
+"""
+VALUES: dict[str, Any] = {
+    "arch": "vgg16_bn",
+    "timesteps": 8,
+    "input": "event",
+    "input_shape": (2, 48, 48),
+    "readout": "last",
+    "leak": 1.0,
+    "threshold": 0.75,
+    "strict": False,
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "snn.toml"
+    path.write_text(FULL)
+    return path
+
+
+def written(folder: Path, text: str, name: str = "snn.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_file_settles_every_option(config: Path) -> None:
+    options = configure(SourceOptions(), config)
+    assert {name: getattr(options, name) for name in VALUES} == VALUES
+    assert isinstance(options.leak, float)
+    assert options.configured == dict.fromkeys(VALUES, "snn.toml")
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_an_option_overrides_the_file(name: str, config: Path) -> None:
+    given: dict[str, Any] = {"arch": "a:b", "timesteps": 1, "input": "static", "input_shape": (1, 2, 3), "readout": "sum"}
+    given |= {"leak": 0.0, "threshold": 0.25, "strict": True}
+    options = configure(SourceOptions(**{name: given[name]}), config)
+    assert getattr(options, name) == given[name]
+    assert name not in options.configured
+    assert set(options.configured) == set(VALUES) - {name}
+
+
+def test_false_and_zero_are_given_values(config: Path) -> None:
+    options = configure(SourceOptions(strict=False, leak=0.0), config)
+    assert (options.strict, options.leak) == (False, 0.0)
+
+
+@pytest.mark.parametrize("name", ["snn.toml", "pyproject.toml", "other.toml"])
+def test_settings_may_stand_under_tool_snnconv(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path, "[tool.ruff]\nline-length = 99\n[tool.snnconv]\ntimesteps = 3\n", name)
+    options = configure(SourceOptions(), path)
+    assert (options.timesteps, options.configured) == (3, {"timesteps": name})
+
+
+def test_pyproject_here_is_read_without_being_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, "[project]\nname = 'x'\n[tool.snnconv]\nreadout = 'sum'\n", "pyproject.toml")
+    monkeypatch.chdir(tmp_path)
+    assert configure(SourceOptions(), None).readout == "sum"
+
+
+def test_a_file_that_is_named_replaces_pyproject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, "[tool.snnconv]\nreadout = 'sum'\ntimesteps = 9\n", "pyproject.toml")
+    monkeypatch.chdir(tmp_path)
+    options = configure(SourceOptions(), written(tmp_path, "timesteps = 2"))
+    assert (options.timesteps, options.readout) == (2, None)
+
+
+@pytest.mark.parametrize("text", ["", "[project]\nname = 'x'\n", "[tool.ruff]\n", "[tool.snnconv]\n"])
+def test_a_pyproject_without_settings_says_nothing(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, text, "pyproject.toml")
+    monkeypatch.chdir(tmp_path)
+    assert configure(SourceOptions(), None) == SourceOptions()
+
+
+def test_no_pyproject_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = SourceOptions(timesteps=3)
+    assert configure(given, None) == given
+
+
+@pytest.mark.parametrize("text", ["input_shape = [1, 28, 28]", "input-shape = '1,28,28'", "input-shape = [1, 28, 28]"])
+def test_a_shape_may_be_a_list_or_text_and_its_key_spelt_either_way(text: str, tmp_path: Path) -> None:
+    assert configure(SourceOptions(), written(tmp_path, text)).input_shape == (1, 28, 28)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "timesteps = 'four'",
+        "timesteps = 4.0",
+        "timesteps = true",
+        "timesteps = 0",
+        "arch = 3",
+        "input = 'video'",
+        "input-shape = 3",
+        "input-shape = []",
+        "input-shape = [1, 2.5, 3]",
+        "input-shape = [1, -2, 3]",
+        "readout = 'median'",
+        "leak = '0.5'",
+        "leak = true",
+        "threshold = [0.5]",
+        "strict = 1",
+        "strict = 'yes'",
+        "Timesteps = 4",
+        "configured = {}\nleaky = 1",
+    ],
+)
+def test_what_a_file_may_not_say_is_an_error(text: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        configure(SourceOptions(), written(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", ["timesteps = 0", "readout = 'median'", "input-shape = [0, 1, 1]"])
+def test_an_error_about_a_value_names_the_file(text: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"snn\.toml"):
+        configure(SourceOptions(), written(tmp_path, text))
+
+
+@pytest.mark.parametrize(("text", "shape"), [("3,32,32", (3, 32, 32)), (" 3, 32 ,32", (3, 32, 32)), ("7", (7,))])
+def test_a_shape_is_numbers_between_commas(text: str, shape: tuple[int, ...]) -> None:
+    assert parse_shape(text) == shape
+
+
+@pytest.mark.parametrize("text", ["", "abc", "3,,3", "3,32,", "3x32x32", "3.0,1", "[3,1,1]"])
+def test_what_is_no_shape_is_an_error(text: str) -> None:
+    with pytest.raises(InputError, match="as in 3,32,32"):
+        parse_shape(text)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"timesteps": 0}, {"input": "video"}, {"readout": "max"}, {"input_shape": ()}, {"input_shape": (3, 0, 3)}],
+    ids=str,
+)
+def test_wrong_values_are_refused_from_python_too(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        SourceOptions(**wrong)
+
+
+def test_a_resolver_remembers_where_each_setting_came_from() -> None:
+    settle = Resolver(SourceOptions(timesteps=2, leak=0.5, configured={"leak": "snn.toml"}))
+    assert settle("timesteps", 4) == 2
+    assert settle("leak", 0.25) == 0.5
+    assert settle("threshold", 0.5) == 0.5
+    assert settle("input_shape", (3, 8, 8), "factory") == (3, 8, 8)
+    assert settle.settled == {
+        "timesteps": "2 (option)",
+        "leak": "0.5 (snn.toml)",
+        "threshold": "0.5 (default)",
+        "input_shape": "3,8,8 (factory)",
+    }
+
+
+def test_a_resolver_rejects_what_does_not_apply() -> None:
+    settle = Resolver(SourceOptions(input_shape=(1, 2, 3)))
+    settle.reject("leak", "arch", reason="of reasons")
+    with pytest.raises(InputError, match="--input-shape does not apply: of reasons; leave it out"):
+        settle.reject("leak", "input_shape", reason="of reasons")
