@@ -65,10 +65,12 @@ def capture(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContrac
     slots = [_replace(net, name) for name in neurons]
     used = _shapes(net, slots, contract)
     if not used:
-        raise Refused("the network has no spiking neuron that its forward calls", "build it with snnconv.nn.LIF")
+        raise Refused(*_NO_NEURON)
     graph = _flatten(_export(net, used, contract))
     shapes = {slot.name: slot.shapes[0] for slot in used}
     read = [str(node.args[2]) for node in neuron_calls(graph.graph)]
+    if not read:
+        raise Refused(*_NO_NEURON)
     program = SpikingProgram(
         graph=graph,
         neurons={name: _shaped(neurons[name], shapes[name], name) for name in read},
@@ -77,6 +79,9 @@ def capture(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContrac
     )
     _ensure_samples_stay_apart(program)
     return program
+
+
+_NO_NEURON = ("the network has no spiking neuron that its forward calls", "build it with snnconv.nn.LIF")
 
 
 def _replace(net: nn.Module, name: str) -> _Slot:
@@ -103,9 +108,10 @@ def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract) -> list[
     finally:
         for hook in hooks:
             hook.remove()
-    if not isinstance(y, Tensor):
+    if not isinstance(y, Tensor) or not y.is_floating_point() or y.dim() < 2 or len(y) != 2:
+        what = f"{y.dtype} of shape {list(y.shape)} for a batch of 2" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         raise Refused(
-            f"the network returns a {type(y).__name__}", "its forward must return one tensor, the output of one time step"
+            f"the network returns {what}", "its forward must return one float tensor [B, K], the output of one time step"
         )
     for slot in slots:
         if len(slot.shapes) > 1:

@@ -11,10 +11,12 @@ paste names into code. Here a target is looked up among torch's own operators an
 from __future__ import annotations
 
 import json
+import keyword
 import math
 import operator
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -64,7 +66,7 @@ def _damage(path: Path) -> Iterator[None]:
     """Whatever a damaged file makes the readers stumble over, as one error."""
     try:
         yield
-    except (zipfile.BadZipFile, safetensors.SafetensorError, EOFError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, safetensors.SafetensorError, EOFError, RuntimeError, NotImplementedError, zlib.error) as error:
         raise InputError(f"{path}: not an snnconv program, or truncated ({error})", "make it again with snnconv fold") from error
     except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path}: is damaged ({error})", "make it again with snnconv fold") from error
@@ -145,7 +147,7 @@ def _read(path: Path, archive: zipfile.ZipFile, prefix: str, source: SpikingProg
     contract = manifest["contract"]
     contract["input_shape"] = tuple(contract["input_shape"])
     return SpikingProgram(
-        graph=_unpack_graph(path, manifest["graph"], held),
+        graph=_unpack_graph(path, manifest["graph"], held, manifest["neurons"]),
         neurons={name: unpack_neuron(s, f"neuron.{name}", held) for name, s in manifest["neurons"].items()},
         contract=TimeContract(**contract),
         origin=Origin(**manifest["origin"]),
@@ -160,13 +162,16 @@ def _unpack_proof(settings: dict[str, Any], prefix: str, held: dict[str, Tensor]
     return ThresholdProof(norm, held[f"{prefix}.threshold"], settings["strict"], settings["kernel"])
 
 
-def _unpack_graph(path: Path, listed: list[dict[str, Any]], held: dict[str, Tensor]) -> fx.GraphModule:
+def _unpack_graph(path: Path, listed: list[dict[str, Any]], held: dict[str, Tensor], neurons: Iterable[str]) -> fx.GraphModule:
+    """Rebuild a graph. Its names end up in generated code, so they must be names and nothing else."""
     graph, root = fx.Graph(), nn.Module()
     nodes: list[fx.Node] = []
     for entry in listed:
         args = tuple(_unpack_argument(a, nodes) for a in entry["args"])
         kwargs = {str(key): _unpack_argument(a, nodes) for key, a in entry["kwargs"].items()}
         node = _unpack_node(path, graph, entry, args, kwargs)
+        if node.name != entry["name"] or not all(map(_is_name, (node.name, *kwargs))):
+            raise ValueError(f"{entry['name']!r} is no name of its own")
         if node.op == "get_attr":
             put(root, entry["target"], held[f"graph.{entry['target']}"])
         if entry["shape"] is not None:
@@ -175,24 +180,31 @@ def _unpack_graph(path: Path, listed: list[dict[str, Any]], held: dict[str, Tens
     graph.lint()
     if not nodes or nodes[-1].op != "output":
         raise ValueError("the graph has no output")
+    called = [node.args[2:] for node in nodes if node.target is NEURON_OP]
+    if called != [(name,) for name in neurons]:
+        raise ValueError("the graph does not call each neuron of the table once, in its order")
     return fx.GraphModule(root, graph)
 
 
 def _unpack_node(path: Path, graph: fx.Graph, entry: dict[str, Any], args: tuple, kwargs: dict[str, Any]) -> fx.Node:
     name, target = entry["name"], entry["target"]
-    if not isinstance(name, str) or not name.isidentifier() or not isinstance(target, str):
+    if not _is_name(name) or not isinstance(target, str):
         raise ValueError(f"{name!r} is no name")
     if entry["op"] == "call_function":
         return graph.create_node("call_function", _operator(path, target), args, kwargs, name)
     if entry["op"] == "placeholder":
         return graph.placeholder(name)
     if entry["op"] == "get_attr":
-        if not all(part.isidentifier() or part.isdigit() for part in target.split(".")):
+        if not all(_is_name(part) or part.isdigit() for part in target.split(".")):
             raise ValueError(f"{target!r} is no path")
         return graph.create_node("get_attr", target, name=name)
     if entry["op"] == "output":
         return graph.output(args[0])
     raise ValueError(f"{entry['op']!r} is no kind of node")
+
+
+def _is_name(text: Any) -> bool:
+    return isinstance(text, str) and text.isidentifier() and not keyword.iskeyword(text)
 
 
 def _operator(path: Path, name: str) -> Any:

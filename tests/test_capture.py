@@ -217,3 +217,20 @@ def test_a_network_with_two_outputs_is_refused() -> None:
 def test_a_cast_to_float_follows_the_type_of_the_program() -> None:
     program = captured(lambda m, x: m.head(m.a(m.conv(x.float())).flatten(1)))
     assert program.to(torch.float64).run(torch.rand(2, 2, 4, 4).double()).dtype == torch.float64
+
+
+NO_OUTPUT_OVER_TIME = {
+    "class numbers": lambda m, x: m.a(m.conv(x)).flatten(1).argmax(1),
+    "one number for the batch": lambda m, x: m.a(m.conv(x)).sum(),
+}
+
+
+@pytest.mark.parametrize("output", NO_OUTPUT_OVER_TIME)
+def test_an_output_that_cannot_be_read_out_is_refused(output: str) -> None:
+    with pytest.raises(Refused):
+        captured(NO_OUTPUT_OVER_TIME[output])
+
+
+def test_a_network_whose_neurons_all_go_unread_is_refused() -> None:
+    with pytest.raises(Refused, match="no spiking neuron"):
+        captured(lambda m, x: (m.a(m.conv(x)), m.head(m.conv(x).flatten(1)))[1])

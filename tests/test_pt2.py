@@ -310,3 +310,22 @@ def test_a_submodule_called_net_keeps_its_weights(tmp_path: Path) -> None:
     found = load(tmp_path / "net.pt2")
     assert_same_program(program, found)
     assert_runs_alike(program, found)
+
+
+MALFORMED: dict[str, Callable[[Nodes], None]] = {
+    "a keyword for a name": lambda nodes: first(nodes, "placeholder").update(name="lambda"),
+    "one name for two inputs": lambda nodes: [node for node in nodes if node["op"] == "placeholder"][1].update(name="x"),
+    "code for an option": lambda nodes: first(nodes, "call_function")["kwargs"].update({"groups=1, x": 1}),
+    "a neuron that is not listed": lambda nodes: neuron_of(nodes)["args"].__setitem__(2, "nobody"),
+    "a neuron without a name": lambda nodes: neuron_of(nodes)["args"].pop(),
+}
+
+
+def neuron_of(nodes: Nodes) -> dict[str, Any]:
+    return next(node for node in nodes if "neuron" in str(node["target"]))
+
+
+@pytest.mark.parametrize("fault", MALFORMED)
+def test_a_malformed_graph_is_an_input_error(fault: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="damaged"):
+        back(with_graph(MALFORMED[fault]), tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def read_data(path: Path, contract: TimeContract) -> Data:
         with loaded as file:
             arrays: dict[str, np.ndarray] = {name: file[name] for name in ("x", "y", "label") if name in file.files}
             names = file.files
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: not a plain .npz, or truncated", "save it with numpy.savez(FILE, x=..., y=...)") from error
     if "x" not in arrays:
         raise InputError(f"{path}: holds {', '.join(names) or 'nothing'}, no 'x'", "save it with numpy.savez(FILE, x=..., y=...)")

@@ -520,15 +520,7 @@ DATA: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-DATA_BUGS = {
-    "npy": "data.py: `with np.load(...)` on .npy content is a TypeError before isinstance is asked",
-    "not deflated": "data.py: zlib.error is not among the errors that are caught",
-}
-
-
-@pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=pytest.mark.xfail(strict=True, reason=DATA_BUGS[k]) if k in DATA_BUGS else ()) for k in DATA]
-)
+@pytest.mark.parametrize("kind", DATA)
 def test_wrong_data_is_named(kind: str, raw: Path, out: Path, tmp_path: Path) -> None:
     make, words = DATA[kind]
     path = tmp_path / "data.npz"

@@ -491,13 +491,7 @@ def test_a_safetensors_checkpoint_gives_the_same_artifact(here: Path) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        pytest.param(
-            BrokenPipeError(errno.EPIPE, "Broken pipe"),
-            marks=pytest.mark.xfail(
-                strict=True, reason="main.py: typer itself turns EPIPE into SystemExit(1), which is `not equivalent`"
-            ),
-            id="pipe",
-        ),
+        pytest.param(BrokenPipeError(errno.EPIPE, "Broken pipe"), id="pipe"),
         pytest.param(OSError(errno.ENOSPC, "No space left on device"), id="disk"),
     ],
 )
