@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +144,11 @@ def _read(path: Path, archive: zipfile.ZipFile, prefix: str, source: SpikingProg
     if manifest["format"] != FORMAT:
         raise InputError(f"{path}: format {manifest['format']}, but this snnconv reads {FORMAT}", "use the snnconv that wrote it")
     held = safetensors.torch.load(archive.read(prefix + _TENSORS))
-    contract = manifest["contract"]
-    contract["input_shape"] = tuple(contract["input_shape"])
-    return SpikingProgram(
+    contract, settings = manifest["contract"], manifest["origin"]["settings"]
+    contract["input_shape"] = tuple(map(int, contract["input_shape"]))
+    if not isinstance(settings, dict) or not all(isinstance(value, str) for value in settings.values()):
+        raise ValueError("the settings are no table of words")
+    program = SpikingProgram(
         graph=_unpack_graph(path, manifest["graph"], held, manifest["neurons"]),
         neurons={name: unpack_neuron(s, f"neuron.{name}", held) for name, s in manifest["neurons"].items()},
         contract=TimeContract(**contract),
@@ -155,6 +157,11 @@ def _read(path: Path, archive: zipfile.ZipFile, prefix: str, source: SpikingProg
         proofs={name: _unpack_proof(s, f"proof.{name}", held) for name, s in manifest["proofs"].items()},
         source=source,
     )
+    # A graph, its neurons and its contract that do not go together show it at the first step.
+    replace(program, contract=replace(program.contract, timesteps=1)).run(
+        torch.zeros(replace(program.contract, timesteps=1).batch_shape(1), dtype=program.dtype)
+    )
+    return program
 
 
 def _unpack_proof(settings: dict[str, Any], prefix: str, held: dict[str, Tensor]) -> ThresholdProof:

@@ -1,7 +1,8 @@
-"""Shared set-up: two threads, and the golden checkpoint where it is at hand."""
+"""Shared set-up: one thread a worker, and the golden checkpoint where it is at hand."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture(scope="session")

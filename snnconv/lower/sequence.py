@@ -129,9 +129,6 @@ class _Builder:
 
     def _output(self, node: fx.Node) -> None:
         y: Any = node.args[0][0]
-        if y in self.still and y not in self.tail:
-            self.new[y] = self._repeated(y)
-            self.timed.add(y)
         self.graph.output((self._read_out(y) if y in self.timed else self.new[y],))
 
 

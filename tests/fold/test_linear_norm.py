@@ -95,6 +95,15 @@ def test_norms_in_a_row_are_rounded_once() -> None:
     assert_constants_are_rounded_once(fold(two_norms_in_a_row()))
 
 
+def test_a_second_norm_stays_out_of_weights_that_a_neuron_reads_through_the_first() -> None:
+    def wiring(m: Wired, x: Tensor) -> Tensor:
+        y = m.norm1(m.conv(x))
+        return (m.a(y) + m.b(m.norm2(y))).flatten(1)
+
+    layers = {"norm1": nn.BatchNorm2d(3), "norm2": nn.BatchNorm2d(3), "a": LIF(), "b": LIF(reset="soft")}
+    assert into(assert_folds(Wired(wiring, conv=nn.Conv2d(2, 3, 3), **layers))) == {"norm1": "conv", "norm2": "b"}
+
+
 def test_weights_that_something_else_reads_through_are_left_alone() -> None:
     net = Wired(
         lambda m, x: m.act(m.norm(c := m.conv(x))).flatten(1) + c.flatten(1),

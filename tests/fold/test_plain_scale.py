@@ -66,6 +66,15 @@ def test_norms_in_a_row_share_one_scale() -> None:
     assert into(folded) == {"1": "2", "2": "2"}
 
 
+def test_norms_in_a_row_stay_two_where_something_reads_between_them() -> None:
+    def wiring(m: Wired, x: Tensor) -> Tensor:
+        y = m.first(m.a(x))
+        return (m.second(y) + y).flatten(1)
+
+    folded = assert_folds(Wired(wiring, first=nn.BatchNorm2d(2), second=nn.BatchNorm2d(2), a=LIF()))
+    assert into(folded) == {"first": "first", "second": "second"}
+
+
 def test_one_norm_used_twice_keeps_one_pair_of_constants() -> None:
     net = Wired(lambda m, x: m.norm(m.norm(m.a(x)).relu()).flatten(1), norm=nn.BatchNorm2d(2), a=LIF())
     folded = assert_folds(net)

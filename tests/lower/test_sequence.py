@@ -204,19 +204,6 @@ def test_a_program_with_batch_norms_is_refused(form: str) -> None:
         lower(program_of(NETWORKS["plain"]()), form)
 
 
-@pytest.mark.parametrize("readout", ["sum", "none"])
-def test_an_output_that_does_not_depend_on_time_is_read_out_too(readout: str) -> None:
-    def wiring(m: Wired, x: Tensor) -> Tensor:
-        y = m.conv(x)
-        m.a(y)
-        return y.flatten(1)
-
-    program = over_time(wired(wiring), readout)
-    x = torch.rand(2, 2, 4, 4).double()
-    y, expected = lower(program, "sequence").run(x), program.run(x)
-    assert y.shape == expected.shape and torch.allclose(y, expected)
-
-
 def test_the_neurons_listed_are_the_neurons_that_run() -> None:
     def wiring(m: Wired, x: Tensor) -> Tensor:
         y = m.conv(x)
