@@ -91,6 +91,8 @@ def convert(
     """
     for target in targets:
         format_of(target.path, target.format)
+    if len({target.path.absolute() for target in targets}) < len(targets):
+        raise InputError("two outputs have the same name", "give each artifact its own")
     folded = fold(source.program)
     verifications, measures = [], [Measure("source, eager torch", path.stat().st_size, _latency(source.run, data.x))]
     with ExitStack() as drafts:

@@ -13,6 +13,9 @@ from snnconv.errors import InputError
 from snnconv.program import TimeContract
 
 
+_LARGEST_BATCH = 2**20
+
+
 class RunFailure(Exception):
     """The engine could not run the artifact: a finding about the artifact, not a mistake of the user."""
 
@@ -90,7 +93,7 @@ def read_card(path: Path, text: str) -> Card:
         metadata = json.loads(text)
         contract = TimeContract(**{**metadata["contract"], "input_shape": tuple(metadata["contract"]["input_shape"])})
         batch, form = metadata["batch"], metadata["form"]
-        if form not in ("sequence", "step") or not (batch is None or (isinstance(batch, int) and batch > 0)):
+        if form not in ("sequence", "step") or not (batch is None or (isinstance(batch, int) and 0 < batch <= _LARGEST_BATCH)):
             raise ValueError(f"form {form!r}, batch {batch!r}")
         neurons = {str(n["name"]): tuple(map(int, n["shape"])) for n in metadata["neurons"]}
         return Card(form, batch, contract, neurons, str(metadata["source"]["sha256"]))

@@ -88,9 +88,10 @@ def open(path: Path) -> OnnxRuntime:
     card = read_card(path, text)
     names = json.loads(text).get("tensors")
     made = {name for node in model.graph.node for name in node.output}
-    whole = isinstance(names, dict) and all(
-        n in names and all(made.issuperset(names[n].get(kind, [""])) for kind in ("potential", "spike")) for n in card.neurons
-    )
+    try:
+        whole = all(made.issuperset(names[n][kind]) for n in card.neurons for kind in ("potential", "spike"))
+    except (KeyError, TypeError):
+        whole = False
     if not whole:
         raise InputError(
             f"{path}: its snnconv metadata is damaged (it does not name every potential and spike)", "export it again"

@@ -42,7 +42,7 @@ class TorchScript(Carded):
 def _failing() -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except (RuntimeError, LookupError, AttributeError, TypeError, ValueError) as error:
         raise RunFailure((str(error).strip().splitlines() or [type(error).__name__])[-1]) from error
 
 
@@ -51,7 +51,7 @@ def open(path: Path) -> TorchScript:
     extra = {METADATA_FILE: ""}
     try:
         module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, LookupError, ValueError) as error:
         raise InputError(f"{path}: not a TorchScript file, or truncated", "export it again") from error
     text = extra[METADATA_FILE]
     return TorchScript(read_card(path, text), module.eval())

@@ -31,6 +31,11 @@ def judge(source: SpikingProgram, folded: SpikingProgram, x: Tensor, seen: Obser
     steps = source.contract.timesteps
     merged = x.transpose(0, 1).flatten(0, 1) if source.contract.event else torch.cat([x] * steps)
     nothing = [None] * len(source.neurons)
+    for name, neuron in source.neurons.items():
+        expected = (len(merged), *neuron.shape)
+        for values in (seen.potentials[name], seen.spikes[name]):
+            if tuple(values.shape) != expected:
+                raise ShapeMismatch(name, tuple(values.shape), expected)
     with torch.no_grad():
         magnitudes = Magnitudes(source, seen.spikes)
         magnitudes.run(merged, *nothing)
@@ -103,8 +108,6 @@ class _Judge(fx.Interpreter):
     def _neuron(self, name: str, current: Tensor) -> LayerTally:
         neuron, plain = self.source.neurons[name], self.folded.neurons[name]
         u, spikes = self.seen.potentials[name], self.seen.spikes[name]
-        if u.shape != current.shape or spikes.shape != current.shape:
-            raise ShapeMismatch(name, tuple(u.shape), tuple(current.shape))
         fired = spikes > 0
         expected, allowed = self._expected(name, current, u, fired)
         error = (u - expected).abs_()
