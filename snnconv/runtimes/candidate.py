@@ -12,7 +12,6 @@ from torch import Tensor
 from snnconv.errors import InputError
 from snnconv.program import TimeContract
 
-
 _LARGEST_BATCH = 2**20
 
 

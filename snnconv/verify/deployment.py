@@ -33,9 +33,9 @@ def judge(source: SpikingProgram, folded: SpikingProgram, x: Tensor, seen: Obser
     nothing = [None] * len(source.neurons)
     for name, neuron in source.neurons.items():
         expected = (len(merged), *neuron.shape)
-        for values in (seen.potentials[name], seen.spikes[name]):
-            if tuple(values.shape) != expected:
-                raise ShapeMismatch(name, tuple(values.shape), expected)
+        for values in (seen.potentials.get(name), seen.spikes.get(name)):
+            if values is None or tuple(values.shape) != expected:
+                raise ShapeMismatch(name, () if values is None else tuple(values.shape), expected)
     with torch.no_grad():
         magnitudes = Magnitudes(source, seen.spikes)
         magnitudes.run(merged, *nothing)
