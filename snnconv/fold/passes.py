@@ -43,15 +43,22 @@ class FoldRefused(Refused):
 class NormCall:
     """Batch norms of a graph at inference, one or several in a row: `y = scale * x + shift` per channel, computed in float64.
 
-    For one norm, scale = gamma / sqrt(var + eps) and shift = beta - mean * scale. `input` is what the first of them reads, `node`
-    the last of them.
+    For one norm, scale = gamma / sqrt(var + eps) and shift = beta - mean * scale. `head` is the first of them, `node` the last.
     """
 
-    input: fx.Node
+    head: fx.Node
     node: fx.Node
     paths: tuple[str, ...]
     scale: Tensor
     shift: Tensor
+
+    @property
+    def input(self) -> fx.Node:
+        """What the first of them reads, also after a rewrite in front of it."""
+        node = self.head.args[0]
+        if not isinstance(node, fx.Node):
+            raise RuntimeError(f"{self.path} normalises a constant")
+        return node
 
     @property
     def path(self) -> str:
@@ -65,7 +72,7 @@ class NormCall:
     def then(self, other: NormCall) -> NormCall:
         """This norm and the one after it, as one."""
         shift = other.scale * self.shift + other.shift
-        return NormCall(self.input, other.node, (*self.paths, *other.paths), other.scale * self.scale, shift)
+        return NormCall(self.head, other.node, (*self.paths, *other.paths), other.scale * self.scale, shift)
 
 
 def norm_calls(graph: fx.GraphModule) -> list[NormCall]:
@@ -91,15 +98,15 @@ def norm_path(node: fx.Node) -> str:
 
 def _norm_call(node: fx.Node, constants: dict[str, Tensor]) -> NormCall:
     gamma, beta, mean, var = (constants[str(a.target)].double() if isinstance(a, fx.Node) else None for a in node.args[1:5])
-    if mean is None or var is None or not isinstance(node.args[0], fx.Node):
-        raise RuntimeError(f"{node.name} has no running statistics or no input")
+    if mean is None or var is None:
+        raise RuntimeError(f"{node.name} has no running statistics")
     eps = float(node.args[7])
     scale = (torch.ones_like(mean) if gamma is None else gamma) / (var + eps).sqrt()
     shift = -mean * scale if beta is None else beta - mean * scale
     if not bool((scale.isfinite() & shift.isfinite()).all()):
         reason = "its scale or shift is not finite (variance and eps are both zero?)"
         raise FoldRefused((Site(norm_path(node), "BatchNorm", "", REFUSED, reason),))
-    return NormCall(node.args[0], node, (norm_path(node),), scale, shift)
+    return NormCall(node, node, (norm_path(node),), scale, shift)
 
 
 def per_channel(values: Tensor, dims: int) -> Tensor:
