@@ -66,11 +66,6 @@ def test_norms_in_a_row_share_one_scale() -> None:
     assert into(folded) == {"1": "2", "2": "2"}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=RuntimeError,
-    reason="snnconv/fold/plain_scale.py _rewrite(): reads `call.input` from before the norm in front of it was replaced",
-)
 def test_norms_in_a_row_stay_two_where_something_reads_between_them() -> None:
     def wiring(m: Wired, x: Tensor) -> Tensor:
         y = m.first(m.a(x))
