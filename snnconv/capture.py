@@ -214,13 +214,19 @@ def _forget_batch_size(graph: fx.Graph) -> None:
 
 
 def _shaped(neuron: Neuron, shape: tuple[int, ...], name: str) -> Neuron:
-    """The neuron with its shape, and its per-channel constants laid out to broadcast against it."""
+    """The neuron with the shape of its potential. Raises `Refused` where its norm or its constants are of another shape."""
     held = neuron.norm.mean if neuron.norm is not None else None
     if held is not None and tuple(held.shape) not in (shape, shape[:1]):
         raise Refused(
             f"neuron {name} sees potentials of shape {list(shape)}, but its membrane norm holds {list(held.shape)}",
             "give the input shape it was trained with, by --input-shape C,H,W",
         )
+    for constant, value in (("threshold", neuron.threshold), ("leak", neuron.leak), ("reset", neuron.reset)):
+        if value.dim() > len(shape) or any(a not in (1, b) for a, b in zip(value.shape[::-1], shape[::-1], strict=False)):
+            raise Refused(
+                f"neuron {name} sees potentials of shape {list(shape)}, but its {constant} is of shape {list(value.shape)}",
+                "lay a constant per channel out as [C, 1, 1]",
+            )
     return replace(neuron, shape=shape)
 
 

@@ -100,7 +100,7 @@ def convert(
             progress = begin(target.path.name)
             draft = drafts.enter_context(replacing(target.path))
             candidate = _export(folded, target, draft, progress)
-            result = verify(source, candidate, data, (str(path), str(target.path)), policy, progress)
+            result = verify(source, candidate, data, (str(path), str(target.path)), policy, progress, folded)
             draft.keep = result.equivalent
             verifications.append(result)
             if result.equivalent:

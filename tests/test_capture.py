@@ -234,3 +234,8 @@ def test_an_output_that_cannot_be_read_out_is_refused(output: str) -> None:
 def test_a_network_whose_neurons_all_go_unread_is_refused() -> None:
     with pytest.raises(Refused, match="no spiking neuron"):
         captured(lambda m, x: (m.a(m.conv(x)), m.head(m.conv(x).flatten(1)))[1])
+
+
+def test_a_constant_that_does_not_broadcast_is_refused_by_name() -> None:
+    with pytest.raises(Refused, match=r"neuron a sees potentials of shape \[3, 4, 4\], but its leak is of shape \[3\]"):
+        captured(lambda m, x: m.head(m.a(m.conv(x)).flatten(1)), a=LIF(leak=torch.rand(3)))

@@ -45,7 +45,10 @@ class RefuseInputNorms:
 def _refusal(node: fx.Node) -> Site | None:
     if node.target in _SAMPLE_NORMS:
         kind = _SAMPLE_NORMS[node.target]
-        return Site(node.name, kind, "", REFUSED, "its statistics are those of each input, so it is no constant to fold")
+        reason = "its statistics are those of each input, so it is no constant to fold"
+        if node.target is _ATEN.instance_norm.default and not node.args[5]:
+            reason = "instance norm with running statistics is not supported; use batch norm"
+        return Site(node.name, kind, "", REFUSED, reason)
     if node.target is BATCH_NORM and (node.args[5] or not isinstance(node.args[3], fx.Node)):
         reason = "it keeps no running statistics and normalises by each batch (track_running_stats=False)"
         return Site(norm_path(node), "BatchNorm", "", REFUSED, reason)

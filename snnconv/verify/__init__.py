@@ -49,8 +49,12 @@ def verify(
     names: tuple[str, str],
     policy: Policy | None = None,
     progress: Progress = lambda stage, share: None,
+    folded: SpikingProgram | None = None,
 ) -> Verification:
-    """Verify `candidate` against `source` on `data`; `names` are those of the source and of the candidate."""
+    """Verify `candidate` against `source` on `data`; `names` are those of the source and of the candidate.
+
+    `folded` is a fold of this very source, made in this process; without it the source is folded anew.
+    """
     started = time.perf_counter()
     policy = policy or Policy()
     program = source.program
@@ -59,7 +63,8 @@ def verify(
     if not checks[0].passed:
         return replace(result, checks=tuple(checks), seconds=time.perf_counter() - started)
     progress("proof", 0.0)
-    folded, exactly = fold(program), fold(program.to(torch.float64))
+    folded = folded or fold(program)
+    exactly = fold(program.to(torch.float64))
     checks += check_constants(folded, exactly, candidate)
     progress("algebra", 0.0)
     checks.append(check_algebra(source, exactly, candidate.form, data.x))
