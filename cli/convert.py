@@ -36,11 +36,12 @@ def convert(
 ) -> int:
     """Fold a checkpoint, export it, verify it: the main job in one command."""
     form, size = o.time_form(time), o.batch_size(batch)
-    from snnconv.convert import Target, check_output, check_reports
+    from snnconv.convert import Target, check_output, check_reports, check_targets
     from snnconv.convert import convert as run
     from snnconv.verify import Policy
 
     targets = [Target(check_output(path, force), None, form, size) for path in output]
+    check_targets(targets)
     check_reports(report or [])
     from snnconv_cli import progress, render
 

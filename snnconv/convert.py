@@ -43,6 +43,14 @@ def check_output(path: Path, force: bool, suffixes: tuple[str, ...] | None = Non
     return writable(path, force)
 
 
+def check_targets(targets: Sequence[Target]) -> None:
+    """Raise `InputError` for a target of an unknown format, or two of one name."""
+    for target in targets:
+        format_of(target.path, target.format)
+    if len({target.path.absolute() for target in targets}) < len(targets):
+        raise InputError("two outputs have the same name", "give each artifact its own")
+
+
 def check_reports(paths: Sequence[Path]) -> None:
     """Raise `InputError` for a report that could not be written."""
     for path in paths:
@@ -89,10 +97,7 @@ def convert(
     An error leaves none of the files; a verdict leaves those that are equivalent. `begin(name)` starts a stage of a progress
     display and returns its update function.
     """
-    for target in targets:
-        format_of(target.path, target.format)
-    if len({target.path.absolute() for target in targets}) < len(targets):
-        raise InputError("two outputs have the same name", "give each artifact its own")
+    check_targets(targets)
     folded = fold(source.program)
     verifications, measures = [], [Measure("source, eager torch", path.stat().st_size, _latency(source.run, data.x))]
     with ExitStack() as drafts:
