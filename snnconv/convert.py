@@ -17,7 +17,7 @@ from snnconv.export import export, format_of
 from snnconv.files import Draft, replacing, writable
 from snnconv.fold import fold
 from snnconv.program import SpikingProgram
-from snnconv.report import REPORTS
+from snnconv.report import writer_of
 from snnconv.results import Conversion, Measure, Verification
 from snnconv.runtimes import Candidate, open_candidate
 from snnconv.sources import Source
@@ -54,8 +54,7 @@ def check_targets(targets: Sequence[Target]) -> None:
 def check_reports(paths: Sequence[Path]) -> None:
     """Raise `InputError` for a report that could not be written."""
     for path in paths:
-        if path.suffix not in REPORTS:
-            raise InputError(f"{path}: unknown suffix '{path.suffix}'", f"a report is one of {', '.join(REPORTS)}")
+        writer_of(path)
         writable(path, force=True)
 
 

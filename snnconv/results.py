@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 EXACT, ROUNDING, REFUSED = "exact", "rounding", "refused"
 
-LEVELS = ("contract", "proof", "algebra", "deployment", "task")
-
 
 @dataclass(frozen=True)
 class Site:

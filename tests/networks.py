@@ -34,6 +34,27 @@ class Residual(nn.Module):
         return self.head(self.pool(z).flatten(1))
 
 
+@torch.library.custom_op("snnconv_tests::third", mutates_args=())
+def third(x: Tensor) -> Tensor:
+    return x / 3
+
+
+@third.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+class Foreign(nn.Module):
+    """Uses an operator that torch does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = LIF()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return third(self.act(x).flatten(1))
+
+
 def trained(net: nn.Module, seed: int = 0) -> nn.Module:
     """Give every norm the statistics and affine parts of a trained network: both signs of gamma, a few zeros."""
     generator = torch.Generator().manual_seed(seed)

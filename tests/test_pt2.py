@@ -28,7 +28,7 @@ from snnconv.lower import lower
 from snnconv.nn import LIF
 from snnconv.program import Origin, SpikingProgram, tensors
 from snnconv.pt2 import load, save
-from tests.networks import NETWORKS, program_of, trained
+from tests.networks import NETWORKS, Foreign, program_of, trained
 from tests.test_neuron import assert_same
 
 ROOT = Path(__file__).parents[1]
@@ -227,27 +227,6 @@ def test_code_in_a_graph_is_an_error_and_never_run(place: str, tmp_path: Path) -
     with pytest.raises(InputError, match=r"damaged|truncated"):
         back(content, tmp_path)
     assert not (tmp_path / "ran").exists()
-
-
-@torch.library.custom_op("snnconv_tests::third", mutates_args=())
-def third(x: Tensor) -> Tensor:
-    return x / 3
-
-
-@third.register_fake
-def _(x: Tensor) -> Tensor:
-    return torch.empty_like(x)
-
-
-class Foreign(nn.Module):
-    """Uses an operator that torch does not have."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.act = LIF()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return third(self.act(x).flatten(1))
 
 
 def test_an_operator_of_the_user_cannot_be_stored(tmp_path: Path) -> None:

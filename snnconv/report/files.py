@@ -14,12 +14,18 @@ from snnconv.results import Verification
 Writer = Callable[[Path, dict[str, Any], list[Verification]], None]
 
 
-def write_report(path: Path, document: dict[str, Any], results: list[Verification]) -> None:
-    """Write a report to `path`, whole or not at all. Raises `InputError` for an unknown suffix."""
+def writer_of(path: Path) -> Writer:
+    """The writer of a report's suffix. Raises `InputError` for an unknown one."""
     if path.suffix not in REPORTS:
         raise InputError(f"{path}: unknown suffix '{path.suffix}'", f"a report is one of {', '.join(REPORTS)}")
+    return REPORTS[path.suffix]
+
+
+def write_report(path: Path, document: dict[str, Any], results: list[Verification]) -> None:
+    """Write a report to `path`, whole or not at all. Raises `InputError` for an unknown suffix."""
+    write = writer_of(path)
     with replacing(path) as draft:
-        REPORTS[path.suffix](draft.path, document, results)
+        write(draft.path, document, results)
 
 
 def _write_json(path: Path, document: dict[str, Any], results: list[Verification]) -> None:

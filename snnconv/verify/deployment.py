@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from snnconv.lower.ops import merge_time, repeat_time
 from snnconv.neuron import NEURON_OP, carry, charge
 from snnconv.nn import read_out
 from snnconv.program import SpikingProgram
@@ -29,7 +30,7 @@ OUTPUT = "output"
 def judge(source: SpikingProgram, folded: SpikingProgram, x: Tensor, seen: Observation, start: int = 0) -> list[LayerTally]:
     """Judge one observed run on `x`, whose first sample is number `start`. The last tally is the output's."""
     steps = source.contract.timesteps
-    merged = x.transpose(0, 1).flatten(0, 1) if source.contract.event else torch.cat([x] * steps)
+    merged = merge_time(x) if source.contract.event else repeat_time(x, steps)
     nothing = [None] * len(source.neurons)
     for name, neuron in source.neurons.items():
         expected = (len(merged), *neuron.shape)

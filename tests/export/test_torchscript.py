@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnconv.errors import Refused
 from snnconv.export import describe
 from snnconv.fold import fold
 from snnconv.lower import lower
-from snnconv.nn import LIF, READOUTS, frames, read_out
+from snnconv.nn import READOUTS, frames, read_out
 from snnconv.program import SpikingProgram
 from tests.export.test_onnx import CONTRACTS, MACHINE, ROOT, TORCHSCRIPT, assert_close, clear_input, folded
-from tests.networks import NETWORKS, program_of
+from tests.networks import NETWORKS, Foreign, program_of
 
 
 def encode(program: SpikingProgram, form: str, batch: int | None = None) -> bytes:
@@ -221,28 +221,6 @@ def test_artifacts_run_in_a_process_without_snnconv(tmp_path: Path) -> None:
 def test_a_fixed_batch_is_refused(form: str) -> None:
     with pytest.raises(Refused, match="any batch size, so --batch has nothing to fix; leave it out"):
         encode(folded("per_channel"), form, batch=2)
-
-
-@torch.library.custom_op("tests::halve", mutates_args=())
-def halve(x: Tensor) -> Tensor:
-    """An operator that only this process knows."""
-    return x / 2
-
-
-@halve.register_fake
-def _(x: Tensor) -> Tensor:
-    return torch.empty_like(x)
-
-
-class Foreign(nn.Module):
-    """Ends in an operator of its user."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.act = LIF()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return halve(self.act(x).flatten(1))
 
 
 @pytest.mark.parametrize("form", ["sequence", "step"])
