@@ -26,9 +26,10 @@ def convert(
     config: o.Config = None,
     time: o.TimeForm = "sequence",
     batch: o.Batch = "dynamic",
-    data: o.DataFile = None,
+    data: o.DataPlace = None,
+    labels: o.Labels = None,
     seed: o.Seed = 0,
-    agreement: o.Agreement = 0.99,
+    policy: o.PolicySettings = None,
     report: o.Report = None,
     force: o.Force = False,
     json: o.Json = False,
@@ -38,18 +39,19 @@ def convert(
     form, size = o.time_form(time), o.batch_size(batch)
     from snnconv.convert import Target, check_output, check_reports, check_targets
     from snnconv.convert import convert as run
-    from snnconv.verify import Policy
+    from snnconv.verify import Plan
 
     targets = [Target(check_output(path, force), None, form, size) for path in output]
     check_targets(targets)
     check_reports(report or [])
+    demanded = o.policy(policy, config)
     from snnconv_cli import progress, render
 
     with progress.stages(len(targets) + 1) as begin:
         begin("reading")
         loaded = o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config)
-        samples = o.read_data(data, loaded, seed)
-        result = run(loaded, targets, samples, source, Policy(agreement), begin)
-    for verification in result.verifications:
-        o.say_if_dropped(verification)
+        samples = o.read_data(data, labels, loaded, seed)
+        result = run(loaded, targets, samples, source, demanded, Plan(seed=seed), begin)
+    for verdict in result.verdicts:
+        o.say_if_dropped(verdict)
     return render.finish_conversion(result, report or [], json)

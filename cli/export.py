@@ -22,9 +22,11 @@ def export(
     format: FormatName = None,
     time: o.TimeForm = "sequence",
     batch: o.Batch = "dynamic",
-    data: o.DataFile = None,
+    data: o.DataPlace = None,
+    labels: o.Labels = None,
     seed: o.Seed = 0,
-    agreement: o.Agreement = 0.99,
+    policy: o.PolicySettings = None,
+    config: o.Config = None,
     report: o.Report = None,
     force: o.Force = False,
     json: o.Json = False,
@@ -35,16 +37,17 @@ def export(
     from snnconv.convert import Target, check_output, check_reports, export_verified
     from snnconv.runtimes.torch_program import open as open_program
     from snnconv.sources import SourceOptions, load_source
-    from snnconv.verify import Policy
+    from snnconv.verify import Plan
 
     target = Target(check_output(output, force), format, form, size)
     check_reports(report or [])
     folded = open_program(program).program
     source = load_source(program, SourceOptions())
-    samples = o.read_data(data, source, seed)
+    samples = o.read_data(data, labels, source, seed)
+    demanded = o.policy(policy, config)
     from snnconv_cli import progress, render
 
     with progress.stages(1) as begin:
-        result = export_verified(source, folded, target, samples, str(program), Policy(agreement), begin(output.name))
-    o.say_if_dropped(result)
-    return render.finish_verifications([result], report or [], json)
+        verdict = export_verified(source, folded, target, samples, program, demanded, Plan(seed=seed), begin(output.name))
+    o.say_if_dropped(verdict)
+    return render.finish_verifications([verdict], report or [], "json" if json else "text")

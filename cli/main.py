@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from snnconv.errors import SnnconvError
@@ -18,9 +20,20 @@ from snnconv_cli.convert import convert
 from snnconv_cli.export import export
 from snnconv_cli.fold import fold
 from snnconv_cli.inspect import inspect
+from snnconv_cli.report import merge, report, schema
 from snnconv_cli.verify import verify
 
 COMMANDS = (inspect, fold, export, verify, convert)
+
+
+class _Reports(TyperGroup):
+    """`snnconv report FILE...` is `snnconv report judge FILE...`."""
+
+    def parse_args(self, context: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["judge", *args]
+        return super().parse_args(context, args)
+
 
 app = typer.Typer(
     help="Put a trained spiking network on an edge device: fold its norms, prove it, export it.",
@@ -32,6 +45,18 @@ app = typer.Typer(
 )
 for command in COMMANDS:
     app.command()(command)
+
+reports = typer.Typer(
+    cls=_Reports,
+    help="Judge saved results again, render them, put shards together. `report FILE...` is `report judge FILE...`.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+reports.command("judge")(report)
+reports.command("merge")(merge)
+reports.command("schema")(schema)
+app.add_typer(reports, name="report")
 
 
 def _version(wanted: bool) -> None:

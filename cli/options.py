@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from snnconv.results import Verification
+    from snnconv.data import Samples
     from snnconv.sources import Source
-    from snnconv.verify import Data
+    from snnconv.verdict import Policy, Verdict
 
 SourceFile = Annotated[Path, typer.Argument(metavar="SOURCE", help="Checkpoint: .pth, .pt, .safetensors, or a .pt2 of snnconv.")]
 Arch = Annotated[str | None, typer.Option(metavar="NAME|MODULE:FACTORY", help="Architecture; recognised if left out.")]
@@ -22,14 +22,28 @@ Leak = Annotated[float | None, typer.Option(help="Leak of the neurons, where the
 Threshold = Annotated[float | None, typer.Option(help="Firing threshold, where the checkpoint does not hold it.")]
 Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help="Fire on > or on >=.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML with these options; else pyproject.toml.")]
-DataFile = Annotated[Path | None, typer.Option("--data", metavar="FILE.npz", help="x [N,C,H,W] or [N,T,C,H,W], labels y [N].")]
-Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the synthetic input that is used without --data.")]
-Agreement = Annotated[float, typer.Option(metavar="SHARE", min=0.0, max=1.0, help="Least share of samples with the same argmax.")]
+DataPlace = Annotated[
+    str | None,
+    typer.Option("--data", metavar="PLACE", help="Samples: .npz, .npy, a folder of .npz, or package.module:factory."),
+]
+Labels = Annotated[Path | None, typer.Option(metavar="FILE.npy", help="Integer labels [N] that go with an .npy of samples.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the probes, and of the synthetic input without --data.")]
+PolicySettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy",
+        metavar="KEY=VALUE",
+        help="What the verdict demands: agreement, explained-flips, accuracy-drop, logit-error; repeatable.",
+    ),
+]
 TimeForm = Annotated[str, typer.Option("--time", metavar="sequence|step", help="Whole sequence, or one step with its state.")]
 Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the artifact.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Report = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Also write .json or .xml (JUnit); repeatable.")]
+Report = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="Also write .json, .xml (JUnit), .md or .html; repeatable.")
+]
+Format = Annotated[str, typer.Option("--format", metavar="text|json|github", help="What is printed on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -54,21 +68,41 @@ def load(
     return load_source(path, configure(options, config))
 
 
-def read_data(path: Path | None, source: Source, seed: int) -> Data:
+def read_data(place: str | None, labels: Path | None, source: Source, seed: int) -> Samples:
     """The user's data, or synthetic input and a loud word about it on stderr."""
-    from snnconv.verify import read_data, synthetic
+    from snnconv.data import open_data, synthetic
+    from snnconv.errors import InputError
 
     contract = source.program.contract
-    if path is not None:
-        return read_data(path, contract)
+    if place is not None:
+        return open_data(place, contract, labels)
+    if labels is not None:
+        raise InputError(f"{labels}: labels without samples", "name the samples with --data")
     typer.echo("warning: no --data given; verifying on synthetic noise, which says little about the real task", err=True)
     return synthetic(contract, seed)
 
 
-def say_if_dropped(result: Verification) -> None:
+def policy(settings: list[str] | None, config: Path | None = None) -> Policy:
+    """The policy that the options and the settings file describe."""
+    from snnconv.config import read_policy
+
+    return read_policy(settings or [], config)
+
+
+def output_format(text: str, json: bool) -> str:
+    """`text`, `json` or `github`."""
+    if text not in ("text", "json", "github"):
+        raise typer.BadParameter(f"--format is '{text}'; it is 'text', 'json' or 'github'")
+    if json and text == "github":
+        raise typer.BadParameter("--json and --format github exclude each other")
+    return "json" if json else text
+
+
+def say_if_dropped(verdict: Verdict) -> None:
     """A word on stderr about an artifact that did not pass."""
-    if not result.equivalent:
-        typer.echo(f"error: {result.candidate}: not written, it is not equivalent to its source", err=True)
+    if not verdict.equivalent:
+        candidate = verdict.verification.candidate
+        typer.echo(f"error: {candidate}: not written, it is not equivalent to its source", err=True)
 
 
 def batch_size(text: str) -> int | None:

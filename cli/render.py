@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from snnconv.results import Conversion, Site, Verification
+    from snnconv.results import LayerTally, Site
+    from snnconv.verdict import Conversion, Verdict
 
 _PIPE_WIDTH = 120
 
@@ -58,49 +59,61 @@ def sites_line(sites: Iterable[Site]) -> str:
     return f"{len(outcomes)} norms folded: {counts}" if outcomes else "no norms to fold"
 
 
-def print_verification(result: Verification) -> None:
-    """The verdict first, then the layers, then what failed."""
-    out = console()
-    out.print(f"{verdict(result)}  {result.candidate}  against  {result.source}", style="bold")
-    out.print(f"runtime  {result.runtime}\ndata     {result.data}")
-    for note in result.notes:
+def print_verification(verdict: Verdict) -> None:
+    """The verdict first, then the layers, then every level and what failed on it."""
+    out, found = console(), verdict.verification
+    out.print(f"{verdict.word}  {found.candidate}  against  {found.source}", style="bold")
+    out.print(f"runtime  {found.runtime}\ndata     {_data(verdict)}")
+    for note in found.notes:
         out.print(f"note     {note}")
-    if result.layers:
-        rows = [
-            (
-                t.name,
-                f"{t.decisions:,}",
-                str(t.explained),
-                str(t.unexplained),
-                str(t.outside),
-                f"{t.worst:.1%}",
-                f"{t.rate_reference:.3f}" if t.name != "output" else "",
-                f"{t.rate_candidate:.3f}" if t.name != "output" else "",
-            )
-            for t in result.layers
-        ]
+    if found.layers:
         columns = ("layer", "values", "explained", "unexplained", "outside", "worst/bound", "rate before", "rate after")
-        print_table("", columns, rows, right=columns[1:])
-    for level in dict.fromkeys(check.level for check in result.checks):
-        checks = [check for check in result.checks if check.level == level]
+        print_table("", columns, [_row(tally) for tally in found.layers], right=columns[1:])
+    for probe in found.probes:
+        reached = [units for units in probe.nearest.values() if units is not None]
+        nearest = f", nearest {min(reached):.3g} units in the last place from a threshold" if reached else ""
+        out.print(f"probes   {probe.name}: {probe.samples} inputs{nearest}")
+    if found.difference is not None:
+        first = found.difference
+        out.print(f"first    difference at sample {first.sample}, step {first.step}, {first.layer}, neuron {first.neuron}")
+    for level in dict.fromkeys(check.level for check in verdict.checks):
+        checks = [check for check in verdict.checks if check.level == level]
         failed = [check for check in checks if not check.passed]
-        summary = checks[0].detail if len(checks) == 1 else f"{len(checks) - len(failed)} of {len(checks)} layers"
+        summary = checks[0].detail if len(checks) == 1 else f"{len(checks) - len(failed)} of {len(checks)} checks"
+        if level == "task":
+            summary = checks[0].detail
         out.print(f"{'FAIL' if failed else 'ok':<5}{level:<12}{summary}")
         for check in failed if len(checks) > 1 else ():
-            out.print(f"     {check.layer}: {check.detail}")
-    out.print(f"verdict: {verdict(result)} ({result.seconds:.1f} s)", style="bold")
+            out.print(f"     {check.layer or 'whole network'}: {check.detail}")
+    out.print(f"verdict: {verdict.word} ({found.seconds:.1f} s)", style="bold")
 
 
-def verdict(result: Verification | Conversion) -> str:
-    return "EQUIVALENT" if result.equivalent else "NOT EQUIVALENT"
+def _data(verdict: Verdict) -> str:
+    data = verdict.verification.data
+    return f"{data.samples} samples of {data.origin}"
+
+
+def _row(tally: LayerTally) -> tuple[str, ...]:
+    spiking = tally.name != "output"
+    return (
+        tally.name,
+        f"{tally.values:,}",
+        str(tally.explained),
+        str(tally.unexplained),
+        str(tally.outside),
+        "not a number" if tally.worst is None else f"{tally.worst:.1%}",
+        f"{tally.rate_reference:.3f}" if spiking else "",
+        f"{tally.rate_candidate:.3f}" if spiking else "",
+    )
 
 
 def print_conversion(result: Conversion) -> None:
     """A summary to read in ten seconds."""
     out = console()
-    out.print(f"{verdict(result)}  {result.source} ({result.arch})", style="bold")
+    word = "EQUIVALENT" if result.equivalent else "NOT EQUIVALENT"
+    out.print(f"{word}  {result.source} ({result.arch})", style="bold")
     out.print(f"folded    {sites_line(result.sites)}")
-    for v in result.verifications:
+    for v in result.verdicts:
         _print_brief(out, v)
     if result.measures:
         before = result.measures[0]
@@ -111,45 +124,46 @@ def print_conversion(result: Conversion) -> None:
         print_table("", ("batch 1", "size", "latency", "speed-up"), rows, right=("size", "latency", "speed-up"))
 
 
-def _print_brief(out: Console, v: Verification) -> None:
-    explained = sum(t.explained for t in v.layers)
-    unexplained = sum(t.unexplained for t in v.layers)
-    values = sum(t.decisions for t in v.layers)
-    out.print(f"verified  {v.candidate}: {verdict(v)} in {v.runtime}, on {v.data}")
+def _print_brief(out: Console, verdict: Verdict) -> None:
+    found = verdict.verification
+    explained = sum(t.explained for t in found.layers)
+    unexplained = sum(t.unexplained for t in found.layers)
+    values = sum(t.values for t in found.layers)
+    out.print(f"verified  {found.candidate}: {verdict.word} in {found.runtime}, on {_data(verdict)}")
     out.print(f"flips     {unexplained} unexplained, {explained} explained by rounding, of {values:,} values")
-    if v.task:
-        accuracy = ""
-        if v.task.accuracy_reference is not None and v.task.accuracy_candidate is not None:
-            accuracy = f", accuracy {v.task.accuracy_reference:.2%} -> {v.task.accuracy_candidate:.2%}"
-        out.print(f"task      argmax agrees {v.task.agreement:.2%}, logit error {v.task.logit_error:.2g}{accuracy}")
-    for check in v.faults:
+    for check in verdict.checks:
+        if check.passed and check.level == "task" and not check.layer:
+            out.print(f"task      {check.detail}")
+    for check in verdict.faults:
         out.print(f"FAIL      {check.level} {check.layer}: {check.detail}")
 
 
-def finish_verifications(results: list[Verification], reports: list[Path], json: bool) -> int:
+def finish_verifications(verdicts: list[Verdict], reports: list[Path], format: str) -> int:
     """Print and report verifications; the exit code says whether all are equivalent."""
-    from snnconv.report import verification_document, write_report
+    from snnconv.report import document_of, github, verification_report, write_report
 
-    document = verification_document(results)
+    report = verification_report(verdicts)
     for path in reports:
-        write_report(path, document, results)
-    if json:
-        print_json(document)
+        write_report(path, report)
+    if format == "json":
+        print_json(document_of(report))
+    elif format == "github":
+        print("\n".join(github.annotations(verdicts)))
     else:
-        for result in results:
-            print_verification(result)
-    return 0 if all(result.equivalent for result in results) else 1
+        for verdict in verdicts:
+            print_verification(verdict)
+    return 0 if all(verdict.equivalent for verdict in verdicts) else 1
 
 
 def finish_conversion(result: Conversion, reports: list[Path], json: bool) -> int:
     """Print and report a conversion; the exit code says whether every artifact is equivalent."""
-    from snnconv.report import conversion_document, write_report
+    from snnconv.report import conversion_report, document_of, write_report
 
-    document = conversion_document(result)
+    report = conversion_report(result)
     for path in reports:
-        write_report(path, document, list(result.verifications))
+        write_report(path, report)
     if json:
-        print_json(document)
+        print_json(document_of(report))
     else:
         print_conversion(result)
     return 0 if result.equivalent else 1

@@ -9,7 +9,14 @@ import typer
 
 from snnconv_cli import options as o
 
+LEVELS = ("proof", "algebra", "deployment", "task")
 Candidates = Annotated[list[Path], typer.Argument(metavar="CANDIDATE...", help="Artifacts: .pt2, .onnx, .ts.")]
+
+Level = Annotated[str, typer.Option(metavar="LEVEL,...", help="Levels to check.")]
+ShardOf = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="Read only every N-th chunk of the data, from the I-th.")
+]
+Resume = Annotated[Path | None, typer.Option(metavar="FILE", help="Keep progress in FILE, and go on from it where it is there.")]
 
 
 def verify(
@@ -24,27 +31,48 @@ def verify(
     threshold: o.Threshold = None,
     strict: o.Strict = None,
     config: o.Config = None,
-    data: o.DataFile = None,
+    data: o.DataPlace = None,
+    labels: o.Labels = None,
+    level: Level = ",".join(LEVELS),
     seed: o.Seed = 0,
-    agreement: o.Agreement = 0.99,
+    policy: o.PolicySettings = None,
+    shard: ShardOf = None,
+    resume: Resume = None,
     report: o.Report = None,
+    format: o.Format = "text",
     json: o.Json = False,
     debug: o.Debug = False,
 ) -> int:
     """Verify artifacts against their source. Exits 0 if all are equivalent, 1 if one is not."""
+    printed = o.output_format(format, json)
     from snnconv.convert import check_reports
     from snnconv.runtimes import open_candidate
-    from snnconv.verify import Policy
-    from snnconv.verify import verify as run
+    from snnconv.shards import parse_shard
+    from snnconv.verdict import judge
+    from snnconv.verify import Plan
+    from snnconv.verify.files import verify_files
 
+    wanted = _names(level)
+    levels = tuple(name for name in LEVELS if name in wanted)
+    plan = Plan(levels, parse_shard(shard) if shard else None, seed)
+    demanded = o.policy(policy, config)
     check_reports(report or [])
-    opened = [open_candidate(path) for path in candidates]
+    opened = [(path, open_candidate(path)) for path in candidates]
     loaded = o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config)
-    samples = o.read_data(data, loaded, seed)
+    samples = o.read_data(data, labels, loaded, seed)
     from snnconv_cli import progress, render
 
-    results = []
-    with progress.stages(len(opened)) as begin:
-        for path, candidate in zip(candidates, opened, strict=True):
-            results.append(run(loaded, candidate, samples, (str(source), str(path)), Policy(agreement), begin(path.name)))
-    return render.finish_verifications(results, report or [], json)
+    with progress.stages(len(candidates)) as begin:
+        found, journal = verify_files(loaded, source, opened, samples, plan, begin, resume)
+    code = render.finish_verifications([judge(one, demanded) for one in found], report or [], printed)
+    if journal is not None:
+        journal.discard()
+    return code
+
+
+def _names(level: str) -> list[str]:
+    names = [name.strip() for name in level.split(",")]
+    for name in names:
+        if name not in LEVELS:
+            raise typer.BadParameter(f"--level '{name}' is unknown; levels are {', '.join(LEVELS)}")
+    return names

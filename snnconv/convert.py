@@ -12,16 +12,18 @@ from statistics import median
 from torch import Tensor
 
 from snnconv import pt2
+from snnconv.data import Samples, first
 from snnconv.errors import InputError
 from snnconv.export import export, format_of
-from snnconv.files import Draft, replacing, writable
+from snnconv.files import Draft, replacing, sha256, shown, writable
 from snnconv.fold import fold
 from snnconv.program import SpikingProgram
 from snnconv.report import writer_of
-from snnconv.results import Conversion, Measure, Verification
+from snnconv.results import Measure
 from snnconv.runtimes import Candidate, open_candidate
 from snnconv.sources import Source
-from snnconv.verify import Data, Policy, verify
+from snnconv.verdict import Conversion, Policy, Verdict, judge
+from snnconv.verify import Plan, verify
 
 _RUNS = 5
 
@@ -70,25 +72,28 @@ def export_verified(
     source: Source,
     folded: SpikingProgram,
     target: Target,
-    data: Data,
-    name: str,
+    data: Samples,
+    path: Path,
     policy: Policy,
+    plan: Plan,
     progress: Callable[[str, float], None],
-) -> Verification:
+) -> Verdict:
     """Export, verify, and name the file if it is equivalent; otherwise nothing is left of it."""
     with replacing(target.path) as draft:
         candidate = _export(folded, target, draft, progress)
-        result = verify(source, candidate, data, (name, str(target.path)), policy, progress)
-        draft.keep = result.equivalent
-    return result
+        names = (shown(path), shown(target.path))
+        verdict = judge(verify(source, candidate, data, names, plan, progress, sha256=sha256(draft.path)), policy)
+        draft.keep = verdict.equivalent
+    return verdict
 
 
 def convert(
     source: Source,
     targets: Sequence[Target],
-    data: Data,
+    data: Samples,
     path: Path,
     policy: Policy,
+    plan: Plan,
     begin: Callable[[str], Callable[[str, float], None]],
 ) -> Conversion:
     """Fold a source, make every target, verify each, measure before and after.
@@ -98,19 +103,22 @@ def convert(
     """
     check_targets(targets)
     folded = fold(source.program)
-    verifications, measures = [], [Measure("source, eager torch", path.stat().st_size, _latency(source.run, data.x))]
+    x = first(data, 1)
+    verdicts, measures = [], [Measure("source, eager torch", path.stat().st_size, _latency(source.run, x))]
     with ExitStack() as drafts:
         for target in targets:
             progress = begin(target.path.name)
             draft = drafts.enter_context(replacing(target.path))
             candidate = _export(folded, target, draft, progress)
-            result = verify(source, candidate, data, (str(path), str(target.path)), policy, progress, folded)
-            draft.keep = result.equivalent
-            verifications.append(result)
-            if result.equivalent:
-                latency = _latency(candidate.run, data.x, candidate.batch)
-                measures.append(Measure(f"{target.path.name}, {result.runtime}", draft.path.stat().st_size, latency))
-    return Conversion(str(path), folded.origin.arch, folded.sites, tuple(verifications), tuple(measures))
+            names = (shown(path), shown(target.path))
+            found = verify(source, candidate, data, names, plan, progress, folded, sha256=sha256(draft.path))
+            verdict = judge(found, policy)
+            draft.keep = verdict.equivalent
+            verdicts.append(verdict)
+            if verdict.equivalent:
+                latency = _latency(candidate.run, x, candidate.batch)
+                measures.append(Measure(f"{target.path.name}, {found.runtime}", draft.path.stat().st_size, latency))
+    return Conversion(shown(path), folded.origin.arch, folded.sites, tuple(verdicts), tuple(measures))
 
 
 def _export(folded: SpikingProgram, target: Target, draft: Draft, progress: Callable[[str, float], None]) -> Candidate:
@@ -122,7 +130,7 @@ def _export(folded: SpikingProgram, target: Target, draft: Draft, progress: Call
 
 def _latency(run: Callable[[Tensor], Tensor], x: Tensor, batch: int | None = None) -> float:
     """Median milliseconds of a few runs on one sample (or on a fixed batch), after two to warm up."""
-    x = x[:1].expand(batch or 1, *x.shape[1:]).contiguous()
+    x = x.expand(batch or 1, *x.shape[1:]).contiguous()
     times = []
     for _ in range(_RUNS + 2):
         start = time.perf_counter()

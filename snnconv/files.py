@@ -19,6 +19,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def shown(path: Path) -> str:
+    """How a file is called in results: as the user wrote it, but never by a path of this machine alone."""
+    return path.name if path.is_absolute() else path.as_posix()
+
+
 def readable(path: Path) -> Path:
     """`path`, if it is a file with something in it. Raises `InputError` otherwise."""
     if not _there(path):

@@ -16,6 +16,9 @@ from snnconv.results import Site
 
 Path = str
 
+Watch = Callable[[Path, int, Tensor, Tensor], None]
+Drive = Callable[[Path, Tensor, Tensor], Tensor | None]
+
 BATCH_NORM = torch.ops.aten.batch_norm.default
 _FLOATS = (torch.float32, torch.float64)
 
@@ -104,16 +107,17 @@ class SpikingProgram:
     def dtype(self) -> torch.dtype:
         return next(iter(self.neurons.values())).threshold.dtype
 
-    def run(self, x: Tensor, watch: Callable[[Path, int, Tensor, Tensor], None] | None = None) -> Tensor:
+    def run(self, x: Tensor, watch: Watch | None = None, drive: Drive | None = None) -> Tensor:
         """Run from a fresh state, step by step, over `x` as the contract says, and read out.
 
-        `watch(neuron, step, potential, spikes)` is called for every neuron at every step.
+        `watch(neuron, step, potential, spikes)` is called for every neuron at every step. `drive(neuron, current, spikes)` as
+        well; spikes that it returns take the place of the neuron's own for the layers behind it.
         """
         states: dict[Path, Tensor | None] = dict.fromkeys(self.neurons)
         outputs = []
         with torch.no_grad():
             for t, frame in enumerate(frames(x, self.contract.timesteps, self.contract.event)):
-                outputs.append(_Step(self, states, t, watch).run(frame, *self._no_states()))
+                outputs.append(_Step(self, states, t, watch, drive).run(frame, *self._no_states()))
         return read_out(outputs, self.contract.readout)
 
     def _no_states(self) -> list[None]:
@@ -123,9 +127,11 @@ class SpikingProgram:
 class _Step(fx.Interpreter):
     """Runs one step of a program; the states live in `states`, not in the graph's own inputs and outputs."""
 
-    def __init__(self, program: SpikingProgram, states: dict[Path, Tensor | None], t: int, watch: Any) -> None:
+    def __init__(
+        self, program: SpikingProgram, states: dict[Path, Tensor | None], t: int, watch: Watch | None, drive: Drive | None
+    ) -> None:
         super().__init__(program.graph)
-        self.neurons, self.states, self.t, self.watch = program.neurons, states, t, watch
+        self.neurons, self.states, self.t, self.watch, self.drive = program.neurons, states, t, watch, drive
 
     def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         if target is not NEURON_OP:
@@ -134,7 +140,8 @@ class _Step(fx.Interpreter):
         u, spikes, self.states[name] = self.neurons[name].step(current, self.states[name])
         if self.watch is not None:
             self.watch(name, self.t, u, spikes)
-        return spikes, self.states[name]
+        driven = None if self.drive is None else self.drive(name, current, spikes)
+        return spikes if driven is None else driven, self.states[name]
 
     def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Tensor:
         return args[0][0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +18,32 @@ def golden() -> Path:
     if not (GOLDEN / "mpbn_res20m.pth").is_file():
         pytest.skip(f"no golden checkpoint: ../shared/{GOLDEN.name}/mpbn_res20m.pth is absent")
     return GOLDEN
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the score of the verifier's exam (`tests/verify/test_mutations.py`) where it ran."""
+    reports = [report for listed in terminalreporter.stats.values() for report in listed if getattr(report, "when", "") == "call"]
+    found = [value for report in reports for name, value in report.user_properties if name == "exam"]
+    mutants, sound = [entry for entry in found if "mutants" in entry], [entry for entry in found if "sound" in entry]
+    if mutants:
+        terminalreporter.section("exam of the verifier")
+        terminalreporter.write_line(f"mutation score: {_score(mutants)}")
+        for family in dict.fromkeys(entry["family"] for entry in sorted(mutants, key=lambda entry: entry["family"])):
+            terminalreporter.write_line(f"    {family:18}{_score([entry for entry in mutants if entry['family'] == family])}")
+        quiet = [entry for entry in mutants if entry["quiet"]]
+        terminalreporter.write_line(f"    {'flip no spike':18}{_score(quiet)}")
+        for entry in mutants:
+            if entry["caught"] < entry["mutants"]:
+                terminalreporter.write_line(
+                    f"    missed: {entry['kind']}, {entry['mutants'] - entry['caught']} of {entry['mutants']}"
+                )
+    if sound:
+        accused, runs = (sum(entry[key] for entry in sound) for key in ("accused", "sound"))
+        terminalreporter.write_line(f"false alarms: {accused} of {runs} sound artifacts")
+
+
+def _score(entries: list[dict]) -> str:
+    """Caught and made, over some kinds of mutants."""
+    caught, made = (sum(entry[key] for entry in entries) for key in ("caught", "mutants"))
+    share = f"{caught / made:.1%}".replace("%", " %") if made else "-"
+    return f"{caught} of {made} mutants of {len(entries)} kinds caught ({share})"

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from snnconv.convert import Target, convert
-from snnconv.results import Conversion
+from snnconv.data import Data
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verify import Data, Policy
+from snnconv.verdict import Conversion, Policy
+from snnconv.verify import Plan
 from tests.networks import inputs, per_channel
 
 
@@ -28,7 +29,7 @@ def source(checkpoint: Path) -> Source:
 
 def run(source: Source, checkpoint: Path, *targets: Target) -> Conversion:
     data = Data(inputs(source), None, "noise")
-    return convert(source, targets, data, checkpoint, Policy(), lambda stage: lambda part, share: None)
+    return convert(source, targets, data, checkpoint, Policy(), Plan(), lambda stage: lambda part, share: None)
 
 
 def test_one_conversion_makes_and_verifies_every_target(source: Source, checkpoint: Path, tmp_path: Path) -> None:
@@ -44,7 +45,9 @@ def test_an_artifact_that_is_not_equivalent_replaces_nothing(source: Source, che
     target = tmp_path / "net.ts"
     target.write_text("the old one")
     data = Data(inputs(source), None, "noise")
-    result = convert(source, [Target(target)], data, checkpoint, Policy(agreement=1.1), lambda stage: lambda part, share: None)
+    result = convert(
+        source, [Target(target)], data, checkpoint, Policy(accuracy_drop=0.0), Plan(), lambda stage: lambda part, share: None
+    )
     assert not result.equivalent
     assert [p.name for p in tmp_path.iterdir()] == ["net.ts"]
     assert target.read_text() == "the old one"

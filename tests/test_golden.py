@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from snnconv import pt2
+from snnconv.data import open_data
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.program import SpikingProgram
 from snnconv.runtimes import Observation, open_candidate
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verify import read_data, verify
+from snnconv.verdict import judge
+from snnconv.verify import verify
 from snnconv.verify.rounding import Magnitudes, bound
 
 STEPS = 4
@@ -51,7 +53,7 @@ def run(golden: Path) -> Golden:
 
 def test_the_unfolded_source_reproduces_every_spike_and_the_logits(run: Golden) -> None:
     seen: dict[str, list[Tensor]] = {}
-    y = run.source.run(run.x, lambda name, spikes: seen.setdefault(name, []).append(spikes))
+    y = run.source.run(run.x, lambda name, current, spikes: seen.setdefault(name, []).append(spikes))
     assert list(seen) == list(run.spikes)
     assert sum(int((torch.cat(seen[name]) != run.spikes[name]).sum()) for name in seen) == 0
     torch.testing.assert_close(y, run.y, rtol=0, atol=1e-5)
@@ -60,7 +62,7 @@ def test_the_unfolded_source_reproduces_every_spike_and_the_logits(run: Golden) 
 def test_the_source_reproduces_every_spike_one_image_at_a_time(run: Golden) -> None:
     for i in (0, 15):
         seen: dict[str, list[Tensor]] = {}
-        run.source.run(run.x[i : i + 1], lambda name, spikes, seen=seen: seen.setdefault(name, []).append(spikes))
+        run.source.run(run.x[i : i + 1], lambda name, current, spikes, seen=seen: seen.setdefault(name, []).append(spikes))
         for name, spikes in run.spikes.items():
             torch.testing.assert_close(torch.cat(seen[name]), spikes[i::16], rtol=0, atol=0)
 
@@ -73,12 +75,12 @@ def first_differences(run: Golden, seen: Observation) -> list[tuple[str, Tensor]
             (t, order, name)
             for order, name in enumerate(run.spikes)
             for t in range(STEPS)
-            if not torch.equal(seen.spikes[name][t * 16 + image], run.spikes[name][t * 16 + image])
+            if not torch.equal(seen.spikes[name][t][image].float(), run.spikes[name][t * 16 + image])
         ]
         if places:
             t, _, name = min(places)
             mask = torch.zeros_like(run.spikes[name], dtype=torch.bool)
-            mask[t * 16 + image] = seen.spikes[name][t * 16 + image] != run.spikes[name][t * 16 + image]
+            mask[t * 16 + image] = seen.spikes[name][t][image] != run.spikes[name][t * 16 + image]
             found.append((name, mask))
     return found
 
@@ -98,11 +100,12 @@ def test_every_artifact_spikes_as_the_authors_network_but_for_explained_flips(
     seen = open_candidate(path).observe(run.x)
     differences = first_differences(run, seen)
     assert len(differences) <= 2, "rounding may tip a spike on its threshold in 1 of 48 images or so"
-    magnitudes = Magnitudes(run.source.program, seen.spikes)
+    joined = {name: torch.cat(spikes).float() for name, spikes in seen.spikes.items()}
+    magnitudes = Magnitudes(run.source.program, joined)
     with torch.no_grad():
         magnitudes.run(torch.cat([run.x] * STEPS), *[None] * len(run.spikes))
     for name, mask in differences:
-        u, threshold = seen.potentials[name], run.folded.neurons[name].threshold
+        u, threshold = torch.cat(seen.potentials[name]), run.folded.neurons[name].threshold
         allowed = bound(magnitudes.current[name] + u.abs(), magnitudes.terms[name])
         assert bool(((u - threshold).abs() <= allowed)[mask].all()), name
 
@@ -110,9 +113,10 @@ def test_every_artifact_spikes_as_the_authors_network_but_for_explained_flips(
 def test_the_onnx_artifact_is_verified_on_every_level(run: Golden, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     export(run.folded, path, format_of(path))
-    result = verify(run.source, open_candidate(path), read_data(run.path, run.folded.contract), ("golden", path.name))
+    data = open_data(str(run.path), run.folded.contract)
+    result = judge(verify(run.source, open_candidate(path), data, ("golden", path.name)))
     assert result.equivalent, result.faults
     assert {check.level for check in result.checks} == {"contract", "proof", "algebra", "deployment", "task"}
-    assert sum(tally.unexplained for tally in result.layers) == 0
-    assert result.task is not None
-    assert result.task.agreement == 1.0
+    assert sum(tally.unexplained for tally in result.verification.layers) == 0
+    assert result.verification.task is not None
+    assert result.verification.task.agreement == 1.0

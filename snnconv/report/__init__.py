@@ -1,8 +1,31 @@
-"""Rendering results: one JSON document for every command, and report files by suffix."""
+"""Rendering results: one JSON document for every command, report files by suffix, annotations for GitHub (`github`).
+
+Importing this is cheap: pydantic, Jinja and matplotlib are loaded where a report needs them.
+"""
 
 from __future__ import annotations
 
-from snnconv.report.document import conversion_document, fold_document, verification_document
-from snnconv.report.files import REPORTS, write_report, writer_of
+from snnconv.report.content import Report, conversion_report, verification_report
+from snnconv.report.document import conversion_document, document_of, fold_document, verification_document
+from snnconv.report.files import REPORTS, Format, write_report, writer_of
+from snnconv.report.plain import from_plain, to_plain
+from snnconv.report.reading import read_results
+from snnconv.report.schema import schema
 
-__all__ = ["REPORTS", "conversion_document", "fold_document", "verification_document", "write_report", "writer_of"]
+__all__ = [
+    "REPORTS",
+    "Format",
+    "Report",
+    "conversion_document",
+    "conversion_report",
+    "document_of",
+    "fold_document",
+    "from_plain",
+    "read_results",
+    "schema",
+    "to_plain",
+    "verification_document",
+    "verification_report",
+    "write_report",
+    "writer_of",
+]

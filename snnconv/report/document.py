@@ -1,54 +1,62 @@
-"""Results as JSON documents. `schema` names the layout and changes with it."""
+"""Results as JSON documents, laid out as in `snnconv.report.layout`. `schema` names the layout and changes with it."""
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import snnconv
-from snnconv.results import Conversion, Site, Verification
+from snnconv.report.content import Report, conversion_report, verification_report
+from snnconv.report.layout import SCHEMA
+from snnconv.report.plain import jsonable, to_plain
+from snnconv.results import Site
+from snnconv.verdict import Verdict
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from snnconv.verdict import Conversion
 
 
 def fold_document(source: str, output: str, arch: str, sites: Iterable[Site]) -> dict[str, Any]:
     """What `fold` did."""
-    return {**_head("fold"), "source": source, "output": output, "arch": arch, "sites": [asdict(s) for s in sites]}
+    document: dict[str, Any] = jsonable(
+        {**_head("fold"), "source": source, "output": output, "arch": arch, "sites": [asdict(site) for site in sites]}
+    )
+    return document
 
 
-def verification_document(results: Iterable[Verification]) -> dict[str, Any]:
+def verification_document(verdicts: Iterable[Verdict]) -> dict[str, Any]:
     """What `verify` found, one entry per candidate."""
-    listed = list(results)
-    return {**_head("verify"), "equivalent": all(r.equivalent for r in listed), "results": [_verification(r) for r in listed]}
+    return document_of(verification_report(verdicts))
 
 
 def conversion_document(result: Conversion) -> dict[str, Any]:
     """What `convert` did and found."""
-    return {
-        **_head("convert"),
-        "equivalent": result.equivalent,
-        "source": result.source,
-        "arch": result.arch,
-        "sites": [asdict(s) for s in result.sites],
-        "results": [_verification(r) for r in result.verifications],
-        "measures": [asdict(m) for m in result.measures],
-    }
+    return document_of(conversion_report(result))
+
+
+def document_of(report: Report) -> dict[str, Any]:
+    """The document of a report."""
+    head = {**_head(report.command), "equivalent": report.equivalent, "policy": asdict(report.policy)}
+    body: dict[str, Any] = {"results": [_result(verdict) for verdict in report.verdicts]}
+    if report.command == "convert":
+        sites, measures = ([asdict(entry) for entry in entries] for entries in (report.sites, report.measures))
+        body = {"source": report.source, "arch": report.arch, "sites": sites, **body, "measures": measures}
+    document: dict[str, Any] = jsonable({**head, **body})
+    return document
+
+
+def render_json(report: Report) -> str:
+    """A report as JSON text."""
+    return json.dumps(document_of(report), indent=2, allow_nan=False) + "\n"
 
 
 def _head(command: str) -> dict[str, Any]:
     return {"schema": SCHEMA, "snnconv": snnconv.__version__, "command": command}
 
 
-def _verification(result: Verification) -> dict[str, Any]:
-    return _finite({"equivalent": result.equivalent, **asdict(result)})
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: a number that a damaged artifact did not give is null."""
-    if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _result(verdict: Verdict) -> dict[str, Any]:
+    checks = [asdict(check) for check in verdict.checks]
+    judgement = {"equivalent": verdict.equivalent, "complete": verdict.complete, "word": verdict.word, "checks": checks}
+    return {**to_plain(verdict.verification), "verdict": judgement}

@@ -1,53 +1,50 @@
-"""Report files by suffix: `.json` and JUnit `.xml`. A format is one function and one line in `REPORTS`."""
+"""Report files by suffix. A format is one function and one line in `REPORTS`."""
 
 from __future__ import annotations
 
-import json
+import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from snnconv.errors import InputError
+from snnconv.errors import BackendMissing, InputError
 from snnconv.files import replacing
-from snnconv.results import Verification
+from snnconv.report.content import Report
+from snnconv.report.document import render_json
+from snnconv.report.html import render_html
+from snnconv.report.junit import render_junit
+from snnconv.report.markdown import render_markdown
 
-Writer = Callable[[Path, dict[str, Any], list[Verification]], None]
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of report: what renders it as text, and the packages it needs beyond those always installed."""
+
+    render: Callable[[Report], str]
+    needs: tuple[str, ...] = ()
 
 
-def writer_of(path: Path) -> Writer:
-    """The writer of a report's suffix. Raises `InputError` for an unknown one."""
+def writer_of(path: Path) -> Format:
+    """The format of a report's suffix. Raises `InputError` for an unknown one, `BackendMissing` where a package is missing."""
     if path.suffix not in REPORTS:
         raise InputError(f"{path}: unknown suffix '{path.suffix}'", f"a report is one of {', '.join(REPORTS)}")
-    return REPORTS[path.suffix]
+    format = REPORTS[path.suffix]
+    missing = [name for name in format.needs if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BackendMissing(f"{path}: a {path.suffix} report needs {' and '.join(missing)}", "pip install snnconv[report]")
+    return format
 
 
-def write_report(path: Path, document: dict[str, Any], results: list[Verification]) -> None:
-    """Write a report to `path`, whole or not at all. Raises `InputError` for an unknown suffix."""
-    write = writer_of(path)
+def write_report(path: Path, report: Report) -> None:
+    """Write a report to `path`, whole or not at all. Raises as `writer_of`, and `InputError` where it cannot be written."""
+    text = writer_of(path).render(report)
     with replacing(path) as draft:
-        write(draft.path, document, results)
+        draft.path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _write_json(path: Path, document: dict[str, Any], results: list[Verification]) -> None:
-    path.write_text(json.dumps(document, indent=2) + "\n")
-
-
-def _write_junit(path: Path, document: dict[str, Any], results: list[Verification]) -> None:
-    """One suite per candidate, one test case per layer and level."""
-    from junitparser import Failure, JUnitXml, TestCase, TestSuite
-
-    xml = JUnitXml("snnconv verify")
-    for result in results:
-        suite = TestSuite(result.candidate)
-        for check in result.checks:
-            case = TestCase(check.layer or "whole network", classname=f"{result.candidate}.{check.level}")
-            if check.passed:
-                case.system_out = check.detail
-            else:
-                case.result = [Failure(check.detail, "not equivalent")]
-            suite.add_testcase(case)
-        xml.add_testsuite(suite)
-    xml.write(str(path), pretty=True)
-
-
-REPORTS: dict[str, Writer] = {".json": _write_json, ".xml": _write_junit}
+REPORTS: dict[str, Format] = {
+    ".json": Format(render_json),
+    ".xml": Format(render_junit),
+    ".md": Format(render_markdown, ("jinja2",)),
+    ".html": Format(render_html, ("jinja2", "matplotlib")),
+}

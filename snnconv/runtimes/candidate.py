@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from snnconv.errors import InputError
@@ -19,13 +22,25 @@ class RunFailure(Exception):
     """The engine could not run the artifact: a finding about the artifact, not a mistake of the user."""
 
 
+@contextmanager
+def failing() -> Iterator[None]:
+    """What torch raises on an artifact that does not fit together becomes a `RunFailure`."""
+    try:
+        yield
+    except (RuntimeError, LookupError, AttributeError, TypeError, ValueError) as error:
+        raise RunFailure((str(error).strip().splitlines() or [type(error).__name__])[-1]) from error
+
+
 @dataclass(frozen=True)
 class Observation:
-    """One run of an artifact: its output, and the potentials and spikes `[T * B, ...]` of every neuron, steps first."""
+    """One run of an artifact: its output, and of every neuron the potentials and spikes `[B, ...]`, one tensor per step.
+
+    Spikes are bool, or 0 and 1 in the engine's floating type.
+    """
 
     y: Tensor
-    potentials: dict[str, Tensor]
-    spikes: dict[str, Tensor]
+    potentials: dict[str, list[Tensor]]
+    spikes: dict[str, list[Tensor]]
 
 
 class Candidate(Protocol):
@@ -33,6 +48,9 @@ class Candidate(Protocol):
 
     `constants()` are the weights and neuron constants it holds, by the paths of the lowered graph; `run` is the bare artifact as
     a device would run it; `observe` also looks at every neuron. Both raise `RunFailure` where the engine gives up.
+
+    `with_constants` is the same artifact with other values, of the same shapes, for some of its constants. If those are float64,
+    the whole of it computes in float64: its own graph, from `x` in float64. Raises `RunFailure` for constants it does not hold.
     """
 
     @property
@@ -48,6 +66,23 @@ class Candidate(Protocol):
     def constants(self) -> dict[str, Tensor]: ...
     def run(self, x: Tensor) -> Tensor: ...
     def observe(self, x: Tensor) -> Observation: ...
+    def with_constants(self, constants: dict[str, Tensor]) -> Candidate: ...
+
+
+def replaced(held: dict[str, Tensor], constants: dict[str, Tensor]) -> tuple[dict[str, Tensor], torch.dtype]:
+    """All that is held, `constants` in place of what they name, floats in one type: float64 if `constants` are, else float32.
+
+    Raises `RunFailure` where nothing of that name, shape and kind is held.
+    """
+    for name, value in constants.items():
+        if name not in held:
+            raise RunFailure(f"it holds no constant {name}")
+        if value.shape != held[name].shape or value.is_floating_point() != held[name].is_floating_point():
+            seen, wanted = (f"{t.dtype} {list(t.shape)}" for t in (held[name], value))
+            raise RunFailure(f"its constant {name} is {seen}, not {wanted}")
+    dtype = torch.float64 if any(value.dtype == torch.float64 for value in constants.values()) else torch.float32
+    values = {**held, **constants}
+    return {name: value.to(dtype) if value.is_floating_point() else value for name, value in values.items()}, dtype
 
 
 @dataclass(frozen=True)

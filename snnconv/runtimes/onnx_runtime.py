@@ -1,80 +1,104 @@
-"""An ONNX artifact, run by ONNX Runtime on the CPU."""
+"""An ONNX artifact, run by ONNX Runtime on the CPU, and in float64 by ONNX's reference evaluator."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnxruntime
 import torch
 from google.protobuf.message import DecodeError
+from onnx import numpy_helper
 from torch import Tensor
 
 from snnconv.errors import InputError
-from snnconv.runtimes.candidate import Carded, Observation, RunFailure, read_card
-from snnconv.runtimes.over_time import State, run_steps
+from snnconv.runtimes.candidate import Carded, Observation, RunFailure, read_card, replaced
+from snnconv.runtimes.onnx_reference import REFERENCE, Engine, reference_engine, widen
+from snnconv.runtimes.over_time import State, Stepped, run_steps
 
 METADATA_KEY = "snnconv"
 
 
+def session_engine(model: onnx.ModelProto) -> Engine:
+    """Any output of the graph by name, by ONNX Runtime in float32. Raises `RunFailure`."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    with _failing():
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    def run(names: list[str], feeds: dict[str, Tensor]) -> dict[str, Tensor]:
+        with _failing():
+            values = session.run(names, {name: value.numpy() for name, value in feeds.items()})
+            return dict(zip(names, map(torch.from_numpy, values), strict=True))
+
+    return run
+
+
 @dataclass(frozen=True)
 class OnnxRuntime(Carded):
-    """`tensors` names, per neuron, its potential and its spikes at every step of the graph."""
+    """`tensors` names, per neuron, its potential and its spikes at every step; `start` makes an engine of a graph."""
 
-    path: Path
+    model: onnx.ModelProto
     tensors: dict[str, dict[str, list[str]]]
+    start: Callable[[onnx.ModelProto], Engine] = session_engine
     runtime: str = f"ONNX Runtime {onnxruntime.__version__}"
 
     def constants(self) -> dict[str, Tensor]:
-        model = onnx.load(self.path)
-        return {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
+        return {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in self.model.graph.initializer}
+
+    def with_constants(self, constants: dict[str, Tensor]) -> OnnxRuntime:
+        values, dtype = replaced(self.constants(), constants)
+        model = _copy(self.model)
+        for tensor in model.graph.initializer:
+            if tensor.name in constants:
+                tensor.CopyFrom(numpy_helper.from_array(values[tensor.name].contiguous().numpy(), tensor.name))
+        if dtype == torch.float32:
+            return replace(self, model=model)
+        widen(model.graph)
+        return replace(self, model=model, start=reference_engine, runtime=REFERENCE)
 
     def run(self, x: Tensor) -> Tensor:
         if self.form == "step":
-            return run_steps(lambda frame, state: self._step(self._bare, frame, state, ()), x, self.contract, self.card.neurons).y
-        return _run(self._bare, ["y"], {"x": x.numpy()})[0]
+            return run_steps(lambda frame, state: self._step(self._bare, frame, state, []), x, self.contract, self.card.neurons).y
+        return self._bare(["y"], {"x": x})["y"]
 
     def observe(self, x: Tensor) -> Observation:
+        names = list(dict.fromkeys(name for kinds in self.tensors.values() for steps in kinds.values() for name in steps))
         if self.form == "step":
-            names = tuple(self.tensors)
             return run_steps(lambda f, s: self._step(self._watched, f, s, names), x, self.contract, self.card.neurons)
-        wanted = [name for kinds in self.tensors.values() for kind in ("potential", "spike") for name in kinds[kind]]
-        y, *values = _run(self._watched, ["y", *wanted], {"x": x.numpy()})
-        seen = dict(zip(wanted, values, strict=True))
-        joined = [
-            {neuron: torch.cat([seen[name] for name in kinds[kind]]).float() for neuron, kinds in self.tensors.items()}
+        seen = self._watched(["y", *names], {"x": x})
+        potentials, spikes = (
+            {neuron: [seen[name] for name in kinds[kind]] for neuron, kinds in self.tensors.items()}
             for kind in ("potential", "spike")
-        ]
-        return Observation(y, *joined)
+        )
+        return Observation(seen["y"], potentials, spikes)
 
-    def _step(
-        self, session: onnxruntime.InferenceSession, frame: Tensor, state: State, watch: tuple[str, ...]
-    ) -> tuple[Tensor, State, dict[str, Tensor], dict[str, Tensor]]:
-        neurons = list(self.card.neurons)
-        seen = [self.tensors[name][kind][0] for kind in ("potential", "spike") for name in watch]
-        feeds = {"x": frame.numpy(), **{f"state.{name}": state[name].numpy() for name in neurons}}
-        y, *rest = (value.float() for value in _run(session, ["y", *(f"next_state.{name}" for name in neurons), *seen], feeds))
-        following = dict(zip(neurons, rest, strict=False))
-        values = rest[len(neurons) :]
-        half = len(watch)
-        return y, following, dict(zip(watch, values[:half], strict=True)), dict(zip(watch, values[half:], strict=True))
+    def _step(self, engine: Engine, frame: Tensor, state: State, names: list[str]) -> Stepped:
+        following = {name: f"next_state.{name}" for name in self.card.neurons}
+        feeds = {"x": frame, **{f"state.{name}": value for name, value in state.items()}}
+        seen = engine(["y", *following.values(), *names], feeds)
+        potentials, spikes = (
+            {neuron: seen[kinds[kind][0]] for neuron, kinds in self.tensors.items() if names} for kind in ("potential", "spike")
+        )
+        return seen["y"], {name: seen[output] for name, output in following.items()}, potentials, spikes
 
     @cached_property
-    def _bare(self) -> onnxruntime.InferenceSession:
-        return _session(self.path.read_bytes())
+    def _bare(self) -> Engine:
+        return self.start(self.model)
 
     @cached_property
-    def _watched(self) -> onnxruntime.InferenceSession:
+    def _watched(self) -> Engine:
         """The same graph with every potential and spike among its outputs."""
-        model = onnx.load(self.path)
-        for kind, of_type in (("potential", onnx.TensorProto.FLOAT), ("spike", onnx.TensorProto.BOOL)):
-            for name in dict.fromkeys(name for kinds in self.tensors.values() for name in kinds[kind]):
-                model.graph.output.append(onnx.helper.make_tensor_value_info(name, of_type, None))
-        return _session(model.SerializeToString())
+        model = _copy(self.model)
+        for name in dict.fromkeys(name for kinds in self.tensors.values() for steps in kinds.values() for name in steps):
+            model.graph.output.append(onnx.ValueInfoProto(name=name))
+        return self.start(model)
 
 
 def open(path: Path) -> OnnxRuntime:
@@ -96,21 +120,18 @@ def open(path: Path) -> OnnxRuntime:
         raise InputError(
             f"{path}: its snnconv metadata is damaged (it does not name every potential and spike)", "export it again"
         )
-    return OnnxRuntime(card, path, names)
+    return OnnxRuntime(card, model, names)
 
 
-def _run(session: onnxruntime.InferenceSession, names: list[str], feeds: dict[str, Any]) -> list[Tensor]:
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
     try:
-        return [torch.from_numpy(value) for value in session.run(names, feeds)]
-    except Exception as error:
-        raise RunFailure(str(error).strip().splitlines()[0]) from error
-
-
-def _session(model: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        yield
     except Exception as error:
         raise RunFailure(str(error).strip().splitlines()[0]) from error

@@ -9,15 +9,19 @@ from torch import Tensor
 
 from snnconv.nn import frames, read_out
 from snnconv.program import TimeContract
-from snnconv.runtimes.candidate import Observation
+from snnconv.runtimes.candidate import Observation, failing
 
 State = dict[str, Tensor]
-Step = Callable[[Tensor, State], tuple[Tensor, State, dict[str, Tensor], dict[str, Tensor]]]
+Stepped = tuple[Tensor, State, dict[str, Tensor], dict[str, Tensor]]
+"""What a step gives: output, next state, potentials, spikes."""
+
+Step = Callable[[Tensor, State], Stepped]
 
 
+@failing()
 def run_steps(step: Step, x: Tensor, contract: TimeContract, neurons: dict[str, tuple[int, ...]]) -> Observation:
-    """Loop `step(frame, state) -> (y, next state, potentials, spikes)` from a zero state and read out."""
-    state = {name: torch.zeros(x.shape[0], *shape) for name, shape in neurons.items()}
+    """Loop `step` from a zero state and read out."""
+    state = {name: torch.zeros(x.shape[0], *shape, dtype=x.dtype) for name, shape in neurons.items()}
     outputs: list[Tensor] = []
     potentials: dict[str, list[Tensor]] = {}
     spikes: dict[str, list[Tensor]] = {}
@@ -27,5 +31,4 @@ def run_steps(step: Step, x: Tensor, contract: TimeContract, neurons: dict[str, 
         for kept, seen in ((potentials, us), (spikes, fired)):
             for name, value in seen.items():
                 kept.setdefault(name, []).append(value)
-    joined = [{name: torch.cat(values) for name, values in kept.items()} for kept in (potentials, spikes)]
-    return Observation(read_out(outputs, contract.readout), *joined)
+    return Observation(read_out(outputs, contract.readout), potentials, spikes)

@@ -1,23 +1,26 @@
-"""A folded `.pt2` program, run by torch."""
+"""A folded `.pt2` program, lowered to one step and run by torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from snnconv import pt2
 from snnconv.errors import InputError
-from snnconv.lower import lower
-from snnconv.program import SpikingProgram, TimeContract
-from snnconv.runtimes.candidate import Observation
+from snnconv.lower import Lowered, lower, ops
+from snnconv.program import SpikingProgram, TimeContract, put
+from snnconv.runtimes.candidate import Observation, failing, replaced
+from snnconv.runtimes.over_time import State, Stepped, run_steps
 
 
 @dataclass(frozen=True)
 class TorchProgram:
     program: SpikingProgram
+    lowered: Lowered
     runtime: str = f"torch {torch.__version__}"
     form: str = "step"
     batch: int | None = None
@@ -31,22 +34,42 @@ class TorchProgram:
         return self.program.origin.sha256
 
     def constants(self) -> dict[str, Tensor]:
-        return lower(self.program, self.form).constants()
+        return self.lowered.constants()
+
+    def with_constants(self, constants: dict[str, Tensor]) -> TorchProgram:
+        values, dtype = replaced(self.constants(), constants)
+        lowered = lower(self.program.to(dtype), self.form)
+        for path, value in values.items():
+            put(lowered.graph, path, value)
+        return replace(self, lowered=lowered)
 
     def run(self, x: Tensor) -> Tensor:
-        return self.program.run(x)
+        return self.observe(x).y
 
     def observe(self, x: Tensor) -> Observation:
-        potentials: dict[str, list[Tensor]] = {}
-        spikes: dict[str, list[Tensor]] = {}
+        with failing(), torch.no_grad():
+            return run_steps(self._step, x, self.contract, self.lowered.neurons)
 
-        def watch(name: str, step: int, u: Tensor, fired: Tensor) -> None:
-            potentials.setdefault(name, []).append(u)
-            spikes.setdefault(name, []).append(fired)
+    def _step(self, frame: Tensor, state: State) -> Stepped:
+        step = _Step(self.lowered.graph)
+        y, *following = step.run(frame, *state.values())
+        return y, dict(zip(state, following, strict=True)), step.potentials, step.spikes
 
-        y = self.program.run(x, watch)
-        joined = [{name: torch.cat(values) for name, values in kept.items()} for kept in (potentials, spikes)]
-        return Observation(y, *joined)
+
+class _Step(fx.Interpreter):
+    """Runs a lowered step and keeps what its neurons did."""
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__(graph)
+        self.potentials: dict[str, Tensor] = {}
+        self.spikes: dict[str, Tensor] = {}
+
+    def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if target is not ops.FIRE:
+            return super().call_function(target, args, kwargs)
+        *constants, name = args
+        self.potentials[name], self.spikes[name], following = ops.fire(*constants)
+        return self.spikes[name], following
 
 
 def open(path: Path) -> TorchProgram:
@@ -54,4 +77,4 @@ def open(path: Path) -> TorchProgram:
     program = pt2.load(path)
     if not program.folded:
         raise InputError(f"{path}: is not folded", "fold it first: snnconv fold SOURCE -o F.pt2")
-    return TorchProgram(program)
+    return TorchProgram(program, lower(program, "step"))

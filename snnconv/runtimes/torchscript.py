@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import io
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import InputError
-from snnconv.runtimes.candidate import Carded, Observation, RunFailure, read_card
-from snnconv.runtimes.over_time import run_steps
+from snnconv.runtimes.candidate import Carded, Observation, failing, read_card, replaced
+from snnconv.runtimes.over_time import State, Stepped, run_steps
 
 METADATA_FILE = "snnconv.json"
+
+# How the code of a script writes torch.float32 and torch.float64.
+_FLOAT, _DOUBLE = 6, 7
 
 
 @dataclass(frozen=True)
@@ -26,24 +30,27 @@ class TorchScript(Carded):
     def constants(self) -> dict[str, Tensor]:
         return {name.removeprefix("body."): value for name, value in self.module.state_dict().items()}
 
+    def with_constants(self, constants: dict[str, Tensor]) -> TorchScript:
+        values, dtype = replaced(self.constants(), constants)
+        module = copy.deepcopy(self.module) if dtype == torch.float32 else _in_float64(self.module)
+        changed = replace(self, module=module)
+        for name, held in changed.constants().items():
+            held.copy_(values[name])
+        return changed
+
     def run(self, x: Tensor) -> Tensor:
-        with _failing(), torch.no_grad():
-            return self._steps(x).y if self.form == "step" else self.module(x)
+        with failing(), torch.no_grad():
+            return run_steps(self._bare_step, x, self.contract, self.card.neurons).y if self.form == "step" else self.module(x)
 
     def observe(self, x: Tensor) -> Observation:
-        with _failing(), torch.no_grad():
-            return self._steps(x) if self.form == "step" else Observation(*self.module.observe(x))
+        with failing(), torch.no_grad():
+            if self.form == "step":
+                return run_steps(self.module.observe, x, self.contract, self.card.neurons)
+            y, *joined = self.module.observe(x)
+            return Observation(y, *({name: list(value.split(len(x))) for name, value in seen.items()} for seen in joined))
 
-    def _steps(self, x: Tensor) -> Observation:
-        return run_steps(self.module.observe, x, self.contract, self.card.neurons)
-
-
-@contextmanager
-def _failing() -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, LookupError, AttributeError, TypeError, ValueError) as error:
-        raise RunFailure((str(error).strip().splitlines() or [type(error).__name__])[-1]) from error
+    def _bare_step(self, frame: Tensor, state: State) -> Stepped:
+        return (*self.module(frame, state), {}, {})
 
 
 def open(path: Path) -> TorchScript:
@@ -55,3 +62,34 @@ def open(path: Path) -> TorchScript:
         raise InputError(f"{path}: not a TorchScript file, or truncated", "export it again") from error
     text = extra[METADATA_FILE]
     return TorchScript(read_card(path, text), module.eval())
+
+
+def _in_float64(module: Any) -> Any:
+    """A copy of the module, its code included, that computes in float64; `copy.deepcopy` would share the code."""
+    buffer = io.BytesIO()
+    torch.jit.save(module, buffer)
+    buffer.seek(0)
+    copied = torch.jit.load(buffer).eval().double()
+    for part in copied.modules():
+        for name in part._c._method_names():
+            graph = part._c._get_method(name).graph
+            for node in _nodes(graph):
+                _widen_node(graph, node)
+    return copied
+
+
+def _widen_node(graph: Any, node: Any) -> None:
+    """Where the code asks for float32, let it ask for float64."""
+    if node.schema() == "(no schema)":
+        return
+    for i, (argument, value) in enumerate(zip(torch._C.parse_schema(node.schema()).arguments, node.inputs(), strict=False)):
+        if argument.name == "dtype" and value.node().kind() == "prim::Constant" and value.toIValue() == _FLOAT:
+            with graph.insert_point_guard(node):
+                node.replaceInput(i, graph.insertConstant(_DOUBLE))
+
+
+def _nodes(block: Any) -> Iterator[Any]:
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from _nodes(inner)

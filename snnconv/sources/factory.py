@@ -6,8 +6,6 @@ carry attributes `timesteps` and `input_shape`. Naming it is the user's word tha
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from snnconv.errors import InputError
 from snnconv.program import TimeContract
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source, captured
+from snnconv.user_code import blamed, imported
 
 
 def claims(path: Path, options: SourceOptions) -> bool:
@@ -43,22 +42,9 @@ def load(path: Path, options: SourceOptions) -> Source:
 
 def build(arch: str) -> nn.Module:
     """Import and call a `package.module:factory`. Raises `InputError` where that fails."""
-    name, _, attribute = arch.partition(":")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        package = importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"--arch {arch}: cannot import {name}: {error}", "run beside it, or install it") from error
-    except (Exception, SystemExit) as error:
-        raise InputError(f"--arch {arch}: importing {name} fails: {type(error).__name__}: {error}") from error
-    factory = getattr(package, attribute, None)
-    if factory is None:
-        raise InputError(f"--arch {arch}: {name} has no '{attribute}'", "name a function that returns the module")
-    try:
+    factory = imported(arch, called=f"--arch {arch}")
+    with blamed(f"--arch {arch}", "calling it", "it takes no arguments"):
         module = factory()
-    except (Exception, SystemExit) as error:
-        raise InputError(f"--arch {arch}: calling it fails: {type(error).__name__}: {error}", "it takes no arguments") from error
     if not isinstance(module, nn.Module):
         raise InputError(f"--arch {arch}: returns a {type(module).__name__}", "it must return a torch.nn.Module")
     return module

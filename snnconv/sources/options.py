@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from snnconv.config import read_settings
 from snnconv.errors import InputError
 from snnconv.nn import READOUTS
 
@@ -80,10 +80,7 @@ class Resolver:
 
 def configure(options: SourceOptions, config: Path | None) -> SourceOptions:
     """Fill what the command line leaves open from `config`, or from `[tool.snnconv]` in ./pyproject.toml."""
-    path = config if config is not None else Path("pyproject.toml")
-    if config is None and not path.is_file():
-        return options
-    table = _table(path)
+    path, table = read_settings(config)
     known = {f.name for f in fields(SourceOptions)} - {"configured"}
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -98,25 +95,6 @@ def configure(options: SourceOptions, config: Path | None) -> SourceOptions:
         return replace(options, **values, configured=dict.fromkeys(values, path.name))
     except InputError as error:
         raise InputError(f"{path}: {error.what}", error.todo) from error
-
-
-def _table(path: Path) -> Mapping[str, Any]:
-    try:
-        with path.open("rb") as file:
-            whole = tomllib.load(file)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file", "check --config") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML ({error})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    tool = whole.get("tool", {})
-    ours = tool.get("snnconv") if isinstance(tool, Mapping) else tool
-    if ours is None:
-        return {} if path.name == "pyproject.toml" else whole
-    if not isinstance(ours, Mapping):
-        raise InputError(f"{path}: [tool.snnconv] is {ours!r}", "it is a table of settings")
-    return ours
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

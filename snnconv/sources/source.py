@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from snnconv.capture import capture
 from snnconv.checkpoint import Checkpoint
 from snnconv.nn import neurons, run
-from snnconv.program import Origin, SpikingProgram, TimeContract
+from snnconv.program import Drive, Origin, SpikingProgram, TimeContract
 from snnconv.sources.options import Resolver
-
-Watch = Callable[[str, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,18 @@ class Source:
     module: nn.Module | None
     notes: tuple[str, ...] = ()
 
-    def run(self, x: Tensor, watch: Watch | None = None) -> Tensor:
-        """The model's output on `x`, by its own code where there is any; `watch(neuron, spikes)` sees every step."""
+    def run(self, x: Tensor, drive: Drive | None = None) -> Tensor:
+        """The model's output on `x` from a fresh state, by its own code where there is any.
+
+        `drive(neuron, current, spikes)` sees every neuron at every step; spikes that it returns take the place of the neuron's
+        own for the layers behind it.
+        """
         contract = self.program.contract
         if self.module is None:
-            return self.program.run(x, None if watch is None else lambda name, step, u, spikes: watch(name, spikes))
+            return self.program.run(x, drive=drive)
         with torch.no_grad(), ExitStack() as hooks:
-            for name in self.program.neurons if watch is not None else ():
-                hook = self.module.get_submodule(name).register_forward_hook(_reporting(name, watch))
+            for name in self.program.neurons if drive is not None else ():
+                hook = self.module.get_submodule(name).register_forward_hook(_driving(name, drive))
                 hooks.callback(hook.remove)
             return run(self.module, x, contract.timesteps, contract.readout, contract.event)
 
@@ -48,10 +50,9 @@ class Source:
         return Source(self.program.to(dtype), module, self.notes)
 
 
-def _reporting(name: str, watch: Watch | None) -> Callable[[nn.Module, object, Tensor], None]:
-    def hook(module: nn.Module, inputs: object, spikes: Tensor) -> None:
-        if watch is not None:
-            watch(name, spikes)
+def _driving(name: str, drive: Drive | None) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], spikes: Tensor) -> Tensor | None:
+        return None if drive is None else drive(name, inputs[0], spikes)
 
     return hook
 

@@ -1,82 +1,256 @@
-"""Verifying: is the artifact the network that was trained? Four levels, one verdict.
+"""Verifying: is the artifact the network that was trained? Four levels; `snnconv.verdict` judges what they find.
 
-contract     time steps, input, read-out and shapes agree
+contract     time steps, input, read-out and shapes agree (always)
 proof        every constant of the artifact against a fresh fold of the source
-algebra      source and folded program in float64: same spikes
-deployment   the artifact in its runtime: every potential and spike of every layer
+algebra      source and artifact in float64: same spikes
+deployment   the artifact in its runtime, on probes and on data: every potential and spike of every layer
 task         decisions and logits
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from snnconv.data import Fingerprint, Samples, first
+from snnconv.errors import InputError
 from snnconv.fold import fold
 from snnconv.program import SpikingProgram, TimeContract
-from snnconv.results import Check, LayerTally, Task, Verification
+from snnconv.results import Check, DataSummary, Probe, Task, Verification
 from snnconv.runtimes import Candidate, RunFailure
 from snnconv.sources import Source
+from snnconv.verdict import LEVELS
 from snnconv.verify.algebra import check_algebra
-from snnconv.verify.data import Data, read_data, synthetic
-from snnconv.verify.deployment import OUTPUT, ShapeMismatch, judge, merge
+from snnconv.verify.deployment import Judged, ShapeMismatch, judge, observe, run_bare
+from snnconv.verify.journal import Journal
+from snnconv.verify.probes import check_comparisons, extremes, near_thresholds
 from snnconv.verify.proof import check_constants
+from snnconv.verify.summary import environment, thresholds
 
-__all__ = ["Data", "Policy", "read_data", "synthetic", "verify"]
+__all__ = ["Plan", "verify"]
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the share of it that is done."""
 
-_CHUNK_BYTES = 64 * 2**20
+_CHUNK_VALUES = 2**17
+"""Potentials of the largest layer that are judged at once: they stay in the processor's cache."""
+_LARGEST_CHUNK = 256
+_THOROUGH = 8
+"""Of every so many chunks, the first is also run unwatched, and its margins are measured."""
+_ALGEBRA_SAMPLES = 2
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What the verdict demands beyond the fixed rules: the least share of samples on which both decide alike."""
+class Plan:
+    """What to check: the levels, `(i, n)` for every n-th chunk of the data only, and the seed of the probes."""
 
-    agreement: float = 0.99
+    levels: tuple[str, ...] = LEVELS
+    shard: tuple[int, int] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [level for level in self.levels if level not in LEVELS]
+        if unknown or not self.levels:
+            raise InputError(f"unknown level '{', '.join(unknown)}'", f"levels are {', '.join(LEVELS)}")
+        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
+            raise InputError(f"shard {self.shard[0]}/{self.shard[1]} does not exist", "shards are 1/n to n/n")
+
+    def wants(self, chunk: int) -> bool:
+        """Whether this run reads chunk number `chunk`."""
+        return self.shard is None or chunk % self.shard[1] == self.shard[0] - 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this run checks what does not depend on the data: the whole run and the first shard do."""
+        return self.shard is None or self.shard[0] == 1
 
 
 def verify(
     source: Source,
     candidate: Candidate,
-    data: Data,
+    data: Samples,
     names: tuple[str, str],
-    policy: Policy | None = None,
+    plan: Plan | None = None,
     progress: Progress = lambda stage, share: None,
     folded: SpikingProgram | None = None,
+    journal: Journal | None = None,
+    sha256: str = "",
 ) -> Verification:
     """Verify `candidate` against `source` on `data`; `names` are those of the source and of the candidate.
 
-    `folded` is a fold of this very source, made in this process; without it the source is folded anew.
+    Args:
+        folded: a fold of this very source, made in this process; without it the source is folded anew.
+        journal: where progress is kept, and where it goes on from.
+        sha256: of the candidate's file.
     """
-    started = time.perf_counter()
-    policy = policy or Policy()
-    program = source.program
-    result = Verification(*names, candidate.runtime, _describe(data), (), notes=_notes(source, candidate, data))
-    checks = [_contract(program.contract, candidate.contract)]
-    if not checks[0].passed:
-        return replace(result, checks=tuple(checks), seconds=time.perf_counter() - started)
-    progress("proof", 0.0)
-    folded = folded or fold(program)
-    exactly = fold(program.to(torch.float64))
-    checks += check_constants(folded, exactly, candidate)
-    progress("algebra", 0.0)
-    checks.append(check_algebra(source, exactly, candidate.form, data.x))
-    del exactly
+    began = time.perf_counter()
+    plan = plan or Plan()
+    origin = source.program.origin
+    result = Verification(
+        *(names[0], origin.sha256, origin.arch, names[1], sha256, candidate.runtime, candidate.form),
+        data=DataSummary(data.origin, 0, Fingerprint().hex),
+        levels=plan.levels,
+        environment=environment(candidate),
+        shard=plan.shard,
+        notes=_notes(source, candidate),
+    )
+    contract = _contract(source.program.contract, candidate.contract)
+    if not contract.passed:
+        return replace(result, checks=(contract,), seconds=time.perf_counter() - began)
+    folded = folded or fold(source.program)
+    if journal is not None and journal.partial is not None:
+        result = journal.partial
+        began -= result.seconds
+    else:
+        try:
+            result = _whole(replace(result, checks=(contract,)), source, folded, candidate, data, plan, progress)
+        except (RunFailure, ShapeMismatch) as error:
+            return replace(result, checks=(contract, _failure(error)), seconds=time.perf_counter() - began)
+    result = _on_data(result, source, folded, candidate, data, plan, progress, journal, began)
+    return replace(result, seconds=time.perf_counter() - began)
+
+
+def _whole(
+    result: Verification,
+    source: Source,
+    folded: SpikingProgram,
+    candidate: Candidate,
+    data: Samples,
+    plan: Plan,
+    progress: Progress,
+) -> Verification:
+    """What does not depend on all of the data: proof, algebra, probes."""
+    if not plan.leads:
+        return result
+    checks, probes = list(result.checks), []
+    if {"proof", "algebra"} & set(plan.levels):
+        progress("proof", 0.0)
+        exactly = fold(source.program.to(torch.float64))
+        if "proof" in plan.levels:
+            checks += check_constants(folded, exactly, candidate)
+        if "algebra" in plan.levels:
+            progress("algebra", 0.0)
+            checks += check_algebra(source, exactly, candidate, first(data, _ALGEBRA_SAMPLES))
+    if "deployment" in plan.levels:
+        progress("probes", 0.0)
+        some = first(data, _ALGEBRA_SAMPLES)
+        kinds = {"extreme": extremes(folded.contract), "threshold": near_thresholds(folded, some, plan.seed)}
+        probes = [_probe(name, x, source, folded, candidate) for name, x in kinds.items() if len(x)]
+        checks += check_comparisons(folded, candidate, some)
+    return replace(result, checks=tuple(checks), probes=tuple(probes), thresholds=thresholds(folded))
+
+
+def _probe(name: str, x: Tensor, source: Source, folded: SpikingProgram, candidate: Candidate) -> Probe:
+    size = chunk_size(folded, candidate)
+    parts = [judge(source, folded, part, observe(candidate, part), i * size) for i, part in enumerate(x.split(size))]
+    layers = parts[0].layers
+    for part in parts[1:]:
+        layers = [a + b for a, b in zip(layers, part.layers, strict=True)]
+    reached = {layer: [p.nearest[layer] for p in parts] for layer in parts[0].nearest}
+    nearest = {layer: min((units for units in all_ if units is not None), default=None) for layer, all_ in reached.items()}
+    return Probe(name, len(x), tuple(layers), nearest)
+
+
+def _on_data(
+    result: Verification,
+    source: Source,
+    folded: SpikingProgram,
+    candidate: Candidate,
+    data: Samples,
+    plan: Plan,
+    progress: Progress,
+    journal: Journal | None,
+    began: float,
+) -> Verification:
+    """Deployment and task, chunk by chunk; nothing of a chunk is kept but its tallies."""
+    if not {"deployment", "task"} & set(plan.levels):
+        return result
+    size = chunk_size(folded, candidate)
+    taken_up = 0 if journal is None else journal.next_chunk
+    fingerprint = Fingerprint(result.data.fingerprint)
     try:
-        layers, task = _deploy(source, folded, candidate, data, progress)
+        for chunk in data.read(size, lambda index: index >= taken_up and plan.wants(index)):
+            progress("data", 0.0 if not data.length else chunk.start / data.length)
+            fingerprint.add(chunk.start, chunk.x, chunk.y)
+            seen = _chunk(source, folded, candidate, plan.levels, chunk.x, chunk.y, chunk.start, chunk.index % _THOROUGH == 0)
+            summary = DataSummary(data.origin, result.data.samples + len(chunk.x), fingerprint.hex)
+            result = replace(_add(result, *seen), data=summary, seconds=time.perf_counter() - began)
+            if journal is not None:
+                journal.keep(result, chunk.index + 1)
     except (RunFailure, ShapeMismatch) as error:
-        checks.append(Check("deployment", getattr(error, "name", ""), False, f"the artifact does not run as it should: {error}"))
-        return replace(result, checks=tuple(checks), seconds=time.perf_counter() - started)
-    checks += [_layer(tally) for tally in layers]
-    checks.append(_task(task, policy))
-    return replace(result, checks=tuple(checks), layers=tuple(layers), task=task, seconds=time.perf_counter() - started)
+        return replace(result, checks=(*result.checks, _failure(error)))
+    except BaseException:
+        if journal is not None:
+            journal.save()
+        raise
+    return result
+
+
+def _chunk(
+    source: Source,
+    folded: SpikingProgram,
+    candidate: Candidate,
+    levels: Sequence[str],
+    x: Tensor,
+    y: Tensor | None,
+    start: int,
+    thorough: bool,
+) -> tuple[Judged | None, Task | None]:
+    if "deployment" not in levels:
+        alone = run_bare(candidate, x)
+        return None, _task(source.run(x), alone, y, alone, None)
+    judged = judge(source, folded, x, observe(candidate, x), start, thorough)
+    if "task" not in levels:
+        return judged, None
+    bare = run_bare(candidate, x) if thorough else None
+    return judged, _task(judged.reference, judged.candidate, y, bare, judged.output_bound)
+
+
+def _task(reference: Tensor, candidate: Tensor, labels: Tensor | None, bare: Tensor | None, bound: Tensor | None) -> Task:
+    for output in (candidate, bare):
+        if output is not None and output.shape != reference.shape:
+            raise RunFailure(f"output is {list(output.shape)}, not {list(reference.shape)}")
+    expected, found = _decisions(reference), _decisions(candidate)
+    error = float((reference - candidate).abs().max())
+    task = Task(len(reference), int((expected == found).sum()), error if torch.tensor(error).isfinite() else None)
+    if labels is not None:
+        right = [int((decided == labels).sum()) for decided in (expected, found)]
+        task = replace(task, labelled=len(labels), right_reference=right[0], right_candidate=right[1])
+    if bare is None:
+        return task
+    alike = (bare - candidate).abs() <= (0 if bound is None else bound)
+    return replace(
+        task,
+        bare=len(bare),
+        bare_agreeing=int((_decisions(bare) == expected).sum()),
+        bare_unlike=int((~alike).flatten(1).any(1).sum()),
+    )
+
+
+def _decisions(y: Tensor) -> Tensor:
+    """The class of every sample from outputs `[B, K]` or, of every step, `[B, T, K]`."""
+    return y.sum(1).argmax(-1) if y.dim() == 3 else y.argmax(-1)
+
+
+def _add(result: Verification, judged: Judged | None, task: Task | None) -> Verification:
+    """`result` with what one more chunk has shown."""
+    layers = result.layers
+    if judged is not None:
+        layers = tuple(a + b for a, b in zip(layers, judged.layers, strict=True)) if layers else tuple(judged.layers)
+    difference = result.difference or (judged.difference if judged is not None else None)
+    total = task if result.task is None or task is None else result.task + task
+    return replace(result, layers=layers, task=total, difference=difference)
+
+
+def chunk_size(program: SpikingProgram, candidate: Candidate) -> int:
+    """How many samples are judged at once; it depends on the network alone, so that every shard makes the same chunks."""
+    largest = max(torch.Size(neuron.shape).numel() for neuron in program.neurons.values())
+    size = max(1, min(_LARGEST_CHUNK, _CHUNK_VALUES // largest))
+    return size if candidate.batch is None else -(-size // candidate.batch) * candidate.batch
 
 
 def _contract(expected: TimeContract, found: TimeContract) -> Check:
@@ -91,85 +265,11 @@ def _contract(expected: TimeContract, found: TimeContract) -> Check:
     return Check("contract", "", not unlike, "; ".join(unlike) or agreed)
 
 
-def _deploy(
-    source: Source, folded: SpikingProgram, candidate: Candidate, data: Data, progress: Progress
-) -> tuple[list[LayerTally], Task]:
-    program = source.program
-    size = candidate.batch or _chunk(program)
-    tallies: list[LayerTally] = []
-    reference, bare = [], []
-    for start in range(0, len(data.x), size):
-        progress("deployment", start / len(data.x))
-        x = _padded(data.x[start : start + size], candidate.batch)
-        kept = min(size, len(data.x) - start)
-        seen = candidate.observe(x)
-        spikes: Counter[str] = Counter()
-        y = source.run(x, _counting(spikes))
-        chunk = judge(program, folded, x, seen, start)
-        rated = [replace(t, rate_reference=spikes[t.name] / t.decisions) for t in chunk]
-        tallies = [merge(a, b) for a, b in zip(tallies, rated, strict=True)] if tallies else rated
-        reference.append(y[:kept])
-        bare.append(candidate.run(x)[:kept])
-    return tallies, _tally_task(torch.cat(reference), torch.cat(bare), data.y)
+def _failure(error: RunFailure | ShapeMismatch) -> Check:
+    return Check("deployment", getattr(error, "name", ""), False, f"the artifact does not run as it should: {error}")
 
 
-def _counting(spikes: Counter[str]) -> Callable[[str, Tensor], None]:
-    return lambda name, fired: spikes.update({name: int(fired.count_nonzero())})
-
-
-def _padded(x: Tensor, batch: int | None) -> Tensor:
-    """A last, smaller chunk filled up with its own first sample, for an artifact of a fixed batch."""
-    if batch is None or len(x) == batch:
-        return x
-    return torch.cat([x, x[:1].expand(batch - len(x), *x.shape[1:])])
-
-
-def _chunk(program: SpikingProgram) -> int:
-    """How many samples are judged at once: their potentials and spikes fit into a fixed budget."""
-    potentials = sum(torch.Size(neuron.shape).numel() for neuron in program.neurons.values())
-    return max(1, _CHUNK_BYTES // (potentials * program.contract.timesteps * 8))
-
-
-def _tally_task(reference: Tensor, bare: Tensor, labels: Tensor | None) -> Task:
-    if reference.shape != bare.shape:
-        raise RunFailure(f"output is {list(bare.shape)}, not {list(reference.shape)}")
-    error = float((reference - bare).abs().max())
-    a, b = (y.sum(1).argmax(-1) if y.dim() == 3 else y.argmax(-1) for y in (reference, bare))
-    accuracies = [None, None] if labels is None else [float((p == labels).float().mean()) for p in (a, b)]
-    return Task(len(reference), float((a == b).float().mean()), error, *accuracies)
-
-
-def _layer(tally: LayerTally) -> Check:
-    faults = [
-        f"{count} {word}"
-        for count, word in (
-            (tally.outside, "values outside their rounding bound"),
-            (tally.undecided, "spikes against the layer's own threshold"),
-            (tally.unexplained, "unexplained flips"),
-        )
-        if count
-    ]
-    if faults:
-        where = f", first at sample {tally.first[0]}, step {tally.first[1]}" if tally.first else ""
-        return Check("deployment", tally.name, False, ", ".join(faults) + where)
-    fine = f"worst error {tally.worst:.1%} of its bound"
-    if tally.name != OUTPUT:
-        fine = f"{tally.decisions} decisions, {tally.explained} explained flips, {fine}"
-    return Check("deployment", tally.name, True, fine)
-
-
-def _task(task: Task, policy: Policy) -> Check:
-    detail = f"argmax agrees on {task.agreement:.2%} of {task.samples} samples, logit error {task.logit_error:.2g}"
-    if task.accuracy_reference is not None and task.accuracy_candidate is not None:
-        detail += f", accuracy {task.accuracy_reference:.2%} before and {task.accuracy_candidate:.2%} after"
-    return Check("task", "", task.agreement >= policy.agreement, detail)
-
-
-def _describe(data: Data) -> str:
-    return f"{len(data.x)} samples of {data.origin}"
-
-
-def _notes(source: Source, candidate: Candidate, data: Data) -> tuple[str, ...]:
+def _notes(source: Source, candidate: Candidate) -> tuple[str, ...]:
     notes = list(source.notes)
     if candidate.sha256_of_source != source.program.origin.sha256:
         notes.append("the artifact names another checkpoint file as its source")

@@ -1,50 +1,140 @@
-"""Level 2: source and folded program in float64, free-running. In real arithmetic they are the same network, so they spike alike.
+"""Level 2: source and artifact in float64, free-running. In real arithmetic they are the same network, so they spike alike.
 
-The source runs by its framework's own code, so this also settles that it was captured as it is. The candidate's own form is run:
-a sequence artifact by the lowered sequence graph, a step artifact by the folded step graph.
+The source runs by its framework's own code, and its current into each neuron gives the potential to expect. The artifact runs by
+its own graph, in which the constants of a float64 fold stand for those it holds: with rounding out of the way, what is left to
+differ is the graph.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from snnconv.lower import lower
+from snnconv.neuron import Neuron, carry, charge
 from snnconv.program import SpikingProgram
 from snnconv.results import Check
+from snnconv.runtimes import Candidate, Observation, RunFailure
 from snnconv.sources import Source
+from snnconv.verdict import OUTPUT
+from snnconv.verify.deployment import ShapeMismatch, observe
 
 TOLERANCE = 1e-9
-SAMPLES = 2
+COARSE = 1e-6
+"""The tolerance for a graph with float32 numbers of its own, of which nobody knows what they were before they were rounded."""
 
 
-def check_algebra(source: Source, exactly: SpikingProgram, form: str, x: Tensor) -> Check:
-    """Same spikes and the same logits to 1e-9, on the first samples of `x`. `exactly` is a fresh float64 fold of the source."""
-    x = x[:SAMPLES].double()
-    expected, found = _Spikes(), _Spikes()
-    y = source.to(torch.float64).run(x, lambda name, spikes: expected.add(name, spikes))
-    if form == "sequence":
-        z = lower(exactly, form).run(x, lambda name, u, spikes: found.add(name, spikes))
-    else:
-        z = exactly.run(x, lambda name, step, u, spikes: found.add(name, spikes))
-    flips = {name: expected.flips(found, name) for name in exactly.neurons}
-    error = float((y - z).abs().max() / y.abs().max().clamp(min=1.0))
-    first = next((name for name, count in flips.items() if count), None)
-    spikes = f"{sum(flips.values())} flips, first in {first}" if first else "same spikes"
-    passed = first is None and error <= TOLERANCE
-    return Check("algebra", "", passed, f"float64, {len(x)} samples: {spikes}, logits to {error:.1e}")
+def check_algebra(source: Source, exactly: SpikingProgram, candidate: Candidate, x: Tensor) -> list[Check]:
+    """Same spikes, and the same potentials and logits to `TOLERANCE`, on every sample of `x`.
+
+    `exactly` is a fresh float64 fold of the source. A failure names the first layer, in the network's order, that differs.
+    """
+    constants, tolerance = _constants(exactly, candidate)
+    source, x = source.to(torch.float64), x.double()
+    try:
+        seen = observe(candidate.with_constants(constants), x)
+        _check_shapes(exactly, len(x), seen)
+    except (RunFailure, ShapeMismatch) as error:
+        return [_failed(getattr(error, "name", ""), f"the artifact does not run in float64: {error}")]
+    comparing = _Comparison(source.program.neurons, seen, tolerance)
+    try:
+        y = source.run(x, comparing.see)
+    except (RuntimeError, TypeError, ValueError) as error:
+        return [_failed("", f"the source does not run in float64: {str(error).splitlines()[0]}")]
+    return [comparing.check(y)]
 
 
-class _Spikes:
-    """Spikes of a run as bool, steps joined."""
+def _failed(layer: str, detail: str) -> Check:
+    return Check("algebra", layer, False, detail)
 
-    def __init__(self) -> None:
-        self.seen: dict[str, list[Tensor]] = {}
 
-    def add(self, name: str, spikes: Tensor) -> None:
-        self.seen.setdefault(name, []).append(spikes > 0)
+def _constants(exactly: SpikingProgram, candidate: Candidate) -> tuple[dict[str, Tensor], float]:
+    """The float64 value of every constant, and the tolerance that this leaves.
 
-    def flips(self, other: Any, name: str) -> int:
-        return int((torch.cat(self.seen[name]) ^ torch.cat(other.seen[name])).sum())
+    A format that holds the numbers in the network's code as constants of its own, rounded, is given them back exactly.
+    """
+    constants = lower(exactly, candidate.form).constants()
+    written = {float(torch.tensor(number)): number for number in _numbers(exactly.graph.graph)}
+    tolerance = TOLERANCE
+    for name, value in candidate.constants().items():
+        if name in constants or not value.is_floating_point():
+            continue
+        if value.dim() == 0 and value.item() in written:
+            constants[name] = torch.tensor(written[value.item()], dtype=torch.float64)
+        elif not torch.equal(value, value.half().to(value.dtype)):
+            tolerance = COARSE
+    return constants, tolerance
+
+
+def _numbers(graph: fx.Graph) -> Iterator[float]:
+    """Every number that is an argument in a graph."""
+    for node in graph.nodes:
+        arguments: list[Any] = []
+        fx.node.map_aggregate((node.args, node.kwargs), arguments.append)
+        yield from (a for a in arguments if isinstance(a, float))
+
+
+def _check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None:
+    for name, neuron in program.neurons.items():
+        for values in (seen.potentials.get(name, []), seen.spikes.get(name, [])):
+            if len(values) != program.contract.timesteps:
+                raise ShapeMismatch(name, (len(values),), (program.contract.timesteps,))
+            for value in values:
+                if value.shape != (batch, *neuron.shape):
+                    raise ShapeMismatch(name, tuple(value.shape), (batch, *neuron.shape))
+
+
+@dataclass
+class _Found:
+    """What was found about one layer so far: its state in the source, steps seen, flips, largest error, first wrong step."""
+
+    state: Tensor | None = None
+    steps: int = 0
+    flips: int = 0
+    error: float = 0.0
+    first: int | None = None
+
+
+class _Comparison:
+    """Sees the source's current and spikes, neuron by neuron and step by step, and holds them against the artifact's."""
+
+    def __init__(self, neurons: dict[str, Neuron], seen: Observation, tolerance: float) -> None:
+        self.neurons, self.seen, self.tolerance = neurons, seen, tolerance
+        self.layers = {name: _Found() for name in neurons}
+
+    def see(self, name: str, current: Tensor, spikes: Tensor) -> None:
+        neuron, found = self.neurons[name], self.layers[name]
+        u, fired = charge(current, found.state, neuron.gain, neuron.offset), spikes > 0
+        flips = int((fired ^ (self.seen.spikes[name][found.steps] > 0)).count_nonzero())
+        error = _error(self.seen.potentials[name][found.steps], u)
+        if found.first is None and (flips or not error <= self.tolerance):
+            found.first = found.steps
+        found.flips += flips
+        found.error = max(found.error, error)
+        found.state = carry(u, fired, neuron.leak, neuron.shift, neuron.reset, neuron.soft)
+        found.steps += 1
+
+    def check(self, y: Tensor) -> Check:
+        """The verdict, given the source's output."""
+        samples = f"float64, {len(y)} samples"
+        for name, found in self.layers.items():
+            if found.first is not None:
+                detail = f"{found.flips} flips, potentials differ by up to {found.error:.1e}, first at step {found.first}"
+                return _failed(name, f"{samples}: {detail}")
+        if self.seen.y.shape != y.shape:
+            return _failed(OUTPUT, f"{samples}: logits are {list(self.seen.y.shape)}, not {list(y.shape)}")
+        error = _error(self.seen.y, y)
+        if not error <= self.tolerance:
+            return _failed(OUTPUT, f"{samples}: same spikes, but logits differ by up to {error:.1e}")
+        worst = max([error, *(found.error for found in self.layers.values())])
+        return Check("algebra", "", True, f"{samples}: same spikes, potentials and logits to {worst:.1e}")
+
+
+def _error(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, in units of the largest value expected, or of 1 if that is larger; infinite where not a number."""
+    scale = expected.abs().max().clamp(min=1.0)
+    return float(((found - expected).abs().max() / scale).nan_to_num(torch.inf))

@@ -1,7 +1,9 @@
 """Level 3: the artifact in its runtime, on data, judged neuron by neuron and step by step.
 
-The source's own layers run on the candidate's spikes, and each potential starts from the candidate's own state: an early flip is
-counted where it happens and not again downstream. Three questions per potential:
+The source runs by its own code, and its current into each neuron is added to the candidate's own state. As long as both spike
+alike, one run of the source serves as the reference of both the network and each of its layers. From the first spike that
+differs, a sample is judged in a second run, in which the candidate's spikes stand in for the source's: an early flip is counted
+where it happens and not again downstream. Three questions per potential:
 
     outside      is it further from the source's than the rounding bound of that sum?
     undecided    is the spike what the folded threshold says about the candidate's own potential? (no rounding is involved)
@@ -10,153 +12,331 @@ counted where it happens and not again downstream. Three questions per potential
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import reduce
 
+import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-from snnconv.lower.ops import merge_time, repeat_time
-from snnconv.neuron import NEURON_OP, carry, charge
+from snnconv.neuron import Neuron, carry, charge
 from snnconv.nn import read_out
 from snnconv.program import SpikingProgram
-from snnconv.results import LayerTally
-from snnconv.runtimes import Observation
-from snnconv.verify.rounding import Magnitudes, bound
+from snnconv.results import MARGIN_BINS, MARGIN_BINS_PER_DECADE, MARGIN_DECADES, Difference, LayerTally
+from snnconv.runtimes import Candidate, Observation
+from snnconv.sources import Source
+from snnconv.verdict import OUTPUT
+from snnconv.verify.rounding import Magnitudes, allowance, bound
 
-OUTPUT = "output"
+_RASTER_NEURONS = 32
 
 
-def judge(source: SpikingProgram, folded: SpikingProgram, x: Tensor, seen: Observation, start: int = 0) -> list[LayerTally]:
-    """Judge one observed run on `x`, whose first sample is number `start`. The last tally is the output's."""
-    steps = source.contract.timesteps
-    merged = merge_time(x) if source.contract.event else repeat_time(x, steps)
-    nothing = [None] * len(source.neurons)
-    for name, neuron in source.neurons.items():
-        expected = (len(merged), *neuron.shape)
-        for values in (seen.potentials.get(name), seen.spikes.get(name)):
-            if values is None or tuple(values.shape) != expected:
-                raise ShapeMismatch(name, () if values is None else tuple(values.shape), expected)
+class ShapeMismatch(Exception):
+    """A layer of the candidate has values of another shape than the source's."""
+
+    def __init__(self, name: str, seen: tuple[int, ...] | str, expected: tuple[int, ...] | str) -> None:
+        found, wanted = (text if isinstance(text, str) else str(list(text)) for text in (seen, expected))
+        super().__init__(f"{name}: values are {found}, not {wanted}")
+        self.name = name
+
+
+@dataclass
+class Judged:
+    """One chunk of samples: a tally per layer, the output's last; the outputs of both, free-running; the first difference.
+
+    `output_bound` is how far rounding may move each value of the output. `nearest` is per layer the smallest distance of a
+    potential from its threshold, in units in the last place of the threshold, where it was asked for.
+    """
+
+    layers: list[LayerTally]
+    reference: Tensor
+    candidate: Tensor
+    output_bound: Tensor
+    difference: Difference | None
+    nearest: dict[str, float | None] = field(default_factory=dict)
+
+
+def observe(candidate: Candidate, x: Tensor) -> Observation:
+    """Observe `candidate` on `x` `[B, ...]`; an artifact of a fixed batch runs several times, the last filled up."""
+    if candidate.batch is None:
+        return candidate.observe(x)
+    parts = [candidate.observe(part) for part in _batches(x, candidate.batch)]
+    joined = [
+        {
+            name: [torch.cat(step)[: len(x)] for step in zip(*(getattr(p, kind)[name] for p in parts), strict=True)]
+            for name in names
+        }
+        for kind, names in (("potentials", parts[0].potentials), ("spikes", parts[0].spikes))
+    ]
+    return Observation(torch.cat([part.y for part in parts])[: len(x)], *joined)
+
+
+def run_bare(candidate: Candidate, x: Tensor) -> Tensor:
+    """The artifact's output on `x` as a device would run it, unwatched."""
+    if candidate.batch is None:
+        return candidate.run(x)
+    return torch.cat([candidate.run(part) for part in _batches(x, candidate.batch)])[: len(x)]
+
+
+def _batches(x: Tensor, size: int) -> list[Tensor]:
+    parts = list(x.split(size))
+    missing = size - len(parts[-1])
+    if missing:
+        parts[-1] = torch.cat([parts[-1], x[:1].expand(missing, *x.shape[1:])])
+    return parts
+
+
+def judge(source: Source, folded: SpikingProgram, x: Tensor, seen: Observation, start: int = 0, thorough: bool = True) -> Judged:
+    """Judge one observed run on `x`, whose first sample is number `start`; `thorough` also measures distances from thresholds.
+
+    Raises `ShapeMismatch`.
+    """
+    _check_shapes(source.program, len(x), seen)
     with torch.no_grad():
-        magnitudes = Magnitudes(source, seen.spikes)
-        magnitudes.run(merged, *nothing)
-        judging = _Judge(source, folded, seen, magnitudes, len(x), start)
-        judging.run(merged, *nothing)
-    return judging.tallies
+        judging = _Judge(source.program, folded, x, seen, start, thorough)
+        reference = source.run(x, judging.free)
+        if seen.y.shape != reference.shape:
+            raise ShapeMismatch(OUTPUT, tuple(seen.y.shape), tuple(reference.shape))
+        expected = reference
+        rows = judging.diverged()
+        if len(rows):
+            expected = reference.clone()
+            expected[rows] = source.run(x[rows], judging.driven(rows))
+        judging.output(expected)
+        difference = judging.difference(source) if len(rows) else None
+    return Judged(judging.tallies(), reference, seen.y, judging.allowed[OUTPUT], difference, judging.nearest)
 
 
-def merge(a: LayerTally, b: LayerTally) -> LayerTally:
-    """Two tallies of one layer, over disjoint samples, as one."""
-    total = a.decisions + b.decisions
-    return replace(
-        a,
-        decisions=total,
-        explained=a.explained + b.explained,
-        unexplained=a.unexplained + b.unexplained,
-        outside=a.outside + b.outside,
-        undecided=a.undecided + b.undecided,
-        worst=max(a.worst, b.worst),
-        first=a.first if a.first is not None else b.first,
-        rate_reference=_weighted(a.rate_reference, a.decisions, b.rate_reference, b.decisions),
-        rate_candidate=_weighted(a.rate_candidate, a.decisions, b.rate_candidate, b.decisions),
-    )
+def _check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None:
+    steps = program.contract.timesteps
+    for name, neuron in program.neurons.items():
+        expected = (batch, *neuron.shape)
+        for values in (seen.potentials.get(name, []), seen.spikes.get(name, [])):
+            unlike = [tuple(step.shape) for step in values if tuple(step.shape) != expected]
+            if unlike:
+                raise ShapeMismatch(name, unlike[0], expected)
+            if len(values) != steps:
+                raise ShapeMismatch(name, f"of {len(values)} steps", f"of {steps}")
 
 
-def _weighted(a: float, n: int, b: float, m: int) -> float:
-    return (a * n + b * m) / max(n + m, 1)
+def _allowances(program: SpikingProgram, x: Tensor, seen: Observation) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Per neuron and for the output: how far rounding may move the current, and the number of roundings.
 
-
-class _Judge(fx.Interpreter):
-    def __init__(
-        self,
-        source: SpikingProgram,
-        folded: SpikingProgram,
-        seen: Observation,
-        magnitudes: Magnitudes,
-        batch: int,
-        start: int,
-    ) -> None:
-        super().__init__(source.graph)
-        self.source, self.folded, self.seen, self.magnitudes = source, folded, seen, magnitudes
-        self.batch, self.start = batch, start
-        self.tallies: list[LayerTally] = []
-
-    def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if target is not NEURON_OP:
-            return super().call_function(target, args, kwargs)
-        self.tallies.append(self._neuron(args[2], args[0]))
-        return self.seen.spikes[args[2]], None
-
-    def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> None:
-        contract, y = self.source.contract, args[0][0]
-        expected = read_out(list(y.split(self.batch)), contract.readout)
-        if self.seen.y.shape != expected.shape:
-            raise ShapeMismatch(OUTPUT, tuple(self.seen.y.shape), tuple(expected.shape))
-        magnitude = read_out(list(self.magnitudes.current[""].split(self.batch)), contract.readout)
-        error = (self.seen.y - expected).abs()
-        allowed = bound(magnitude, self.magnitudes.terms[""] + contract.timesteps)
-        outside = ~(error <= allowed)
-        self.tallies.append(
-            LayerTally(
-                OUTPUT,
-                decisions=error.numel(),
-                outside=int(outside.sum()),
-                worst=float((error / allowed).max()),
-                first=(self.start + int(outside.nonzero()[0][0]), 0) if bool(outside.any()) else None,
-            )
-        )
-
-    def _neuron(self, name: str, current: Tensor) -> LayerTally:
-        neuron, plain = self.source.neurons[name], self.folded.neurons[name]
-        u, spikes = self.seen.potentials[name], self.seen.spikes[name]
-        fired = spikes > 0
-        expected, allowed = self._expected(name, current, u, fired)
-        error = (u - expected).abs_()
-        worst = float((error / allowed).max().nan_to_num(torch.inf))
-        # Masks are made only where there is something to mark: on sound artifacts that is hardly ever.
-        nothing = torch.zeros((), dtype=torch.bool)
-        outside = nothing if worst <= 1 else ~(error <= allowed)
-        decided = plain.fires(u)
-        sound = torch.equal(decided, fired) and torch.equal(spikes, fired.to(spikes.dtype))
-        undecided = nothing if sound else (decided != fired) | (spikes != fired)
-        flips = neuron.fires(expected) ^ fired
-        explained = flips & ((expected - plain.threshold).abs_() <= allowed) if bool(flips.any()) else nothing
-        unexplained = flips & ~explained if bool(flips.any()) else nothing
-        return LayerTally(
-            name,
-            decisions=u.numel(),
-            explained=int(explained.sum()),
-            unexplained=int(unexplained.sum()),
-            outside=int(outside.sum()),
-            undecided=int(undecided.sum()),
-            worst=worst,
-            first=self._first(outside | undecided | unexplained),
-            rate_candidate=int(fired.count_nonzero()) / fired.numel(),
-        )
-
-    def _expected(self, name: str, current: Tensor, u: Tensor, fired: Tensor) -> tuple[Tensor, Tensor]:
-        """The source's potential from the candidate's own state, and how far from it the candidate's may lie."""
-        neuron, magnitude = self.source.neurons[name], self.magnitudes.current[name]
+    One bound serves all steps: inputs and spikes are taken at their largest over time, which never makes it smaller.
+    """
+    contract = program.contract
+    ever = {name: reduce(torch.logical_or, map(as_mask, spikes)).to(x.dtype) for name, spikes in seen.spikes.items()}
+    magnitudes = Magnitudes(program, ever)
+    magnitudes.run(x.abs().amax(1) if contract.event else x, *[None] * len(program.neurons))
+    allowed, terms = {}, {**magnitudes.terms, OUTPUT: magnitudes.terms[""] + contract.timesteps}
+    for name, neuron in program.neurons.items():
+        magnitude = magnitudes.current[name]
         if neuron.gain is not None:
             magnitude = magnitude * neuron.gain.abs()
         if neuron.offset is not None:
             magnitude = magnitude + neuron.offset.abs()
-        carried = carry(u, fired, neuron.leak, neuron.shift, neuron.reset, neuron.soft)
-        state = torch.cat([torch.zeros_like(u[: self.batch]), carried[: -self.batch]])
+        allowed[name] = bound(magnitude, terms[name])
+    allowed[OUTPUT] = bound(read_out([magnitudes.current[""]] * contract.timesteps, contract.readout), terms[OUTPUT])
+    return allowed, terms
+
+
+@dataclass
+class _Common:
+    """The part of a layer's tally that every step adds to."""
+
+    values: int = 0
+    spikes_reference: int = 0
+    spikes_candidate: int = 0
+    worst: float | None = 0.0
+
+
+class _Judge:
+    """Sees the source's current into every neuron at every step, in the order in which they run."""
+
+    def __init__(
+        self, program: SpikingProgram, folded: SpikingProgram, x: Tensor, seen: Observation, start: int, thorough: bool
+    ) -> None:
+        self.program, self.folded, self.x, self.seen, self.start = program, folded, x, seen, start
+        self.thorough = thorough
+        self.nearest: dict[str, float | None] = {}
+        self.allowed, self.terms = _allowances(program, x, seen)
+        self.common = {name: _Common() for name in program.neurons}
+        self.found = {name: LayerTally(name) for name in program.neurons}
+        self.comparators = {name: neuron.comparator() for name, neuron in folded.neurons.items()}
+        self.calls: list[tuple[int, str]] = []
+        self.diverged_at = torch.full((len(x),), _NEVER)
+        self.some_diverged = False
+
+    def free(self, name: str, current: Tensor, spikes: Tensor) -> None:
+        """The source's own run: judges the samples that have not diverged, and notes those that do here."""
+        step = self._call(name)
+        fired, reference = as_mask(self.seen.spikes[name][step]), as_mask(spikes)
+        unlike = reference ^ fired
+        differs = _count(unlike)
+        rows = None if not self.some_diverged else (self.diverged_at == _NEVER).nonzero().flatten()
+        self._judge(name, step, rows, _take(current, rows), unlike if differs else None)
+        common, count = self.common[name], _count(fired)
+        common.values += fired.numel()
+        common.spikes_candidate += count
+        common.spikes_reference += _count(reference) if differs else count
+        if differs:
+            self.some_diverged = True
+            self.diverged_at[unlike.flatten(1).any(1) & (self.diverged_at == _NEVER)] = len(self.calls) - 1
+
+    def diverged(self) -> Tensor:
+        """The samples on which the two do not spike alike throughout."""
+        return (self.diverged_at != _NEVER).nonzero().flatten()
+
+    def driven(self, rows: Tensor) -> Callable[[str, Tensor, Tensor], Tensor]:
+        """Drives the source with the candidate's spikes on `rows`, and judges what comes after each of them diverged."""
+        self.calls = []
+
+        def drive(name: str, current: Tensor, spikes: Tensor) -> Tensor:
+            step = self._call(name)
+            late = (self.diverged_at[rows] < len(self.calls) - 1).nonzero().flatten()
+            if len(late):
+                self._judge(name, step, rows[late], current[late], None, driven=True)
+            return self.seen.spikes[name][step][rows].to(spikes.dtype)
+
+        return drive
+
+    def output(self, expected: Tensor) -> None:
+        """Judge the output, given the candidate's spikes."""
+        allowed = self.allowed[OUTPUT]
+        error = (self.seen.y - expected).abs()
+        outside = ~(error <= allowed)
+        self.found[OUTPUT] = LayerTally(
+            OUTPUT,
+            values=error.numel(),
+            outside=int(outside.sum()),
+            worst=_finite(float((error / allowed).max())),
+            first=(self.start + int(outside.nonzero()[0][0]), 0) if bool(outside.any()) else None,
+        )
+
+    def tallies(self) -> list[LayerTally]:
+        """One per layer, in the order of the network."""
+        return [found + LayerTally(name, **vars(self.common.get(name, _Common()))) for name, found in self.found.items()]
+
+    def difference(self, source: Source) -> Difference:
+        """The earliest sample that diverged, where it did, and the spikes of some neurons around."""
+        row = int(self.diverged().min())
+        step, layer = self.calls[int(self.diverged_at[row])]
+        reference: list[Tensor] = []
+
+        def keep(name: str, current: Tensor, spikes: Tensor) -> None:
+            if name == layer:
+                reference.append(spikes[0].flatten() > 0)
+
+        source.run(self.x[row : row + 1], keep)
+        candidate = [as_mask(spikes[row]).flatten() for spikes in self.seen.spikes[layer]]
+        unlike = (reference[step] ^ candidate[step]).nonzero().flatten()
+        neuron = int(unlike[0]) if len(unlike) else 0
+        low = max(0, min(neuron - _RASTER_NEURONS // 2, candidate[0].numel() - _RASTER_NEURONS))
+        shown = range(low, min(low + _RASTER_NEURONS, candidate[0].numel()))
+        strings = [tuple("".join(str(int(fired[i])) for i in shown) for fired in side) for side in (reference, candidate)]
+        return Difference(self.start + row, step, layer, neuron, tuple(shown), *strings)
+
+    def _call(self, name: str) -> int:
+        """The step at which `name` runs now."""
+        step = sum(called == name for _, called in self.calls)
+        self.calls.append((step, name))
+        return step
+
+    def _judge(
+        self, name: str, step: int, rows: Tensor | None, current: Tensor, unlike: Tensor | None, driven: bool = False
+    ) -> None:
+        """Judge the `rows` (None: all) of one neuron at one step, given the source's current into them.
+
+        `unlike` marks, on all rows, the spikes in which the free-running source differs; a driven source is asked anew.
+        """
+        neuron, plain, common = self.program.neurons[name], self.folded.neurons[name], self.common[name]
+        u, spikes = (_take(kind[name][step], rows) for kind in (self.seen.potentials, self.seen.spikes))
+        fired = as_mask(spikes)
+        state = None
+        if step:
+            before = [_take(kind[name][step - 1], rows) for kind in (self.seen.potentials, self.seen.spikes)]
+            state = carry(before[0], as_mask(before[1]), neuron.leak, neuron.shift, neuron.reset, neuron.soft)
         expected = charge(current, state, neuron.gain, neuron.offset)
-        return expected, bound(state.abs_() + magnitude, self.magnitudes.terms[name])
+        allowed = _take(self.allowed[name], rows)
+        if state is not None:
+            allowed = torch.add(allowed, state.abs_(), alpha=allowance(self.terms[name]))
+        error = (u - expected).abs_().div_(allowed)
+        worst = _finite(float(error.amax())) if len(u) else 0.0
+        common.worst = None if worst is None or common.worst is None else max(worst, common.worst)
+        outside = None if worst is not None and worst <= 1 else ~(error <= 1)
+        undecided = _decide(plain.strict, *self.comparators[name], u) ^ fired
+        if spikes.dtype is not torch.bool:
+            undecided |= spikes != fired.to(spikes.dtype)
+        wrong = _count(undecided)
+        # On sound artifacts there is hardly ever anything else to note.
+        if not (outside is not None or wrong or driven or unlike is not None or self.thorough):
+            return
+        flips = unexplained = margin = None
+        if driven or unlike is not None:
+            decided = neuron.fires(expected)
+            flips = decided ^ fired if unlike is None else _take(unlike, rows)
+            margin = (expected - plain.threshold).abs_() / allowed
+            unexplained = flips & (decided ^ fired) & ~(margin <= 1)
+        found = LayerTally(
+            name,
+            explained=_count(flips) - _count(unexplained),
+            unexplained=_count(unexplained),
+            outside=_count(outside),
+            undecided=wrong,
+            margins=()
+            if driven or not self.thorough
+            else _histogram(((expected[:1] - plain.threshold).abs_() / allowed[:1]).flatten()),
+            flips=() if margin is None or flips is None else _histogram(margin[flips]),
+        )
+        if not found.sound:
+            faults = [mask for mask in (outside, undecided, unexplained) if mask is not None]
+            row = int(torch.stack(faults).any(0).flatten(1).any(1).nonzero()[0])
+            found = replace(found, first=(self.start + (row if rows is None else int(rows[row])), step))
+        self.found[name] += found
+        if self.thorough:
+            self._measure_nearest(name, u, plain)
 
-    def _first(self, faults: Tensor) -> tuple[int, int] | None:
-        """Sample and step of the first fault, steps first."""
-        if faults.dim() == 0 or not bool(faults.any()):
-            return None
-        row = int(faults.nonzero()[0][0])
-        return self.start + row % self.batch, row // self.batch
+    def _measure_nearest(self, name: str, u: Tensor, plain: Neuron) -> None:
+        unit = torch.nextafter(plain.threshold.abs(), torch.tensor(torch.inf)) - plain.threshold.abs()
+        distance = float(((u - plain.threshold).abs_() / unit).nan_to_num(torch.inf, torch.inf).min()) if u.numel() else math.inf
+        known = self.nearest.get(name)
+        found = min(math.inf if known is None else known, distance)
+        self.nearest[name] = found if math.isfinite(found) else None
 
 
-class ShapeMismatch(Exception):
-    """A layer of the candidate has potentials of another shape than the source's."""
+_NEVER = torch.iinfo(torch.int64).max
 
-    def __init__(self, name: str, seen: tuple[int, ...], expected: tuple[int, ...]) -> None:
-        super().__init__(f"{name}: values are {list(seen)}, not {list(expected)}")
-        self.name = name
+
+# On masks numpy is several times as fast as torch.
+
+
+def _count(mask: Tensor | None) -> int:
+    return 0 if mask is None else int(np.count_nonzero(mask.numpy()))
+
+
+def as_mask(spikes: Tensor) -> Tensor:
+    """Which neurons spike, as bool."""
+    return spikes if spikes.dtype is torch.bool else torch.from_numpy(spikes.numpy().astype(bool))
+
+
+def _decide(strict: bool, threshold: Tensor, inverted: Tensor | None, u: Tensor) -> Tensor:
+    """The same as `snnconv.neuron.compare`."""
+    decide = np.greater if strict else np.greater_equal
+    fired = torch.from_numpy(decide(u.numpy(), threshold.numpy()))
+    return fired if inverted is None else fired ^ inverted
+
+
+def _take(values: Tensor, rows: Tensor | None) -> Tensor:
+    return values if rows is None else values[rows]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _histogram(ratio: Tensor) -> tuple[int, ...]:
+    """Counts of `ratio` in the logarithmic bins of a tally, the outer ones open."""
+    bins = ((ratio.log10() - MARGIN_DECADES[0]) * MARGIN_BINS_PER_DECADE).floor().nan_to_num(MARGIN_BINS, MARGIN_BINS, 0)
+    return tuple(torch.bincount(bins.clamp_(0, MARGIN_BINS - 1).long(), minlength=MARGIN_BINS).tolist())

@@ -59,10 +59,10 @@ _PLAIN = {
 
 
 class Magnitudes(fx.Interpreter):
-    """Runs a step graph on absolute values, steps merged into the batch, spikes given.
+    """Runs a step graph on absolute values, spikes given.
 
-    After `run`, `current[name]` is the magnitude `[T * B, ...]` of the current into each neuron and `terms[name]` the number of
-    its rounding errors; the entry `""` is the output's.
+    After `run`, `current[name]` is the magnitude `[B, ...]` of the current into each neuron and `terms[name]` the number of its
+    rounding errors; the entry `""` is the output's.
     """
 
     def __init__(self, program: SpikingProgram, spikes: dict[str, Tensor]) -> None:
@@ -123,6 +123,11 @@ def _norm(x: Tensor, gamma: Tensor | None, beta: Tensor | None, mean: Tensor, va
     return magnitude if beta is None else magnitude + beta.abs().view(layout)
 
 
+def allowance(terms: int) -> float:
+    """How far two float32 computations of a sum of `terms` products may lie apart, per unit of its magnitude."""
+    return 2 * LAMBDA * math.sqrt(terms + 2) * UNIT
+
+
 def bound(magnitude: Tensor, terms: int) -> Tensor:
-    """How far two float32 computations of a sum may lie apart: each may err by the bound above."""
-    return 2 * LAMBDA * math.sqrt(terms + 2) * UNIT * magnitude + torch.finfo(torch.float32).tiny
+    """The same for sums of that magnitude: each of the two computations may err by the bound above."""
+    return allowance(terms) * magnitude + torch.finfo(torch.float32).tiny

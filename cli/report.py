@@ -1,0 +1,65 @@
+"""`snnconv report`: saved results, judged again under a policy, rendered, or put together from shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snnconv_cli import options as o
+
+Results = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results of verify or convert: .json.")]
+
+
+def report(
+    files: Results,
+    policy: o.PolicySettings = None,
+    config: o.Config = None,
+    report: o.Report = None,
+    format: o.Format = "text",
+    json: o.Json = False,
+    debug: o.Debug = False,
+) -> int:
+    """Judge saved results again, without running anything. Exits as verify does."""
+    return _report(files, False, policy, config, report, o.output_format(format, json))
+
+
+def merge(
+    files: Results,
+    policy: o.PolicySettings = None,
+    config: o.Config = None,
+    report: o.Report = None,
+    format: o.Format = "text",
+    json: o.Json = False,
+    debug: o.Debug = False,
+) -> int:
+    """Put the results of `verify --shard` together and judge them as one run."""
+    return _report(files, True, policy, config, report, o.output_format(format, json))
+
+
+def schema() -> int:
+    """Print the JSON Schema of saved results."""
+    from snnconv.report import schema as published
+    from snnconv_cli import render
+
+    render.print_json(published())
+    return 0
+
+
+def _report(
+    files: list[Path], merging: bool, policy: list[str] | None, config: Path | None, reports: list[Path] | None, printed: str
+) -> int:
+    from snnconv.report import read_results, writer_of
+    from snnconv.files import writable
+    from snnconv.shards import merge as merge_shards
+    from snnconv.verdict import judge
+    from snnconv_cli import render
+
+    demanded = o.policy(policy, config)
+    for path in reports or []:
+        writer_of(path)
+        writable(path, force=True)
+    found = [verification for path in files for verification in read_results(path)]
+    verdicts = [judge(verification, demanded) for verification in (merge_shards(found) if merging else found)]
+    return render.finish_verifications(verdicts, reports or [], printed)

@@ -1,0 +1,52 @@
+"""Settings in a TOML file: `[tool.snnconv]` of a pyproject.toml, or a whole file of its own."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from snnconv.errors import InputError
+from snnconv.verdict import Policy, policy_from
+
+
+def read_settings(config: Path | None) -> tuple[Path, Mapping[str, Any]]:
+    """The settings in `config`, or in ./pyproject.toml if there is one, and where they were read.
+
+    Raises `InputError` for a file that cannot be read.
+    """
+    path = config if config is not None else Path("pyproject.toml")
+    if config is None and not path.is_file():
+        return path, {}
+    try:
+        with path.open("rb") as file:
+            whole = tomllib.load(file)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file", "check --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    tool = whole.get("tool", {})
+    ours = tool.get("snnconv") if isinstance(tool, Mapping) else tool
+    if ours is None:
+        return path, {} if path.name == "pyproject.toml" else whole
+    if not isinstance(ours, Mapping):
+        raise InputError(f"{path}: [tool.snnconv] is {ours!r}", "it is a table of settings")
+    return path, ours
+
+
+def read_policy(given: list[str], config: Path | None) -> Policy:
+    """The policy of `KEY=VALUE` texts over that of the table `verify` of the settings. Raises `InputError`."""
+    path, settings = read_settings(config)
+    table = settings.get("verify", {})
+    if not isinstance(table, Mapping):
+        raise InputError(f"{path}: [tool.snnconv.verify] is {table!r}", "it is a table of settings")
+    values = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--policy '{text}'", "it is KEY=VALUE, as in agreement=0.995")
+        values[key.strip()] = value.strip()
+    return policy_from(values, policy_from(table, where=f"{path}: [tool.snnconv.verify]"), where="--policy")

@@ -1,0 +1,59 @@
+"""The samples a verification runs on: files, the user's own code or synthetic noise, read in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from snnconv.data import factory, folder, npy, npz
+from snnconv.data.fingerprint import Fingerprint
+from snnconv.data.memory import SYNTHETIC_SAMPLES, Data, synthetic
+from snnconv.data.samples import Chunk, Samples, every, first
+from snnconv.errors import InputError
+from snnconv.program import TimeContract
+
+__all__ = ["SYNTHETIC_SAMPLES", "Chunk", "Data", "Fingerprint", "Samples", "every", "first", "open_data", "synthetic"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data: what it is, whether a text names one, and how it is opened."""
+
+    words: str
+    claims: Callable[[str], bool]
+    open: Callable[[str, TimeContract], Samples]
+
+
+KINDS = (
+    Kind("a folder of .npz files", folder.claims, folder.open_folder),
+    Kind("an .npz with x and optionally y", npz.claims, npz.open_npz),
+    Kind("an .npy", npy.claims, npy.open_npy),
+    Kind("package.module:factory", factory.claims, factory.open_factory),
+)
+
+
+def open_data(text: str, contract: TimeContract, labels: Path | None = None) -> Samples:
+    """What `text` names; `labels` is an `.npy` of integers `[N]` that goes with an `.npy` of samples.
+
+    Raises `InputError` where nothing is there, where it does not fit the contract, or where `labels` do not fit the samples.
+    """
+    kind = next((kind for kind in KINDS if kind.claims(text)), None)
+    if kind is None:
+        raise _unknown(Path(text))
+    if labels is None:
+        return kind.open(text, contract)
+    if kind.open is not npy.open_npy:
+        raise InputError(
+            f"{labels}: labels in a file of their own go with an .npy, not with {text}", "put y beside x, or give (x, y)"
+        )
+    return npy.open_npy(text, contract, labels)
+
+
+def _unknown(path: Path) -> InputError:
+    try:
+        found = f"unknown suffix '{path.suffix}'" if path.exists() else "no such file or folder"
+    except OSError as error:
+        found = str(error.strerror)
+    *others, last = (kind.words for kind in KINDS)
+    return InputError(f"{path}: {found}", f"data is {', '.join(others)}, or {last}")

@@ -1,0 +1,59 @@
+"""Samples of the user's own: `package.module:factory` gives a torch `Dataset` or anything else that can be iterated over.
+
+The factory takes no arguments. Naming it is the user's word that its code may run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch.utils.data import IterableDataset
+
+from snnconv.data.indexed import Indexed, fetched
+from snnconv.data.iterated import Iterated
+from snnconv.data.samples import Samples
+from snnconv.user_code import blamed, imported
+from snnconv.errors import InputError
+from snnconv.program import TimeContract
+
+_RETURNS = "it must return a Dataset, or an iterable, of x, (x, y) or {'x': x, 'y': y}"
+
+
+def claims(text: str) -> bool:
+    """By the colon between two names."""
+    module, colon, name = text.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), name))
+
+
+def open_factory(text: str, contract: TimeContract) -> Samples:
+    """Call the factory and look at its first item. Raises `InputError` where either fails or does not fit."""
+    factory = imported(text)
+    made = _made(text, factory)
+    if not _is_indexed(made):
+        return Iterated(text, contract, lambda: _made(text, factory), made)
+    with blamed(text, "its length"):
+        length = len(made)
+    if length == 0:
+        raise InputError(f"{text}: holds no samples")
+    item = fetched(text, made, 0, contract)
+    if item.batched:
+        return Iterated(text, contract, lambda: _by_index(made, length), _by_index(made, length))
+    return Indexed(text, contract, made, length, item.y is not None)
+
+
+def _made(text: str, factory: Callable[[], Any]) -> Any:
+    with blamed(text, "calling it", "it takes no arguments"):
+        made = factory()
+    if isinstance(made, str | bytes | Mapping) or not (hasattr(made, "__iter__") or hasattr(made, "__getitem__")):
+        raise InputError(f"{text}: returns a {type(made).__name__}", _RETURNS)
+    return made
+
+
+def _is_indexed(made: Any) -> bool:
+    """Whether any sample can be asked for by its number. An `IterableDataset` inherits `__getitem__`, but only to refuse it."""
+    return hasattr(made, "__len__") and hasattr(made, "__getitem__") and not isinstance(made, IterableDataset)
+
+
+def _by_index(made: Any, length: int) -> Iterator[Any]:
+    return (made[index] for index in range(length))

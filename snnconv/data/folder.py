@@ -1,0 +1,90 @@
+"""A folder of `.npz` files, read in the order of their names as if they were one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from snnconv.data.npz import open_npz
+from snnconv.data.samples import Block, Chunk, Rows, Wanted, every, joined, streamed
+from snnconv.data.stored import Stored
+from snnconv.errors import InputError
+from snnconv.program import TimeContract
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The samples of several files in a row; messages about one number it within its own file."""
+
+    origin: str
+    files: tuple[Stored, ...]
+
+    @property
+    def length(self) -> int:
+        return sum(file.length for file in self.files)
+
+    def read(self, size: int, wanted: Wanted = every) -> Iterator[Chunk]:
+        """The wanted chunks, which cross from one file to the next; a file without a wanted sample is not opened."""
+        return streamed(_Joined(file.rows() for file in self.files), size, wanted, self.length)
+
+
+def claims(text: str) -> bool:
+    """By being one."""
+    try:
+        return Path(text).is_dir()
+    except OSError:
+        return False
+
+
+def open_folder(text: str, contract: TimeContract) -> Folder:
+    """Every `*.npz` in the folder, hidden ones left out. Raises `InputError` where there is none or one does not fit."""
+    path = Path(text)
+    try:
+        paths = sorted(file for file in path.iterdir() if file.suffix == ".npz" and not file.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", "check its permissions") from error
+    if not paths:
+        raise InputError(f"{path}: holds no .npz file", "data in a folder are .npz files with x and optionally y")
+    files = tuple(open_npz(str(file), contract) for file in paths)
+    _check_labels(files)
+    return Folder(path.resolve().name, files)
+
+
+def _check_labels(files: tuple[Stored, ...]) -> None:
+    """Either all files have labels or none."""
+    labelled = next((file.place.path for file in files if file.y is not None), None)
+    bare = next((file.place.path for file in files if file.y is None), None)
+    if labelled and bare:
+        raise InputError(f"{bare}: has no labels, but {labelled} has", "give all files of the folder a y, or none")
+
+
+class _Joined:
+    """A place in several series, one after the other."""
+
+    def __init__(self, parts: Iterable[Rows]) -> None:
+        self._parts = deque(parts)
+
+    def take(self, count: int) -> Block:
+        blocks = []
+        while count and self._parts:
+            blocks.append(self._parts[0].take(count))
+            count -= len(blocks[-1].x)
+            self._drop_if(count > 0)
+        return joined(blocks)
+
+    def skip(self, count: int) -> int:
+        passed = 0
+        while passed < count and self._parts:
+            passed += self._parts[0].skip(count - passed)
+            self._drop_if(passed < count)
+        return passed
+
+    def close(self) -> None:
+        for part in self._parts:
+            part.close()
+
+    def _drop_if(self, ended: bool) -> None:
+        if ended:
+            self._parts.popleft().close()

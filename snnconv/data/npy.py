@@ -1,0 +1,34 @@
+"""An `.npy` with the samples, and another with their labels, if there are any."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from snnconv.data.place import Place
+from snnconv.data.stored import Stored, open_stored
+from snnconv.errors import InputError
+from snnconv.program import TimeContract
+
+
+def claims(text: str) -> bool:
+    """By the suffix."""
+    return text.endswith(".npy")
+
+
+def open_npy(text: str, contract: TimeContract, labels: Path | None = None) -> Stored:
+    """The samples of the file, of which only the header is read here. Raises `InputError` where it does not fit."""
+    stored = open_stored(Place(Path(text)), contract)
+    return stored if labels is None else replace(stored, y=_labels(labels, stored))
+
+
+def _labels(path: Path, stored: Stored) -> Tensor:
+    place = Place(path)
+    header = place.header()
+    if not header.are_labels:
+        raise InputError(f"{path}: is {header.dtype} of shape {list(header.shape)}", "labels are integers [N]")
+    if header.shape[0] != stored.length:
+        raise InputError(f"{path}: {header.shape[0]} labels, but {stored.length} samples in {stored.place.path}")
+    return place.labels()

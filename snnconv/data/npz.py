@@ -1,0 +1,51 @@
+"""An `.npz` with samples `x` and, optionally, integer labels `y` or `label`, as `numpy.savez` and `savez_compressed` write it."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from snnconv.data.place import Place
+from snnconv.data.stored import Stored, open_stored
+from snnconv.errors import InputError
+from snnconv.files import readable
+from snnconv.program import TimeContract
+
+
+def claims(text: str) -> bool:
+    """By the suffix."""
+    return text.endswith(".npz")
+
+
+def open_npz(text: str, contract: TimeContract) -> Stored:
+    """The samples of the file, of which only headers and labels are read here. Raises `InputError` where it does not fit."""
+    path = Path(text)
+    names = _names(path)
+    if "x" not in names:
+        raise InputError(f"{path}: holds {', '.join(names) or 'nothing'}, no 'x'", "save it with numpy.savez(FILE, x=..., y=...)")
+    stored = open_stored(Place(path, "x.npy"), contract)
+    places: dict[str, Place] = {name: Place(path, f"{name}.npy") for name in ("y", "label") if name in names}
+    return replace(stored, y=_labels(places, path, stored.length))
+
+
+def _names(path: Path) -> list[str]:
+    readable(path)
+    with Place(path, "x.npy").undamaged(), zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def _labels(places: dict[str, Place], path: Path, samples: int) -> Tensor | None:
+    """`y`, or `label` where `y` holds something else than one integer per sample."""
+    headers = {name: place.header() for name, place in places.items()}
+    for name, header in headers.items():
+        if header.are_labels:
+            if header.shape[0] != samples:
+                raise InputError(f"{path}: {samples} samples in x, but {header.shape[0]} labels in {name}")
+            return places[name].labels()
+    if list(headers) == ["y"]:
+        y = headers["y"]
+        raise InputError(f"{path}: y is {y.dtype} of shape {list(y.shape)}", "labels are integers [N]; leave y out for none")
+    return None

@@ -1,0 +1,41 @@
+"""Verdicts as GitHub workflow commands: lines on stdout that a job shows as annotations."""
+
+from collections.abc import Iterable
+
+from snnconv.report.text import printable
+from snnconv.verdict import Verdict
+
+MOST_ERRORS = 10
+"""GitHub shows ten errors, ten warnings and ten notices of a step."""
+
+
+def annotations(verdicts: Iterable[Verdict]) -> list[str]:
+    """One notice with the verdict per candidate, then an error per failed check; where there are too many to show, a warning
+    says how many were left out (warnings have their own limit)."""
+    return [line for verdict in verdicts for line in _of(verdict)]
+
+
+def _of(verdict: Verdict) -> list[str]:
+    found, faults = verdict.verification, verdict.faults
+    failed = f", {len(faults)} of {len(verdict.checks)} checks failed" if faults else ""
+    lines = [
+        _command("notice", f"snnconv: {found.candidate}", f"{verdict.word}: {found.candidate} against {found.source}{failed}")
+    ]
+    for check in faults[:MOST_ERRORS]:
+        where = f"{check.level} {check.layer}".rstrip()
+        lines.append(_command("error", f"{found.candidate}: {where}", check.detail))
+    if len(faults) > MOST_ERRORS:
+        lines.append(_command("warning", found.candidate, f"{len(faults) - MOST_ERRORS} more failed checks are in the report"))
+    return lines
+
+
+def _command(kind: str, title: str, message: str) -> str:
+    return f"::{kind} title={_property(title)}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return printable(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

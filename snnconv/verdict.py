@@ -1,0 +1,185 @@
+"""The verdict on what verifying found: fixed rules, and a policy for what is a matter of taste. Asking again costs nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from snnconv.errors import InputError
+from snnconv.results import Check, LayerTally, Measure, Site, Task, Verification
+
+LEVELS = ("proof", "algebra", "deployment", "task")
+OUTPUT = "output"
+"""The name under which the network's output stands among the layers."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the verdict demands beyond the fixed rules; None demands nothing.
+
+    Args:
+        agreement: least share of samples on which both decide alike.
+        explained_flips: largest share of spikes that rounding may have flipped.
+        accuracy_drop: largest loss of accuracy, as a share of the labelled samples.
+        logit_error: largest difference of two logits.
+    """
+
+    agreement: float = 0.99
+    explained_flips: float | None = None
+    accuracy_drop: float | None = None
+    logit_error: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            share = name != "logit_error"
+            if value is not None and not (0 <= value <= (1 if share else math.inf)):
+                raise InputError(
+                    f"policy {_key(name)} is {value}", "it is a share from 0 to 1" if share else "it is not negative"
+                )
+
+
+def policy_from(settings: Mapping[str, Any], base: Policy | None = None, where: str = "policy") -> Policy:
+    """A policy from settings by their names (`explained-flips = 0`). Raises `InputError` for an unknown name or a wrong value."""
+    known = {_key(f.name): f.name for f in fields(Policy)}
+    values = {}
+    for key, value in settings.items():
+        name = known.get(key.replace("_", "-"))
+        if name is None:
+            raise InputError(f"{where}: unknown setting '{key}'", f"known are {', '.join(sorted(known))}")
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            values[name] = float(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"{where}: {key} is {value!r}", "it is a number") from error
+    try:
+        return replace(base or Policy(), **values)
+    except InputError as error:
+        raise InputError(f"{where}: {error.what.removeprefix('policy ')}", error.todo) from error
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a policy makes of a verification: every check, passed or not."""
+
+    verification: Verification
+    policy: Policy
+    checks: tuple[Check, ...]
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether nothing failed. Only a `complete` verdict says that the artifact is its source."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every level ran, on all of the data."""
+        return set(LEVELS) <= set(self.verification.levels) and self.verification.shard is None
+
+    @property
+    def faults(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def word(self) -> str:
+        """EQUIVALENT, NOT EQUIVALENT, or, where not everything was checked, NO FAULT FOUND and in what."""
+        if not self.equivalent:
+            return "NOT EQUIVALENT"
+        if self.complete:
+            return "EQUIVALENT"
+        found = self.verification
+        parts = [f"shard {found.shard[0]}/{found.shard[1]}"] if found.shard else []
+        missing = [level for level in LEVELS if level not in found.levels]
+        if missing:
+            parts.append(f"{', '.join(found.levels)} ({', '.join(missing)} not checked)")
+        return f"NO FAULT FOUND in {', '.join(parts)}"
+
+
+def judge(found: Verification, policy: Policy | None = None) -> Verdict:
+    """Judge `found` under `policy`."""
+    policy = policy or Policy()
+    checks = list(found.checks)
+    for probe in found.probes:
+        checks += [_layer(tally, probe.name) for tally in probe.layers]
+    checks += [_layer(tally) for tally in found.layers]
+    if found.layers and policy.explained_flips is not None:
+        checks.append(_explained(found.layers, policy.explained_flips))
+    if found.task is not None:
+        checks += _task(found.task, policy)
+    return Verdict(found, policy, tuple(checks))
+
+
+def _layer(tally: LayerTally, probe: str = "") -> Check:
+    where = f" on {probe} probes" if probe else ""
+    faults = [
+        f"{count} {word}"
+        for count, word in (
+            (tally.outside, "values outside their rounding bound"),
+            (tally.undecided, "spikes against the layer's own threshold"),
+            (tally.unexplained, "unexplained flips"),
+        )
+        if count
+    ]
+    if faults:
+        first = f", first at sample {tally.first[0]}, step {tally.first[1]}" if tally.first else ""
+        return Check("deployment", tally.name, False, ", ".join(faults) + where + first, probe)
+    worst = "no number" if tally.worst is None else f"{tally.worst:.1%}"
+    fine = f"worst error {worst} of its bound{where}"
+    if tally.name != OUTPUT:
+        fine = f"{tally.values:,} values, {tally.explained} explained flips, {fine}"
+    return Check("deployment", tally.name, True, fine, probe)
+
+
+def _explained(layers: tuple[LayerTally, ...], allowed: float) -> Check:
+    flips, values = sum(t.explained for t in layers), sum(t.values for t in layers if t.name != OUTPUT)
+    share = flips / max(values, 1)
+    return Check("deployment", "", share <= allowed, f"{flips} of {values} spikes flipped by rounding ({share:.1e})")
+
+
+def _task(task: Task, policy: Policy) -> list[Check]:
+    error = "not a number" if task.logit_error is None else f"{task.logit_error:.2g}"
+    detail = f"argmax agrees on {task.agreement:.2%} of {task.samples} samples, logit error {error}"
+    agrees = _reach(task.agreeing, policy.agreement, task.samples) and task.logit_error is not None
+    if task.accuracy_reference is not None and task.accuracy_candidate is not None:
+        detail += f", accuracy {task.accuracy_reference:.2%} before and {task.accuracy_candidate:.2%} after"
+        drop = task.accuracy_reference - task.accuracy_candidate
+        kept = task.labelled - task.right_reference + task.right_candidate
+        if policy.accuracy_drop is not None and not _reach(kept, 1 - policy.accuracy_drop, task.labelled):
+            agrees, detail = False, f"{detail}: it drops by {drop:.2%}, more than {policy.accuracy_drop:.2%}"
+    elif policy.accuracy_drop is not None:
+        agrees, detail = False, f"{detail}: the policy limits the drop of accuracy, but the data has no labels"
+    if policy.logit_error is not None and (task.logit_error is None or task.logit_error > policy.logit_error):
+        agrees, detail = False, f"{detail}: the policy allows a logit error of {policy.logit_error:g}"
+    checks = [Check("task", "", agrees, detail)]
+    if task.bare:
+        alike, unlike = task.bare_agreeing / task.bare, task.bare_unlike / task.bare
+        sound = all(_reach(count, policy.agreement, task.bare) for count in (task.bare_agreeing, task.bare - task.bare_unlike))
+        said = f"unwatched on {task.bare} samples: argmax agrees on {alike:.2%}, logits as watched on {1 - unlike:.2%}"
+        checks.append(Check("task", "unwatched run", sound, said))
+    return checks
+
+
+def _reach(count: int, share: float, of: int) -> bool:
+    """Whether `count` is at least that share of a number: in counts, so that a share as it is written means what it says."""
+    return count >= share * of - 1e-6
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The result of `convert`: what was folded, what was written, how each file was verified and judged."""
+
+    source: str
+    arch: str
+    sites: tuple[Site, ...]
+    verdicts: tuple[Verdict, ...]
+    measures: tuple[Measure, ...] = ()
+
+    @property
+    def equivalent(self) -> bool:
+        return all(verdict.equivalent for verdict in self.verdicts)

@@ -1,0 +1,62 @@
+"""Verifying artifacts in files, one after the other, with progress that survives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+import snnconv
+from snnconv.data import Fingerprint, Samples, first
+from snnconv.files import sha256, shown
+from snnconv.fold import fold
+from snnconv.results import Verification
+from snnconv.runtimes import Candidate
+from snnconv.sources import Source
+from snnconv.verify import Plan, Progress, verify
+from snnconv.verify.journal import Journal, open_journal
+
+
+def verify_files(
+    source: Source,
+    path: Path,
+    candidates: Sequence[tuple[Path, Candidate]],
+    data: Samples,
+    plan: Plan,
+    begin: Callable[[str], Progress],
+    resume: Path | None = None,
+) -> tuple[list[Verification], Journal | None]:
+    """Verify every candidate against the source read from `path`.
+
+    With `resume`, progress is kept in that file and taken up from it; the journal is given back so that it can be dropped once
+    the results are safe. `begin(name)` starts a stage of a progress display and returns its update function.
+    """
+    artifacts = [(file, candidate, sha256(file)) for file, candidate in candidates]
+    journal = None if resume is None else open_journal(resume, _identity(source, artifacts, data, plan))
+    found = [] if journal is None else list(journal.finished)
+    folded = fold(source.program) if len(found) < len(artifacts) else None
+    for file, candidate, digest in artifacts[len(found) :]:
+        names = (shown(path), shown(file))
+        one = verify(source, candidate, data, names, plan, begin(file.name), folded, journal, digest)
+        found.append(one)
+        if journal is not None:
+            journal.finish(one)
+    return found, journal
+
+
+def _identity(source: Source, artifacts: Sequence[tuple[Path, Candidate, str]], data: Samples, plan: Plan) -> dict[str, str]:
+    """What makes a run this run: with any of it changed, what a journal holds is of no use."""
+    start = Fingerprint()
+    start.add(0, first(data, 1), None)
+    origin = source.program.origin
+    return {
+        "source": origin.sha256,
+        "architecture and settings": ", ".join([origin.arch, *(f"{k} {v}" for k, v in sorted(origin.settings.items()))]),
+        "artifacts": ", ".join(digest for _, _, digest in artifacts),
+        "data": f"{data.origin}, {data.length} samples, the first {start.hex}",
+        "levels": ", ".join(plan.levels),
+        "shard": "/".join(map(str, plan.shard or (1, 1))),
+        "seed": str(plan.seed),
+        "versions": f"snnconv {snnconv.__version__}, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}",
+    }

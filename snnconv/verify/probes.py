@@ -1,0 +1,141 @@
+"""Adversarial inputs: what real data may never show. Seeded, judged like data.
+
+extremes     nothing at all, everything saturated, one hot pixel
+thresholds   for every layer, two inputs that are neighbours in float32 and between which one of its neurons decides differently,
+             found by bisection on the line between two inputs. What flips it is a potential that crosses its threshold, its own
+             or that of a layer before it: the crossing lies within a few units in the last place.
+comparison   the artifact with thresholds put exactly onto potentials that it reaches, and one unit in the last place above and
+             below, layer by layer: does it compare as its source does, at equality too?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from snnconv.lower import lower
+from snnconv.neuron import compare
+from snnconv.program import SpikingProgram, TimeContract
+from snnconv.results import Check
+from snnconv.runtimes import Candidate
+from snnconv.verify.deployment import as_mask, observe
+
+SATURATED = 16.0
+COMPARISON = "comparison"
+_HALVINGS = 26
+_ATTEMPTS = 8
+
+Target = tuple[str, int, int]
+"""A neuron at a time: its layer, its flat index, the step."""
+
+
+def extremes(contract: TimeContract) -> Tensor:
+    """Zeros, every value at one and at `SATURATED`, one hot pixel in the middle and one in the last corner: `[5, ...]`."""
+    x = torch.zeros(contract.batch_shape(5))
+    x[1], x[2] = 1.0, SATURATED
+    frame = x[:, 0] if contract.event else x
+    frame[(3, *[size // 2 for size in contract.input_shape])] = SATURATED
+    frame[(4, *[size - 1 for size in contract.input_shape])] = SATURATED
+    return x
+
+
+def near_thresholds(program: SpikingProgram, some: Tensor, seed: int) -> Tensor:
+    """Two inputs on both sides of a decision of every layer: `[2 * layers, ...]`, fewer where a layer never decides otherwise.
+
+    `some` are inputs `[N, ...]` to start from.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(program.contract.batch_shape(4), generator=generator)
+    low, high, targets = _pairs(program, torch.cat([some, noise * some.abs().max().clamp(min=1.0)]), generator)
+    if not targets:
+        return low
+    a, b = torch.zeros(len(targets)), torch.ones(len(targets))
+    wide = (-1, *[1] * (low.dim() - 1))
+
+    def between(share: Tensor) -> Tensor:
+        return torch.lerp(low, high, share.view(wide))
+
+    before = _decisions(program, low, targets)
+    for _ in range(_HALVINGS):
+        middle = (a + b) / 2
+        same = _decisions(program, between(middle), targets) == before
+        a, b = torch.where(same, middle, a), torch.where(same, b, middle)
+    return torch.cat([between(a), between(b)])
+
+
+def _pairs(program: SpikingProgram, pool: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, list[Target]]:
+    """Per layer, two inputs of the pool between which one of its neurons decides differently."""
+    spikes = _spikes(program, pool)
+
+    def below(limit: int) -> int:
+        return int(torch.randint(limit, (), generator=generator))
+
+    low, high, targets = [], [], []
+    for name in program.neurons:
+        for _ in range(_ATTEMPTS):
+            i, j, step = below(len(pool)), below(len(pool)), below(program.contract.timesteps)
+            unlike = (spikes[name, step][i] ^ spikes[name, step][j]).nonzero().flatten()
+            if len(unlike):
+                low.append(pool[i])
+                high.append(pool[j])
+                targets.append((name, int(unlike[below(len(unlike))]), step))
+                break
+    return torch.stack(low) if low else pool[:0], torch.stack(high) if high else pool[:0], targets
+
+
+def _decisions(program: SpikingProgram, x: Tensor, targets: list[Target]) -> Tensor:
+    """Whether target k fires on sample k."""
+    spikes = _spikes(program, x)
+    return torch.stack([spikes[name, step][k, index] for k, (name, index, step) in enumerate(targets)])
+
+
+def _spikes(program: SpikingProgram, x: Tensor) -> dict[tuple[str, int], Tensor]:
+    seen: dict[tuple[str, int], Tensor] = {}
+    program.run(x, lambda name, step, u, spikes: seen.update({(name, step): spikes.flatten(1) > 0}))
+    return seen
+
+
+def check_comparisons(folded: SpikingProgram, candidate: Candidate, x: Tensor) -> list[Check]:
+    """One check per layer on the artifact with moved thresholds, on the first samples of `x`."""
+    x = x[:2]
+    held = candidate.constants()
+    expected = lower(folded, candidate.form).constants()
+    unlike = [path for path, value in expected.items() if path not in held or held[path].shape != value.shape]
+    if unlike:
+        return [Check("deployment", unlike[0].rpartition(".")[0], False, "its constants are not those of the source")]
+    seen = observe(candidate, x)
+    return [_compares(folded, candidate, held, name, x, seen.potentials[name][0]) for name in folded.neurons]
+
+
+def _compares(
+    folded: SpikingProgram, candidate: Candidate, held: dict[str, Tensor], name: str, x: Tensor, potentials: Tensor
+) -> Check:
+    strict, inverted = folded.neurons[name].strict, held.get(f"{name}.inverted")
+    wrong = at = values = 0
+    for moved in _moved(held[f"{name}.threshold"], potentials):
+        seen = observe(candidate.with_constants({f"{name}.threshold": moved}), x)
+        for u, spikes in zip(seen.potentials[name], seen.spikes[name], strict=True):
+            wrong += int((compare(u, moved, strict, inverted) ^ as_mask(spikes)).sum())
+            at += int((u == moved).sum())
+            values += u.numel()
+    if not at:
+        return Check(
+            "deployment", name, False, "no threshold could be put onto a potential: it does not repeat itself", COMPARISON
+        )
+    found = f"{wrong} of {values} spikes wrong" if wrong else f"{at} potentials met their threshold"
+    return Check("deployment", name, not wrong, f"with thresholds on potentials: {found}", COMPARISON)
+
+
+def _moved(threshold: Tensor, potentials: Tensor) -> Iterator[Tensor]:
+    """Thresholds at, just above and just below potentials that are reached."""
+    first = potentials[:1]
+    while first.dim() > threshold.dim() + 1:
+        first = first[:, 0]
+    reached = first[0]
+    for dim, size in enumerate(threshold.shape):
+        if size == 1:
+            reached = reached.narrow(dim, reached.shape[dim] // 2, 1)
+    for toward in (None, torch.inf, -torch.inf):
+        yield reached.clone() if toward is None else torch.nextafter(reached, torch.full_like(reached, toward))

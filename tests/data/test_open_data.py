@@ -1,0 +1,66 @@
+"""What a text may name, and what is said where it names nothing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snnconv.data import open_data
+from snnconv.errors import InputError
+from tests.data.kinds import CONTRACT, KINDS, X, Y
+
+POSSIBLE = "data is a folder of .npz files, an .npz with x and optionally y, an .npy, or package.module:factory"
+
+
+def refusal(text: str, labels: Path | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        open_data(text, CONTRACT, labels)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "origin"), [("npz", "data.npz"), ("npy", "x.npy"), ("dataset", "tests.data.kinds:dataset")])
+def test_the_origin_holds_no_absolute_path(kind: str, origin: str, tmp_path: Path) -> None:
+    assert KINDS[kind](tmp_path).origin == origin
+
+
+def test_the_origin_of_a_folder_is_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert KINDS["folder"](tmp_path).origin == tmp_path.name
+    monkeypatch.chdir(tmp_path)
+    assert open_data(".", CONTRACT).origin == tmp_path.name
+
+
+def test_an_unknown_suffix_is_named_with_what_is_possible(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("0.1,0.2\n")
+    assert refusal(str(path)) == f"{path}: unknown suffix '.csv'; {POSSIBLE}"
+
+
+@pytest.mark.parametrize("text", ["nothing", "package.module.factory", "a-b:c", "a:", ":a", "a:b:c", "bad\0name"])
+def test_a_text_that_names_nothing_is_told_what_is_possible(text: str) -> None:
+    assert refusal(text) == f"{text}: no such file or folder; {POSSIBLE}"
+
+
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    assert refusal("a" * 5000).endswith(f"File name too long; {POSSIBLE}")
+
+
+@pytest.mark.parametrize("name", ["nope.npz", "nope.npy"])
+def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
+    assert refusal(str(tmp_path / name)) == f"{tmp_path / name}: no such file; check the path"
+
+
+@pytest.mark.parametrize("name", ["empty.npz", "empty.npy"])
+def test_an_empty_file_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    assert "is empty" in refusal(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["data.npz", ".", "tests.data.kinds:dataset"])
+def test_labels_of_their_own_go_with_npy_only(name: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=X)
+    np.save(tmp_path / "y.npy", Y)
+    text = name if ":" in name else str(tmp_path / name)
+    assert re.search(r"y\.npy: labels in a file of their own go with an \.npy, not with ", refusal(text, tmp_path / "y.npy"))

@@ -1,0 +1,38 @@
+"""Workflow commands: a notice per candidate, an error per failed check, and nothing that a name can break."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from snnconv.report.github import annotations
+from snnconv.results import Check
+from snnconv.verdict import judge
+from tests.report.examples import GOOD, bad, good
+
+
+def test_an_equivalent_candidate_is_one_notice() -> None:
+    assert annotations([good()]) == ["::notice title=snnconv%3A fashion.onnx::EQUIVALENT: fashion.onnx against fashion.pth"]
+
+
+def test_every_failed_check_is_an_error() -> None:
+    notice, *errors = annotations([bad()])
+    assert notice.startswith("::notice title=snnconv%3A broken.onnx::NOT EQUIVALENT: broken.onnx against fashion.pth, 5 of ")
+    assert len(errors) == 5
+    assert errors[0] == (
+        "::error title=broken.onnx%3A proof last.neuron::1 of 32 in threshold differ, first at [3]: 0.5000001, not 0.5"
+    )
+
+
+def test_what_would_end_a_command_is_escaped() -> None:
+    check = Check("proof", "a,b:c%d", False, "100% of\r\nall, at: x\x1b[0m")
+    _, error = annotations([judge(replace(GOOD, candidate="n.onnx", checks=(check,)))])
+    assert error == "::error title=n.onnx%3A proof a%2Cb%3Ac%25d::100%25 of%0D%0Aall, at: x\\x1b[0m"
+
+
+def test_at_most_ten_errors_and_then_how_many_more() -> None:
+    def lines(count: int) -> list[str]:
+        return annotations([judge(replace(GOOD, checks=(Check("proof", "a", False, "wrong"),) * count))])[1:]
+
+    assert len(lines(10)) == 10
+    assert lines(13)[:10] == lines(10)
+    assert lines(13)[10:] == ["::warning title=fashion.onnx::3 more failed checks are in the report"]
