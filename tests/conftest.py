@@ -24,14 +24,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the score of the verifier's exam (`tests/verify/test_mutations.py`) where it ran."""
     reports = [report for listed in terminalreporter.stats.values() for report in listed if getattr(report, "when", "") == "call"]
     found = [value for report in reports for name, value in report.user_properties if name == "exam"]
-    mutants, sound = [entry for entry in found if "mutants" in entry], [entry for entry in found if "sound" in entry]
+    mutants = sorted((entry for entry in found if "mutants" in entry), key=lambda entry: entry["kind"])
+    sound = [entry for entry in found if "sound" in entry]
     if mutants:
         terminalreporter.section("exam of the verifier")
         terminalreporter.write_line(f"mutation score: {_score(mutants)}")
-        for family in dict.fromkeys(entry["family"] for entry in sorted(mutants, key=lambda entry: entry["family"])):
+        for family in dict.fromkeys(entry["family"] for entry in mutants):
             terminalreporter.write_line(f"    {family:18}{_score([entry for entry in mutants if entry['family'] == family])}")
         quiet = [entry for entry in mutants if entry["quiet"]]
-        terminalreporter.write_line(f"    {'flip no spike':18}{_score(quiet)}")
+        if quiet:
+            terminalreporter.write_line(f"    {'flip no spike':18}{_score(quiet)}")
         for entry in mutants:
             if entry["caught"] < entry["mutants"]:
                 terminalreporter.write_line(
@@ -45,5 +47,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _score(entries: list[dict]) -> str:
     """Caught and made, over some kinds of mutants."""
     caught, made = (sum(entry[key] for entry in entries) for key in ("caught", "mutants"))
-    share = f"{caught / made:.1%}".replace("%", " %") if made else "-"
-    return f"{caught} of {made} mutants of {len(entries)} kinds caught ({share})"
+    return f"{caught} of {made} mutants of {len(entries)} kinds caught ({100 * caught / made:.1f} %)"

@@ -1,9 +1,9 @@
 """Adversarial inputs: what real data may never show. Seeded, judged like data.
 
 extremes     nothing at all, everything saturated, one hot pixel
-thresholds   for every layer, two inputs that are neighbours in float32 and between which one of its neurons decides differently,
-             found by bisection on the line between two inputs. What flips it is a potential that crosses its threshold, its own
-             or that of a layer before it: the crossing lies within a few units in the last place.
+thresholds   for layers all over the network, two inputs that are neighbours in float32 and between which one of its neurons
+             decides differently, found by bisection on the line between two inputs. What flips it is a potential that crosses
+             its threshold, its own or that of a layer before it: the crossing lies within a few units in the last place.
 comparison   the artifact with thresholds put exactly onto potentials that it reaches, and one unit in the last place above and
              below, layer by layer: does it compare as its source does, at equality too?
 """
@@ -11,6 +11,7 @@ comparison   the artifact with thresholds put exactly onto potentials that it re
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -25,7 +26,9 @@ from snnconv.verify.deployment import as_mask, observe
 SATURATED = 16.0
 COMPARISON = "comparison"
 _HALVINGS = 26
-_ATTEMPTS = 8
+_ATTEMPTS = 64
+_LAYERS = 8
+_STEPS = 2
 
 Target = tuple[str, int, int]
 """A neuron at a time: its layer, its flat index, the step."""
@@ -42,9 +45,9 @@ def extremes(contract: TimeContract) -> Tensor:
 
 
 def near_thresholds(program: SpikingProgram, some: Tensor, seed: int) -> Tensor:
-    """Two inputs on both sides of a decision of every layer: `[2 * layers, ...]`, fewer where a layer never decides otherwise.
+    """Two inputs on both sides of a decision of each of up to `_LAYERS` layers: `[2 * layers, ...]`, first all of one side.
 
-    `some` are inputs `[N, ...]` to start from.
+    A layer that never decides otherwise is left out. `some` are inputs `[N, ...]` to start from.
     """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(program.contract.batch_shape(4), generator=generator)
@@ -66,16 +69,17 @@ def near_thresholds(program: SpikingProgram, some: Tensor, seed: int) -> Tensor:
 
 
 def _pairs(program: SpikingProgram, pool: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, list[Target]]:
-    """Per layer, two inputs of the pool between which one of its neurons decides differently."""
-    spikes = _spikes(program, pool)
+    """Per layer, two inputs of the pool between which one of its neurons decides differently in one of the first steps."""
+    steps = min(_STEPS, program.contract.timesteps)
+    spikes = _spikes(program, pool, steps)
 
     def below(limit: int) -> int:
         return int(torch.randint(limit, (), generator=generator))
 
     low, high, targets = [], [], []
-    for name in program.neurons:
+    for name in _spread(list(program.neurons)):
         for _ in range(_ATTEMPTS):
-            i, j, step = below(len(pool)), below(len(pool)), below(program.contract.timesteps)
+            i, j, step = below(len(pool)), below(len(pool)), below(steps)
             unlike = (spikes[name, step][i] ^ spikes[name, step][j]).nonzero().flatten()
             if len(unlike):
                 low.append(pool[i])
@@ -85,21 +89,34 @@ def _pairs(program: SpikingProgram, pool: Tensor, generator: torch.Generator) ->
     return torch.stack(low) if low else pool[:0], torch.stack(high) if high else pool[:0], targets
 
 
+def _spread(layers: list[str]) -> list[str]:
+    """At most `_LAYERS` of the layers, the first and the last among them."""
+    if len(layers) <= _LAYERS:
+        return layers
+    return [layers[round(i * (len(layers) - 1) / (_LAYERS - 1))] for i in range(_LAYERS)]
+
+
 def _decisions(program: SpikingProgram, x: Tensor, targets: list[Target]) -> Tensor:
     """Whether target k fires on sample k."""
-    spikes = _spikes(program, x)
+    spikes = _spikes(program, x, 1 + max(step for _, _, step in targets))
     return torch.stack([spikes[name, step][k, index] for k, (name, index, step) in enumerate(targets)])
 
 
-def _spikes(program: SpikingProgram, x: Tensor) -> dict[tuple[str, int], Tensor]:
+def _spikes(program: SpikingProgram, x: Tensor, steps: int) -> dict[tuple[str, int], Tensor]:
+    """The spikes `[B, ...]`, flattened, of every layer at each of the first `steps`."""
     seen: dict[tuple[str, int], Tensor] = {}
-    program.run(x, lambda name, step, u, spikes: seen.update({(name, step): spikes.flatten(1) > 0}))
+    short = replace(program, contract=replace(program.contract, timesteps=steps))
+
+    def watch(name: str, step: int, u: Tensor, spikes: Tensor) -> None:
+        seen[name, step] = spikes.flatten(1) > 0
+
+    short.run(x[:, :steps] if program.contract.event else x, watch)
     return seen
 
 
 def check_comparisons(folded: SpikingProgram, candidate: Candidate, x: Tensor) -> list[Check]:
-    """One check per layer on the artifact with moved thresholds, on the first samples of `x`."""
-    x = x[:2]
+    """One check per layer on the artifact with moved thresholds, on the first sample of `x`."""
+    x = x[:1]
     held = candidate.constants()
     expected = lower(folded, candidate.form).constants()
     unlike = [path for path, value in expected.items() if path not in held or held[path].shape != value.shape]
@@ -129,13 +146,14 @@ def _compares(
 
 
 def _moved(threshold: Tensor, potentials: Tensor) -> Iterator[Tensor]:
-    """Thresholds at, just above and just below potentials that are reached."""
-    first = potentials[:1]
-    while first.dim() > threshold.dim() + 1:
-        first = first[:, 0]
-    reached = first[0]
+    """Thresholds at potentials that are reached, just above and just below: in turn over the elements, or one after the other."""
+    reached = potentials[0]
+    while reached.dim() > threshold.dim():
+        reached = reached[0]
     for dim, size in enumerate(threshold.shape):
         if size == 1:
             reached = reached.narrow(dim, reached.shape[dim] // 2, 1)
-    for toward in (None, torch.inf, -torch.inf):
-        yield reached.clone() if toward is None else torch.nextafter(reached, torch.full_like(reached, toward))
+    beside = [reached, *(torch.nextafter(reached, torch.full_like(reached, limit)) for limit in (torch.inf, -torch.inf))]
+    turn = torch.arange(reached.numel()).view(reached.shape) % len(beside)
+    for first in range(len(beside) if reached.numel() < len(beside) else 1):
+        yield torch.stack(beside).gather(0, ((turn + first) % len(beside)).unsqueeze(0)).squeeze(0)

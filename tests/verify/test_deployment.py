@@ -215,7 +215,7 @@ def test_flips_are_those_of_the_equations_on_the_candidates_own_inputs_and_state
     src, x = source(name, event), inputs(source(name, event))
     flips = {"act1": [(0, 0, 5), (3, 2, 17)], "act2": [(1, 2, 40), (1, 4, 41)], "act3": [(2, 5, 3)]}
     seen = meddled(folded(name, event), x, flips)
-    driven = paper(src.module, x, event, seen)
+    driven, free = paper(src.module, x, event, seen), paper(src.module, x, event)
     found = tallies(judge(src, folded(name, event), x, seen))
     for layer in LAYERS:
         unlike = [(fired > 0) ^ mine for fired, mine in zip(seen.spikes[layer], driven.spikes[layer], strict=True)]
@@ -225,7 +225,10 @@ def test_flips_are_those_of_the_equations_on_the_candidates_own_inputs_and_state
         assert (found[layer].explained, found[layer].unexplained) == (0, len(flips[layer]))
         assert found[layer].undecided == len(flips[layer])
         assert found[layer].outside == 0
+        assert found[layer].spikes_reference == sum(int(fired.sum()) for fired in free.spikes[layer]), "the source is driven"
+        assert found[layer].spikes_candidate == sum(int((fired > 0).sum()) for fired in seen.spikes[layer])
     assert found["output"].sound
+    assert [t.spikes_reference for t in found.values()] != [t.spikes_candidate for t in found.values()]
 
 
 # One flip.

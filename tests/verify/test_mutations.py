@@ -1,233 +1,175 @@
-"""A verifier that cannot fail is worth nothing: every kind of damage to an artifact must be found."""
+"""The exam of the verifier: what changes a potential, a spike or a decision beyond rounding is found, and nothing else is.
+
+Hundreds of seeded mutants of sound artifacts, in kinds (`tests.verify.damage`). That each of them is a mutant is settled first,
+without the verifier. The score is printed at the end of the run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+from typing import Any
+from unittest.mock import patch
 
-import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import numpy_helper
 
-from snnconv import pt2
-from snnconv.export import export, format_of
-from snnconv.fold import fold
-from snnconv.program import SpikingProgram
-from snnconv.results import Verification
-from snnconv.runtimes import open_candidate
-from snnconv.sources import Source
-from snnconv.verify import Data, verify
-from tests.networks import NETWORKS, inputs, source_of
+from snnconv.errors import SnnconvError
+from snnconv.nn import READOUTS
+from snnconv.runtimes import Candidate, open_candidate
+from snnconv.verdict import Verdict, judge
+from snnconv.verify import verify
+from tests.networks import NETWORKS
+from tests.verify.damage import KINDS, Kind, constants, onnx, oracle, program, torchscript, workbench
+from tests.verify.damage.workbench import Case
 
-OnnxDamage = Callable[[onnx.ModelProto], None]
+FAMILIES = (constants, onnx, torchscript, program)
+"""Importing a family registers its kinds."""
 
+_UNWATCHED = "`forward` is held against `observe` on data alone, once, in float32, and within the bound of the output"
+_NEGATIVE = "no probe has a negative value, nor has this data"
+_ALONE = "no run has a batch of one"
+_EQUALITY = "thresholds are put onto potentials of the first step alone, and only the layer's own watched spikes are looked at"
 
-@pytest.fixture(scope="module")
-def sources() -> dict[str, Source]:
-    return {name: source_of(NETWORKS[name]()) for name in ("per_channel", "per_element")}
-
-
-@pytest.fixture(scope="module")
-def folded(sources: dict[str, Source]) -> dict[str, SpikingProgram]:
-    return {name: fold(source.program) for name, source in sources.items()}
-
-
-def verdict(source: Source, artifact: Path) -> Verification:
-    data = Data(inputs(source), None, "noise")
-    return verify(source, open_candidate(artifact), data, ("source", artifact.name))
-
-
-_EXPORTED: dict[tuple[int, str, str], bytes] = {}
-
-
-def exported(program: SpikingProgram, path: Path, form: str = "sequence") -> Path:
-    """Export once per program, format and form; every test gets its own copy."""
-    key = (id(program), path.suffix, form)
-    if key not in _EXPORTED:
-        export(program, path, format_of(path), form)
-        _EXPORTED[key] = path.read_bytes()
-    path.write_bytes(_EXPORTED[key])
-    return path
-
-
-@pytest.mark.parametrize("name", ["per_channel", "per_element"])
-@pytest.mark.parametrize("form", ["sequence", "step"])
-@pytest.mark.parametrize("suffix", [".onnx", ".ts"])
-def test_an_undamaged_artifact_is_equivalent(
-    name: str, form: str, suffix: str, sources: dict[str, Source], folded: dict[str, SpikingProgram], tmp_path: Path
-) -> None:
-    result = verdict(sources[name], exported(folded[name], tmp_path / f"net{suffix}", form))
-    assert result.equivalent, result.faults
-
-
-def edit(model: onnx.ModelProto, name: str, change: Callable[[np.ndarray], np.ndarray | None]) -> None:
-    """Change an initializer in place, or by what `change` returns."""
-    held = next(t for t in model.graph.initializer if t.name == name)
-    value = numpy_helper.to_array(held).copy()
-    changed = change(value)
-    held.CopyFrom(numpy_helper.from_array(value if changed is None else changed, name))
-
-
-def one_ulp(value: np.ndarray) -> np.ndarray:
-    flat = value.reshape(-1)
-    i = int(np.flatnonzero(np.isfinite(flat))[0])
-    flat[i] = np.nextafter(flat[i], np.float32(np.inf))
-    return value
-
-
-def flip_first(value: np.ndarray) -> np.ndarray:
-    value.reshape(-1)[0] ^= True
-    return value
-
-
-def swap_channels(value: np.ndarray) -> np.ndarray:
-    value[[1, 2]] = value[[2, 1]]
-    return value
-
-
-def scaled(factor: float) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda value: (value * np.float32(factor)).astype(value.dtype)
-
-
-def nudge_one(value: np.ndarray) -> np.ndarray:
-    value.reshape(-1)[7] += np.float32(1e-4)
-    return value
-
-
-def producer(model: onnx.ModelProto, output: str) -> onnx.NodeProto:
-    return next(node for node in model.graph.node if output in node.output)
-
-
-def rewire(model: onnx.ModelProto, op: str, change: Callable[[onnx.NodeProto], None]) -> None:
-    """Change the first node of a kind."""
-    change(next(node for node in model.graph.node if node.op_type == op))
-
-
-def set_op(to: str) -> Callable[[onnx.NodeProto], None]:
-    return lambda node: setattr(node, "op_type", to)
-
-
-def swap_inputs(a: int, b: int) -> Callable[[onnx.NodeProto], None]:
-    def change(node: onnx.NodeProto) -> None:
-        node.input[a], node.input[b] = node.input[b], node.input[a]
-
-    return change
-
-
-def repeat_last_step(model: onnx.ModelProto) -> None:
-    """One layer that runs three steps and shows its third spike twice."""
-    concat = next(n for n in model.graph.node if n.op_type == "Concat" and n.input[0] == "act2.spike.0")
-    concat.input[3] = concat.input[2]
-
-
-def drop_last_step(model: onnx.ModelProto) -> None:
-    concat = next(n for n in model.graph.node if n.op_type == "Concat" and n.input[0] == "act2.spike.0")
-    del concat.input[3]
-
-
-def forget_state(model: onnx.ModelProto) -> None:
-    """The second step starts from the fresh current instead of the kept potential."""
-    node = producer(model, "act2.potential.1")
-    node.input[0] = node.input[1]
-
-
-def read_maximum(model: onnx.ModelProto) -> None:
-    rewire(model, "ReduceMean", set_op("ReduceMax"))
-
-
-ONNX_DAMAGE: dict[str, tuple[str, OnnxDamage]] = {
-    "one threshold by one ulp": ("per_channel", lambda m: edit(m, "act2.threshold", one_ulp)),
-    "one threshold of an element by one ulp": ("per_element", lambda m: edit(m, "act1.threshold", one_ulp)),
-    "one inverted channel": ("per_channel", lambda m: edit(m, "act1.inverted", flip_first)),
-    "the leak": ("per_channel", lambda m: edit(m, "act3.leak", scaled(1.001))),
-    "the leak by one ulp": ("per_channel", lambda m: edit(m, "act3.leak", lambda v: np.nextafter(v, np.float32(1)))),
-    "the hard reset": ("per_channel", lambda m: edit(m, "act1.reset", lambda v: v + np.float32(0.01))),
-    "the soft reset": ("per_element", lambda m: edit(m, "act1.reset", scaled(0.99))),
-    "one weight": ("per_channel", lambda m: edit(m, "conv2.weight", nudge_one)),
-    "one bias": ("per_channel", lambda m: edit(m, "conv1.bias", one_ulp)),
-    "two swapped channels": ("per_channel", lambda m: edit(m, "conv2.weight", swap_channels)),
-    "two swapped thresholds": ("per_channel", lambda m: edit(m, "act2.threshold", swap_channels)),
-    "the gain of a norm on a sum": ("per_channel", lambda m: edit(m, "act3.gain", scaled(1.0001))),
-    "the head transposed in sign": ("per_channel", lambda m: edit(m, "head.weight", scaled(-1))),
-    "a layer that repeats a step": ("per_channel", repeat_last_step),
-    "a layer with one step less": ("per_channel", drop_last_step),
-    "a layer that forgets its state": ("per_channel", forget_state),
-    "reset and kept potential exchanged": ("per_channel", lambda m: rewire(m, "Where", swap_inputs(1, 2))),
-    "below instead of above": ("per_channel", lambda m: rewire(m, "Greater", set_op("Less"))),
-    "a read-out of the maximum": ("per_element", read_maximum),
+SLIPS: dict[str, str] = {
+    "ONNX graphs: strictness at one step": _EQUALITY,
+    "ONNX graphs: an epsilon in the comparison": _EQUALITY,
+    "ONNX graphs: a sound comparison is shown, another is used": _EQUALITY,
+    "ONNX graphs: another reset where nothing fires": "what is carried is not looked at where thresholds are moved",
+    "ONNX graphs: a copy of another constant one ulp off": "float32 numbers that the source does not hold loosen algebra to 1e-6",
+    "ONNX graphs: saturation at what the data does not reach": "no probe drives inner layers beyond what the data does",
+    "ONNX graphs: saturation beyond all probes": "no probe is larger than 16",
+    "ONNX graphs: negative inputs cut off": _NEGATIVE,
+    "programs: negative inputs cut off": _NEGATIVE,
+    "TorchScript code: negative inputs cut off": _NEGATIVE,
+    "ONNX graphs: another output for a single sample": _ALONE,
+    "TorchScript code: another output for a single sample": _ALONE,
+    "TorchScript code: forward scales its output": _UNWATCHED,
+    "TorchScript code: forward scales its output by 1.00001": _UNWATCHED,
+    "TorchScript code: forward runs a step less": _UNWATCHED,
+    "TorchScript code: forward has thresholds of its own": _UNWATCHED,
+    "TorchScript code: forward has a strictness of its own": _UNWATCHED,
+    "TorchScript code: forward resets otherwise": _UNWATCHED,
+    "TorchScript code: a part of the last output where nobody watches": _UNWATCHED,
+    "TorchScript code: the state of the last call where nobody watches": _UNWATCHED,
+    "TorchScript code: the state of the last call": "no two watched runs in a row have the same batch size",
+    "TorchScript code: first state is not zero": "`initial_state` is never called",
 }
+"""Kinds of which the verifier is known to miss some mutants, and why."""
+
+ARTIFACTS = [(".onnx", "sequence"), (".onnx", "step"), (".ts", "sequence"), (".ts", "step"), (".pt2", "step")]
+_TRIES = 40
+
+Record = Callable[[str, Any], None]
 
 
-@pytest.mark.parametrize("damage", ONNX_DAMAGE)
-def test_damage_to_onnx_is_found(
-    damage: str, sources: dict[str, Source], folded: dict[str, SpikingProgram], tmp_path: Path
-) -> None:
-    name, apply = ONNX_DAMAGE[damage]
-    path = exported(folded[name], tmp_path / "net.onnx")
-    model = onnx.load(path)
-    apply(model)
-    onnx.save(model, path)
-    assert not verdict(sources[name], path).equivalent
+@pytest.fixture(scope="module", autouse=True)
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    base = tmp_path_factory.getbasetemp()
+    workbench.share((base.parent if base.name.startswith("popen") else base) / "exam")
 
 
-def nudged(t: torch.Tensor) -> torch.Tensor:
-    flat = t.clone().view(-1)
-    i = int(flat.isfinite().nonzero()[0])
-    flat[i] = torch.nextafter(flat[i], torch.tensor(torch.inf))
-    return flat.view(t.shape)
+class SlippedThrough(AssertionError):
+    """The verifier missed a mutant."""
 
 
-TENSOR_DAMAGE: dict[str, tuple[str, Callable[[torch.Tensor], torch.Tensor]]] = {
-    "one threshold by one ulp": ("act2.threshold", nudged),
-    "the leak": ("act2.leak", lambda t: t * 1.01),
-    "the reset": ("act2.reset", lambda t: t + 0.01),
-    "one weight": ("conv2.weight", lambda t: t + torch.eye(9)[0].view(3, 3) * 1e-4),
-    "two swapped channels": ("conv2.weight", lambda t: t[[0, 2, 1, 3, 4, 5]]),
-    "one inverted channel": ("act1.inverted", lambda t: t ^ (torch.arange(6).view(6, 1, 1) == 3)),
-}
+@dataclass(frozen=True)
+class Mutant:
+    """A damaged artifact, and what makes it one."""
+
+    case: Case
+    seed: str
+    artifact: bytes
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.case} (seed {self.seed!r}: {self.reason})"
 
 
-@pytest.mark.parametrize("form", ["sequence", "step"])
-@pytest.mark.parametrize("damage", TENSOR_DAMAGE)
-def test_damage_to_torchscript_is_found(
-    damage: str, form: str, sources: dict[str, Source], folded: dict[str, SpikingProgram], tmp_path: Path
-) -> None:
-    path = exported(folded["per_channel"], tmp_path / "net.ts", form)
-    extra = {"snnconv.json": ""}
-    module = torch.jit.load(str(path), _extra_files=extra)
-    name, change = TENSOR_DAMAGE[damage]
-    held = open_candidate(path).constants()[name]
-    target = next(
-        v for v in module.state_dict().values() if v.shape == held.shape and torch.equal(v, held) and v.dtype == held.dtype
-    )
-    target.copy_(change(held))
-    torch.jit.save(module, str(path), _extra_files=extra)
-    assert not verdict(sources["per_channel"], path).equivalent
+def mutants(kind: Kind) -> Iterator[Mutant]:
+    """The mutants of a kind, no two alike; where a seed damages nothing, the next one does."""
+    made: set[bytes] = set()
+    for number in range(kind.mutants):
+        case = kind.cases[number % len(kind.cases)]
+        seeds = (f"{kind.name}/{number}/{attempt}" for attempt in range(_TRIES))
+        found = next(filter(None, (_mutant(kind, case, seed, made) for seed in seeds)), None)
+        assert found is not None, f"{kind}: no seed damages {case}"
+        made.add(found.artifact)
+        yield found
 
 
-PROGRAM_DAMAGE: dict[str, Callable[[SpikingProgram], SpikingProgram]] = {
-    "one threshold by one ulp": lambda p: with_neuron(p, threshold=nudged(p.neurons["act2"].threshold)),
-    "the leak": lambda p: with_neuron(p, leak=p.neurons["act2"].leak * 1.01),
-    "the reset": lambda p: with_neuron(p, reset=p.neurons["act2"].reset + 0.01),
-    "hard reset made soft": lambda p: with_neuron(p, soft=True),
-    "one inverted channel": lambda p: with_neuron(p, inverted=torch.arange(6).view(6, 1, 1) == 3),
-    "strictness": lambda p: with_neuron(p, strict=False),
-    "T": lambda p: replace(p, contract=replace(p.contract, timesteps=3)),
-    "the read-out": lambda p: replace(p, contract=replace(p.contract, readout="last")),
-}
+def _mutant(kind: Kind, case: Case, seed: str, made: set[bytes]) -> Mutant | None:
+    damaged = kind.damage(case, workbench.artifact(case), Random(seed))
+    if damaged in made:
+        return None
+    reason = oracle.difference(case, damaged, kind.rounding)
+    if not reason or (kind.quiet and oracle.flips(case, damaged) != 0):
+        return None
+    return Mutant(case, seed, damaged, reason)
 
 
-def with_neuron(program: SpikingProgram, **changes: object) -> SpikingProgram:
-    return replace(program, neurons={**program.neurons, "act2": replace(program.neurons["act2"], **changes)})  # type: ignore[arg-type]
+def examine(case: Case, candidate: Candidate, seed: int = 0) -> Verdict:
+    """What the verifier says of a candidate. What it would compute from the source alone is computed once."""
+    exactly, between = workbench.folded(case, torch.float64), workbench.between_decisions(case, seed)
+    names = ("source", f"net{case.suffix}")
+    with (
+        patch("snnconv.verify.fold", lambda program: exactly),
+        patch("snnconv.verify.near_thresholds", lambda program, some, seed: between),
+    ):
+        found = verify(workbench.source(case), candidate, workbench.data(case, seed), names, folded=workbench.folded(case))
+    return judge(found)
 
 
-@pytest.mark.parametrize("damage", PROGRAM_DAMAGE)
-def test_damage_to_a_program_is_found(
-    damage: str, sources: dict[str, Source], folded: dict[str, SpikingProgram], tmp_path: Path
-) -> None:
-    path = tmp_path / "net.pt2"
-    pt2.save(PROGRAM_DAMAGE[damage](folded["per_channel"]), path)
-    assert not verdict(sources["per_channel"], path).equivalent
+def missed(mutant: Mutant, folder: Path) -> str:
+    """What the verifier makes of a mutant that it does not find; empty where it does, or where the file cannot even be opened."""
+    path = folder / f"mutant{mutant.case.suffix}"
+    path.write_bytes(mutant.artifact)
+    try:
+        candidate = open_candidate(path)
+    except SnnconvError:
+        return ""
+    try:
+        return "equivalent" if examine(mutant.case, candidate).equivalent else ""
+    except Exception as error:
+        return f"a crash ({type(error).__name__}: {error})"
+
+
+def _kinds() -> list:
+    known = {name: pytest.mark.xfail(strict=True, raises=SlippedThrough, reason=reason) for name, reason in SLIPS.items()}
+    return [pytest.param(kind, marks=[known[name]] if name in known else [], id=name) for name, kind in KINDS.items()]
+
+
+@pytest.mark.parametrize("kind", _kinds())
+def test_every_mutant_is_caught(kind: Kind, tmp_path: Path, record_property: Record) -> None:
+    all_ = list(mutants(kind))
+    slipped = [f"{mutant}: {verdict}" for mutant in all_ if (verdict := missed(mutant, tmp_path))]
+    score = {
+        "kind": str(kind),
+        "family": kind.family,
+        "mutants": len(all_),
+        "caught": len(all_) - len(slipped),
+        "quiet": kind.quiet,
+    }
+    record_property("exam", score)
+    if slipped:
+        raise SlippedThrough(f"{len(slipped)} of {len(all_)}: {'; '.join(slipped)}")
+
+
+def test_many_kinds_flip_no_spike_on_the_data() -> None:
+    """Of those, a comparison of spikes or decisions on data would find none."""
+    assert sum(kind.quiet and str(kind) not in SLIPS for kind in KINDS.values()) >= 8
+
+
+@pytest.mark.parametrize("event", [False, True], ids=["still", "frames"])
+@pytest.mark.parametrize(("suffix", "form"), ARTIFACTS, ids=lambda part: part.lstrip("."))
+@pytest.mark.parametrize("network", NETWORKS)
+def test_no_sound_artifact_is_accused(network: str, suffix: str, form: str, event: bool, record_property: Record) -> None:
+    cases = [Case(network, suffix, form, event, readout) for readout in READOUTS]
+    verdicts = {
+        str(case): examine(case, oracle.opened(case, workbench.artifact(case)), seed) for seed, case in enumerate(cases, 1)
+    }
+    accused = {case: verdict.faults for case, verdict in verdicts.items() if not verdict.equivalent}
+    record_property("exam", {"sound": len(verdicts), "accused": len(accused)})
+    assert not accused

@@ -1,0 +1,153 @@
+"""What the exam works on: small networks, folded and exported in every form, each made once and shared by all workers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor
+
+from snnconv import pt2
+from snnconv.data import Data
+from snnconv.export import export, format_of
+from snnconv.fold import fold
+from snnconv.program import SpikingProgram
+from snnconv.runtimes import Observation, open_candidate
+from snnconv.sources import Source
+from snnconv.verify.probes import near_thresholds
+from tests.networks import NETWORKS, inputs, source_of
+
+TIMESTEPS = 3
+SAMPLES = 6
+
+
+@dataclass(frozen=True)
+class Case:
+    """An undamaged artifact: which network, in which format, form and time contract."""
+
+    network: str
+    suffix: str
+    form: str = "sequence"
+    event: bool = False
+    readout: str = "mean"
+
+    @property
+    def contract(self) -> tuple[bool, str]:
+        return self.event, self.readout
+
+    def __str__(self) -> str:
+        return f"{self.network}{self.suffix}, {self.form}, {'frames' if self.event else 'still'}, {self.readout}"
+
+
+_folder: list[Path] = []
+
+
+def share(folder: Path) -> None:
+    """Keep artifacts in `folder`, which other workers read too."""
+    folder.mkdir(exist_ok=True)
+    _folder[:] = [folder]
+
+
+@cache
+def network(name: str) -> Source:
+    """A network under the contract that a case has by default."""
+    return source_of(NETWORKS[name](), TIMESTEPS)
+
+
+@cache
+def source(case: Case) -> Source:
+    """The network of `case`, by its own code. A step does not depend on the contract, so it is captured once."""
+    captured = network(case.network)
+    return replace(captured, program=_under_contract(captured.program, case))
+
+
+@cache
+def _folded(name: str, dtype: torch.dtype) -> SpikingProgram:
+    return fold(network(name).program.to(dtype))
+
+
+@cache
+def folded(case: Case, dtype: torch.dtype = torch.float32) -> SpikingProgram:
+    """The fold of the very same source."""
+    return replace(_under_contract(_folded(case.network, dtype), case), source=source(case).program)
+
+
+def _under_contract(program: SpikingProgram, case: Case) -> SpikingProgram:
+    return replace(program, contract=replace(program.contract, event=case.event, readout=case.readout))
+
+
+@cache
+def between_decisions(case: Case, seed: int) -> Tensor:
+    """The verifier's own inputs next to thresholds, which depend on the source and on the first samples alone."""
+    return near_thresholds(folded(case), data(case, seed).x[:2], 0)
+
+
+@cache
+def artifact(case: Case) -> bytes:
+    """The sound artifact."""
+    path = _folder[0] / f"{case.network}-{case.form}-{'frames' if case.event else 'still'}-{case.readout}{case.suffix}"
+    if not path.exists():
+        draft = path.with_name(f"{os.getpid()}-{path.name}")
+        if case.suffix == ".onnx" and case.form == "step" and case.contract != Case(case.network, ".onnx", "step").contract:
+            draft.write_bytes(_under_another_contract(case))
+        else:
+            encode(folded(case), case, draft)
+        draft.replace(path)
+    return path.read_bytes()
+
+
+def _under_another_contract(case: Case) -> bytes:
+    """One step is the same graph under every contract, and torch's exporter is slow: only the metadata is made anew."""
+    model = onnx.load_from_string(artifact(Case(case.network, ".onnx", "step")))
+    (held,) = model.metadata_props
+    held.value = json.dumps({**json.loads(held.value), "contract": asdict(folded(case).contract)}, sort_keys=True)
+    return model.SerializeToString(deterministic=True)
+
+
+def encode(program: SpikingProgram, case: Case, path: Path) -> None:
+    """Write `program` in the format and form of `case`."""
+    if case.suffix == ".pt2":
+        pt2.save(program, path)
+    else:
+        export(program, path, format_of(path), case.form)
+
+
+def via_file(name: str, write: Callable[[Path], None]) -> bytes:
+    """The bytes that `write` puts into a file."""
+    path = _folder[0] / f"{os.getpid()}-{name}"
+    write(path)
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+@cache
+def data(case: Case, seed: int = 0) -> Data:
+    """A few samples, as the exam gives them to the verifier."""
+    x = inputs(source(case), SAMPLES, seed)
+    return Data((x < 0.2).float() if case.event and seed % 2 else x, None, f"noise {seed}")
+
+
+@cache
+def observed(case: Case) -> Observation:
+    """The sound artifact on the data of the exam."""
+    path = _folder[0] / f"{os.getpid()}-sound{case.suffix}"
+    path.write_bytes(artifact(case))
+    return open_candidate(path).observe(data(case).x)
+
+
+@cache
+def silent(case: Case, neuron: str) -> Tensor:
+    """Which thresholds of a neuron are finite, and yet let nothing fire on the data of the exam: bool, shaped as they are."""
+    threshold = folded(case).neurons[neuron].threshold
+    quiet = ~torch.cat([spikes > 0 for spikes in observed(case).spikes[neuron]]).any(0)
+    for dim, size in enumerate(threshold.shape):
+        if size == 1:
+            quiet = quiet.all(dim, keepdim=True)
+    return quiet & threshold.isfinite()
