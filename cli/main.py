@@ -26,11 +26,14 @@ from snnconv_cli.verify import verify
 COMMANDS = (inspect, fold, export, verify, convert)
 
 
+_INTERRUPTED = 130
+
+
 class _Reports(TyperGroup):
     """`snnconv report FILE...` is `snnconv report judge FILE...`."""
 
     def parse_args(self, context: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
             args = ["judge", *args]
         return super().parse_args(context, args)
 
@@ -49,7 +52,6 @@ for command in COMMANDS:
 reports = typer.Typer(
     cls=_Reports,
     help="Judge saved results again, render them, put shards together. `report FILE...` is `report judge FILE...`.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -82,13 +84,15 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         code = app(standalone_mode=False)
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
         sys.stdout.flush()
     except TyperException as error:
         code = _fail(error.format_message(), 2, debug)
     except SnnconvError as error:
         code = _fail(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
-        code = _fail("interrupted", 130)
+        code = _fail("interrupted", _INTERRUPTED)
     except (BrokenPipeError, SystemExit):
         # Whoever read the output went away: typer answers that with an exit code of 1, which here is a verdict.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123

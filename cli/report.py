@@ -50,8 +50,9 @@ def schema() -> int:
 def _report(
     files: list[Path], merging: bool, policy: list[str] | None, config: Path | None, reports: list[Path] | None, printed: str
 ) -> int:
-    from snnconv.report import read_results, writer_of
+    from snnconv.errors import InputError
     from snnconv.files import writable
+    from snnconv.report import read_results, writer_of
     from snnconv.shards import merge as merge_shards
     from snnconv.verdict import judge
     from snnconv_cli import render
@@ -61,5 +62,7 @@ def _report(
         writer_of(path)
         writable(path, force=True)
     found = [verification for path in files for verification in read_results(path)]
+    if not found:
+        raise InputError(f"{', '.join(map(str, files))}: no results in there", "name what verify --report FILE.json wrote")
     verdicts = [judge(verification, demanded) for verification in (merge_shards(found) if merging else found)]
     return render.finish_verifications(verdicts, reports or [], printed)

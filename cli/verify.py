@@ -10,6 +10,7 @@ import typer
 from snnconv_cli import options as o
 
 LEVELS = ("proof", "algebra", "deployment", "task")
+ALL = ",".join(LEVELS)
 Candidates = Annotated[list[Path], typer.Argument(metavar="CANDIDATE...", help="Artifacts: .pt2, .onnx, .ts.")]
 
 Level = Annotated[str, typer.Option(metavar="LEVEL,...", help="Levels to check.")]
@@ -33,7 +34,7 @@ def verify(
     config: o.Config = None,
     data: o.DataPlace = None,
     labels: o.Labels = None,
-    level: Level = ",".join(LEVELS),
+    level: Level = ALL,
     seed: o.Seed = 0,
     policy: o.PolicySettings = None,
     shard: ShardOf = None,
@@ -57,6 +58,8 @@ def verify(
     plan = Plan(levels, parse_shard(shard) if shard else None, seed)
     demanded = o.policy(policy, config)
     check_reports(report or [])
+    if resume is not None and resume.absolute() in [path.absolute() for path in report or []]:
+        raise typer.BadParameter(f"--resume and --report both name {resume}")
     opened = [(path, open_candidate(path)) for path in candidates]
     loaded = o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config)
     samples = o.read_data(data, labels, loaded, seed)

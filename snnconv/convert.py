@@ -111,7 +111,7 @@ def convert(
             draft = drafts.enter_context(replacing(target.path))
             candidate = _export(folded, target, draft, progress)
             names = (shown(path), shown(target.path))
-            found = verify(source, candidate, data, names, plan, progress, folded, sha256=sha256(draft.path))
+            found = verify(source, candidate, data, names, plan, progress, folded, sha256=sha256(draft.path), fresh=True)
             verdict = judge(found, policy)
             draft.keep = verdict.equivalent
             verdicts.append(verdict)

@@ -93,6 +93,21 @@ def _members(program: SpikingProgram) -> dict[str, bytes]:
     }
 
 
+def outline(program: SpikingProgram) -> list[str]:
+    """What a program computes, line by line: operators, wiring and settings, without names of nodes and values of constants."""
+    held: dict[str, Tensor] = {}
+    settings = {name: pack(neuron, name, held) for name, neuron in program.neurons.items()}
+    nodes = [
+        f"%{i} = {node['op']} {'' if node['op'] == 'placeholder' else node['target']} {node['args']} {node['kwargs']}"
+        for i, node in enumerate(_pack_graph(program.graph.graph))
+    ]
+    return [
+        *nodes,
+        *(f"{name} {chosen}" for name, chosen in settings.items()),
+        *(f"{k} {list(v.shape)}" for k, v in held.items()),
+    ]
+
+
 def _pack_proof(proof: ThresholdProof, prefix: str, held: dict[str, Tensor]) -> dict[str, Any]:
     held[f"{prefix}.threshold"] = proof.threshold
     return {"norm": pack(proof.norm, prefix, held), "strict": proof.strict, "kernel": proof.kernel}

@@ -13,9 +13,9 @@ from torch.utils.data import IterableDataset
 from snnconv.data.indexed import Indexed, fetched
 from snnconv.data.iterated import Iterated
 from snnconv.data.samples import Samples
-from snnconv.user_code import blamed, imported
 from snnconv.errors import InputError
 from snnconv.program import TimeContract
+from snnconv.user_code import blamed, imported
 
 _RETURNS = "it must return a Dataset, or an iterable, of x, (x, y) or {'x': x, 'y': y}"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ def failing() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, LookupError, AttributeError, TypeError, ValueError) as error:
-        raise RunFailure((str(error).strip().splitlines() or [type(error).__name__])[-1]) from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        # TorchScript puts its traceback before the cause, others behind it.
+        raise RunFailure(lines[-1 if "TorchScript" in lines[0] else 0]) from error
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,12 @@ class Candidate(Protocol):
 
     `with_constants` is the same artifact with other values, of the same shapes, for some of its constants. If those are float64,
     the whole of it computes in float64: its own graph, from `x` in float64. Raises `RunFailure` for constants it does not hold.
+
+    `structure()` is what it computes, line by line, whatever its values are called; the values of its constants are not in it.
     """
 
+    @property
+    def format(self) -> str: ...
     @property
     def runtime(self) -> str: ...
     @property
@@ -64,6 +71,7 @@ class Candidate(Protocol):
     @property
     def batch(self) -> int | None: ...
     def constants(self) -> dict[str, Tensor]: ...
+    def structure(self) -> list[str]: ...
     def run(self, x: Tensor) -> Tensor: ...
     def observe(self, x: Tensor) -> Observation: ...
     def with_constants(self, constants: dict[str, Tensor]) -> Candidate: ...
@@ -83,6 +91,12 @@ def replaced(held: dict[str, Tensor], constants: dict[str, Tensor]) -> tuple[dic
     dtype = torch.float64 if any(value.dtype == torch.float64 for value in constants.values()) else torch.float32
     values = {**held, **constants}
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in values.items()}, dtype
+
+
+def renamed(lines: Iterable[str], names: re.Pattern[str]) -> list[str]:
+    """`lines` with every match of `names` replaced by the number of its first appearance."""
+    numbers: dict[str, str] = {}
+    return [names.sub(lambda match: numbers.setdefault(match.group(), f"%{len(numbers)}"), line) for line in lines]
 
 
 @dataclass(frozen=True)

@@ -74,13 +74,16 @@ def _widen_tensor(tensor: TensorProto) -> None:
 
 @contextmanager
 def _naming() -> Iterator[None]:
-    """Whatever goes wrong in the evaluator becomes a `RunFailure` with the operator's name."""
+    """Whatever goes wrong in the evaluator becomes a `RunFailure` with the operator's name and the first cause."""
     try:
         yield
     except Exception as error:
         frames = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
-        failed = next((f"{frame.op_type} {frame.onnx_node.name}: ".lstrip() for frame in frames if isinstance(frame, OpRun)), "")
-        raise RunFailure(f"in float64, {failed}{(str(error).strip().splitlines() or [type(error).__name__])[0]}") from error
+        failed = next((f"{frame.op_type} {frame.onnx_node.name}: " for frame in frames if isinstance(frame, OpRun)), "")
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise RunFailure(failed + (str(cause).strip().splitlines() or [type(cause).__name__])[0]) from error
 
 
 class _Windows:

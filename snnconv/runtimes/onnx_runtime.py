@@ -48,6 +48,27 @@ class OnnxRuntime(Carded):
     tensors: dict[str, dict[str, list[str]]]
     start: Callable[[onnx.ModelProto], Engine] = session_engine
     runtime: str = f"ONNX Runtime {onnxruntime.__version__}"
+    format: str = "onnx"
+
+    def structure(self) -> list[str]:
+        graph = self.model.graph
+        made = {name for node in graph.node for name in node.output}
+        numbers = {name: f"%{i}" for i, name in enumerate(name for node in graph.node for name in node.output)}
+        opsets = [f"opset {o.domain or 'onnx'} {o.version}" for o in self.model.opset_import]
+        ends = [f"{kind} {v.name} {v.type}" for kind, side in (("input", graph.input), ("output", graph.output)) for v in side]
+        held = [f"constant {t.name} {t.data_type} {list(t.dims)}" for t in graph.initializer]
+        nodes = [
+            f"{', '.join(numbers[n] for n in node.output)} = {node.domain}{node.op_type}"
+            f"({', '.join(numbers.get(n, n) for n in node.input)}) {sorted(map(str, node.attribute))}"
+            for node in graph.node
+        ]
+        ways = [f"y is {numbers.get('y')}"] + [
+            f"{neuron} {kind} is {[numbers.get(n) for n in names]}"
+            for neuron, kinds in self.tensors.items()
+            for kind, names in sorted(kinds.items())
+        ]
+        states = [f"{v.name} is {numbers.get(v.name)}" for v in graph.output if v.name in made]
+        return [*sorted(opsets), *ends, *sorted(held), *nodes, *ways, *states]
 
     def constants(self) -> dict[str, Tensor]:
         return {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in self.model.graph.initializer}

@@ -24,6 +24,10 @@ class TorchProgram:
     runtime: str = f"torch {torch.__version__}"
     form: str = "step"
     batch: int | None = None
+    format: str = "pt2"
+
+    def structure(self) -> list[str]:
+        return pt2.outline(self.program)
 
     @property
     def contract(self) -> TimeContract:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +15,14 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import InputError
-from snnconv.runtimes.candidate import Carded, Observation, failing, read_card, replaced
+from snnconv.runtimes.candidate import Carded, Observation, failing, read_card, renamed, replaced
 from snnconv.runtimes.over_time import State, Stepped, run_steps
 
 METADATA_FILE = "snnconv.json"
+
+_VALUE = re.compile(r"%[\w.]+")
+_NOISE = re.compile(r"___torch_mangle_\d+\.?|\s*#.*$")
+"""The numbers that torch.jit gives to classes, and its notes on where code came from."""
 
 # How the code of a script writes torch.float32 and torch.float64.
 _FLOAT, _DOUBLE = 6, 7
@@ -26,6 +32,18 @@ _FLOAT, _DOUBLE = 6, 7
 class TorchScript(Carded):
     module: Any
     runtime: str = f"TorchScript {torch.__version__}"
+    format: str = "torchscript"
+
+    def structure(self) -> list[str]:
+        lines = []
+        for path, part in self.module.named_modules():
+            for name in sorted(part._c._method_names()):
+                graph = part._c._get_method(name).graph.copy()
+                torch._C._jit_pass_inline(graph)
+                lines.append(f"method {path}.{name}")
+                lines += renamed(str(graph).splitlines(), _VALUE)
+                lines += [f"tensor {digest}" for digest in _tensors(graph)]
+        return [_NOISE.sub("", line) for line in lines]
 
     def constants(self) -> dict[str, Tensor]:
         return {name.removeprefix("body."): value for name, value in self.module.state_dict().items()}
@@ -86,6 +104,13 @@ def _widen_node(graph: Any, node: Any) -> None:
         if argument.name == "dtype" and value.node().kind() == "prim::Constant" and value.toIValue() == _FLOAT:
             with graph.insert_point_guard(node):
                 node.replaceInput(i, graph.insertConstant(_DOUBLE))
+
+
+def _tensors(graph: Any) -> Iterator[str]:
+    """The SHA-256 of every tensor that stands in the code itself."""
+    for node in _nodes(graph):
+        if node.kind() == "prim::Constant" and node.hasAttribute("value") and node.kindOf("value") == "t":
+            yield hashlib.sha256(node.t("value").contiguous().numpy().tobytes()).hexdigest()
 
 
 def _nodes(block: Any) -> Iterator[Any]:

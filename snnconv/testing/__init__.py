@@ -52,6 +52,8 @@ def assert_equivalent(
     from snnconv.verdict import LEVELS, Policy, judge, policy_from
     from snnconv.verify import Plan, verify
 
+    if isinstance(source, Source) and options:
+        raise TypeError(f"{', '.join(options)}: a source that is loaded has its settings already")
     demanded = policy if isinstance(policy, Policy) else policy_from(policy or {})
     artifact = Path(candidate)
     opened = open_candidate(artifact)

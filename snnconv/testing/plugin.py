@@ -19,6 +19,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--snnconv-reports", metavar="FOLDER", help="write a .json and an .html report of every assert_equivalent")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a folder that cannot be one before any test has run."""
+    folder = config.getoption("--snnconv-reports")
+    if folder and Path(folder).exists() and not Path(folder).is_dir():
+        raise pytest.UsageError(f"--snnconv-reports {folder}: is a file; name a folder")
+
+
 @pytest.fixture
 def assert_equivalent(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[..., Verdict]:
     """`snnconv.testing.assert_equivalent`, whose verdict also goes into pytest's own report and into `--snnconv-reports`."""
@@ -33,7 +40,7 @@ def assert_equivalent(request: pytest.FixtureRequest, record_property: Callable[
         record_property("snnconv", f"{verdict.verification.candidate}: {verdict.word}")
         folder = request.config.getoption("--snnconv-reports")
         if folder:
-            _write(Path(folder), f"{request.node.name}-{made}", verdict)
+            _write(Path(folder), f"{request.node.nodeid}-{made}", verdict)
 
     def checked(*arguments: Any, **options: Any) -> Verdict:
         try:

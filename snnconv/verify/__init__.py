@@ -29,6 +29,7 @@ from snnconv.verify.deployment import Judged, ShapeMismatch, judge, observe, run
 from snnconv.verify.journal import Journal
 from snnconv.verify.probes import check_comparisons, extremes, near_thresholds
 from snnconv.verify.proof import check_constants
+from snnconv.verify.structure import check_structure
 from snnconv.verify.summary import environment, thresholds
 
 __all__ = ["Plan", "verify"]
@@ -79,6 +80,7 @@ def verify(
     folded: SpikingProgram | None = None,
     journal: Journal | None = None,
     sha256: str = "",
+    fresh: bool = False,
 ) -> Verification:
     """Verify `candidate` against `source` on `data`; `names` are those of the source and of the candidate.
 
@@ -86,6 +88,7 @@ def verify(
         folded: a fold of this very source, made in this process; without it the source is folded anew.
         journal: where progress is kept, and where it goes on from.
         sha256: of the candidate's file.
+        fresh: whether the candidate was exported from `folded` just now, so that another export would show nothing.
     """
     began = time.perf_counter()
     plan = plan or Plan()
@@ -106,42 +109,44 @@ def verify(
         result = journal.partial
         began -= result.seconds
     else:
+        checks = [contract]
         try:
-            result = _whole(replace(result, checks=(contract,)), source, folded, candidate, data, plan, progress)
+            probes = _whole(checks, source, folded, candidate, data, plan, progress, fresh) if plan.leads else []
         except (RunFailure, ShapeMismatch) as error:
-            return replace(result, checks=(contract, _failure(error)), seconds=time.perf_counter() - began)
+            return replace(result, checks=(*checks, _failure(error)), seconds=time.perf_counter() - began)
+        shown = thresholds(folded) if plan.leads else ()
+        result = replace(result, checks=tuple(checks), probes=tuple(probes), thresholds=shown)
     result = _on_data(result, source, folded, candidate, data, plan, progress, journal, began)
     return replace(result, seconds=time.perf_counter() - began)
 
 
 def _whole(
-    result: Verification,
+    checks: list[Check],
     source: Source,
     folded: SpikingProgram,
     candidate: Candidate,
     data: Samples,
     plan: Plan,
     progress: Progress,
-) -> Verification:
-    """What does not depend on all of the data: proof, algebra, probes."""
-    if not plan.leads:
-        return result
-    checks, probes = list(result.checks), []
+    fresh: bool,
+) -> list[Probe]:
+    """What does not depend on all of the data: proof and algebra, added to `checks`, and probes."""
     if {"proof", "algebra"} & set(plan.levels):
         progress("proof", 0.0)
         exactly = fold(source.program.to(torch.float64))
         if "proof" in plan.levels:
             checks += check_constants(folded, exactly, candidate)
+            checks += [] if fresh else [check_structure(folded, candidate)]
         if "algebra" in plan.levels:
             progress("algebra", 0.0)
             checks += check_algebra(source, exactly, candidate, first(data, _ALGEBRA_SAMPLES))
-    if "deployment" in plan.levels:
-        progress("probes", 0.0)
-        some = first(data, _ALGEBRA_SAMPLES)
-        kinds = {"extreme": extremes(folded.contract), "threshold": near_thresholds(folded, some, plan.seed)}
-        probes = [_probe(name, x, source, folded, candidate) for name, x in kinds.items() if len(x)]
-        checks += check_comparisons(folded, candidate, some)
-    return replace(result, checks=tuple(checks), probes=tuple(probes), thresholds=thresholds(folded))
+    if "deployment" not in plan.levels:
+        return []
+    progress("probes", 0.0)
+    some = first(data, _ALGEBRA_SAMPLES)
+    checks += check_comparisons(folded, candidate, some)
+    kinds = {"extreme": extremes(folded.contract), "threshold": near_thresholds(folded, some, plan.seed)}
+    return [_probe(name, x, source, folded, candidate) for name, x in kinds.items() if len(x)]
 
 
 def _probe(name: str, x: Tensor, source: Source, folded: SpikingProgram, candidate: Candidate) -> Probe:

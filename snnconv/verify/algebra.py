@@ -21,7 +21,7 @@ from snnconv.results import Check
 from snnconv.runtimes import Candidate, Observation, RunFailure
 from snnconv.sources import Source
 from snnconv.verdict import OUTPUT
-from snnconv.verify.deployment import ShapeMismatch, observe
+from snnconv.verify.deployment import ShapeMismatch, check_shapes, observe
 
 TOLERANCE = 1e-9
 COARSE = 1e-6
@@ -37,7 +37,7 @@ def check_algebra(source: Source, exactly: SpikingProgram, candidate: Candidate,
     source, x = source.to(torch.float64), x.double()
     try:
         seen = observe(candidate.with_constants(constants), x)
-        _check_shapes(exactly, len(x), seen)
+        check_shapes(exactly, len(x), seen)
     except (RunFailure, ShapeMismatch) as error:
         return [_failed(getattr(error, "name", ""), f"the artifact does not run in float64: {error}")]
     comparing = _Comparison(source.program.neurons, seen, tolerance)
@@ -76,16 +76,6 @@ def _numbers(graph: fx.Graph) -> Iterator[float]:
         arguments: list[Any] = []
         fx.node.map_aggregate((node.args, node.kwargs), arguments.append)
         yield from (a for a in arguments if isinstance(a, float))
-
-
-def _check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None:
-    for name, neuron in program.neurons.items():
-        for values in (seen.potentials.get(name, []), seen.spikes.get(name, [])):
-            if len(values) != program.contract.timesteps:
-                raise ShapeMismatch(name, (len(values),), (program.contract.timesteps,))
-            for value in values:
-                if value.shape != (batch, *neuron.shape):
-                    raise ShapeMismatch(name, tuple(value.shape), (batch, *neuron.shape))
 
 
 @dataclass

@@ -93,7 +93,7 @@ def judge(source: Source, folded: SpikingProgram, x: Tensor, seen: Observation, 
 
     Raises `ShapeMismatch`.
     """
-    _check_shapes(source.program, len(x), seen)
+    check_shapes(source.program, len(x), seen)
     with torch.no_grad():
         judging = _Judge(source.program, folded, x, seen, start, thorough)
         reference = source.run(x, judging.free)
@@ -109,7 +109,8 @@ def judge(source: Source, folded: SpikingProgram, x: Tensor, seen: Observation, 
     return Judged(judging.tallies(), reference, seen.y, judging.allowed[OUTPUT], difference, judging.nearest)
 
 
-def _check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None:
+def check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None:
+    """Raise `ShapeMismatch` unless every neuron was seen at every step, on `batch` samples."""
     steps = program.contract.timesteps
     for name, neuron in program.neurons.items():
         expected = (batch, *neuron.shape)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 import snnconv
-from snnconv.data import Fingerprint, Samples, first
+from snnconv.data import Fingerprint, Samples
 from snnconv.files import sha256, shown
 from snnconv.fold import fold
 from snnconv.results import Verification
@@ -16,6 +16,9 @@ from snnconv.runtimes import Candidate
 from snnconv.sources import Source
 from snnconv.verify import Plan, Progress, verify
 from snnconv.verify.journal import Journal, open_journal
+
+_IDENTIFYING = 16
+"""Samples that tell data sets of one name and size apart."""
 
 
 def verify_files(
@@ -48,12 +51,15 @@ def verify_files(
 def _identity(source: Source, artifacts: Sequence[tuple[Path, Candidate, str]], data: Samples, plan: Plan) -> dict[str, str]:
     """What makes a run this run: with any of it changed, what a journal holds is of no use."""
     start = Fingerprint()
-    start.add(0, first(data, 1), None)
+    chunk = next(iter(data.read(_IDENTIFYING)), None)
+    if chunk is not None:
+        start.add(0, chunk.x, chunk.y)
     origin = source.program.origin
     return {
         "source": origin.sha256,
         "architecture and settings": ", ".join([origin.arch, *(f"{k} {v}" for k, v in sorted(origin.settings.items()))]),
         "artifacts": ", ".join(digest for _, _, digest in artifacts),
+        "engines": ", ".join(candidate.runtime for _, candidate, _ in artifacts),
         "data": f"{data.origin}, {data.length} samples, the first {start.hex}",
         "levels": ", ".join(plan.levels),
         "shard": "/".join(map(str, plan.shard or (1, 1))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Journal:
             "next_chunk": self.next_chunk,
         }
         with replacing(self.path) as draft:
-            draft.path.write_text(json.dumps(document) + "\n")
+            draft.path.write_text(json.dumps({**document, "sha256": _digest(document)}) + "\n")
         self._saved = time.monotonic()
 
     def discard(self) -> None:
@@ -67,8 +68,8 @@ def open_journal(path: Path, identity: dict[str, str]) -> Journal:
         return Journal(path, identity)
     try:
         document: dict[str, Any] = json.loads(path.read_text())
-        if document["journal"] != FORMAT:
-            raise ValueError(f"format {document['journal']}")
+        if document["journal"] != FORMAT or document.pop("sha256") != _digest(document):
+            raise ValueError("of another format, or changed")
         partial = document["partial"]
         journal = Journal(
             path,
@@ -78,7 +79,7 @@ def open_journal(path: Path, identity: dict[str, str]) -> Journal:
             int(document["next_chunk"]),
         )
     except (ValueError, KeyError, TypeError, InputError) as error:
-        raise InputError(f"{path}: not a journal of snnconv, or damaged", "delete it, or name another with --resume") from error
+        raise InputError(f"{path}: not a journal of snnconv, or damaged", "name another file with --resume") from error
     unlike = [key for key, value in identity.items() if journal.identity.get(key) != value]
     if unlike:
         first = unlike[0]
@@ -87,3 +88,7 @@ def open_journal(path: Path, identity: dict[str, str]) -> Journal:
             "delete it, or name another with --resume",
         )
     return journal
+
+
+def _digest(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document).encode()).hexdigest()

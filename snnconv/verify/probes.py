@@ -21,7 +21,7 @@ from snnconv.neuron import compare
 from snnconv.program import SpikingProgram, TimeContract
 from snnconv.results import Check
 from snnconv.runtimes import Candidate
-from snnconv.verify.deployment import as_mask, observe
+from snnconv.verify.deployment import as_mask, check_shapes, observe
 
 SATURATED = 16.0
 COMPARISON = "comparison"
@@ -123,6 +123,7 @@ def check_comparisons(folded: SpikingProgram, candidate: Candidate, x: Tensor) -
     if unlike:
         return [Check("deployment", unlike[0].rpartition(".")[0], False, "its constants are not those of the source")]
     seen = observe(candidate, x)
+    check_shapes(folded, len(x), seen)
     return [_compares(folded, candidate, held, name, x, seen.potentials[name][0]) for name in folded.neurons]
 
 

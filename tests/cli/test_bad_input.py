@@ -444,13 +444,11 @@ def test_a_file_of_something_else_is_no_journal_and_stays_as_it_is(raw: Path, tm
         assert mine.read_bytes() == made(name)
 
 
-@pytest.mark.xfail(strict=True, reason="a file that was never a journal is told to be deleted")
 def test_nobody_is_told_to_delete_what_is_no_journal(raw: Path, tmp_path: Path) -> None:
     result = run("verify", raw, place(tmp_path, "folded.pt2"), "--resume", place(tmp_path, "net.ts"))
     assert "delete" not in result.error
 
 
-@pytest.mark.xfail(strict=True, reason="the report is written over the journal, and dropped with it")
 def test_a_report_is_not_lost_where_the_journal_has_its_name(raw: Path, tmp_path: Path) -> None:
     both = tmp_path / "r.json"
     code = run("verify", raw, place(tmp_path, "folded.pt2"), "--resume", both, "--report", both).code

@@ -100,7 +100,6 @@ def test_the_help_of_report_names_what_it_can_do(flag: str) -> None:
         assert f"\n  {name} " in result.out
 
 
-@pytest.mark.xfail(strict=True, reason="the whole help becomes one error line")
 def test_report_without_a_file_asks_for_one_in_a_line() -> None:
     result = run("report")
     assert "Usage:" in result.out or len(result.err) < 200

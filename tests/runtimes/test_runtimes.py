@@ -77,7 +77,7 @@ def test_watching_does_not_change_the_output(candidate: Candidate) -> None:
 
 def test_input_of_the_wrong_shape_is_a_failure_of_the_run(candidate: Candidate) -> None:
     for run in (candidate.run, candidate.observe):
-        with pytest.raises(RunFailure):
+        with pytest.raises(RunFailure, match=r"invalid dimensions|to have 2 channels"):
             run(torch.zeros(1, 3, 5, 5))
 
 

@@ -73,7 +73,6 @@ def test_a_source_and_samples_may_be_in_memory(here: Path) -> None:
     assert (found.source, found.data.origin, found.data.samples) == (ARCH[1], "of this test", 3)
 
 
-@pytest.mark.xfail(strict=True, reason="options beside a loaded source are dropped without a word")
 def test_options_mean_nothing_to_a_source_that_is_loaded(here: Path) -> None:
     source = load_source(Path("net.pth"), SourceOptions(arch=ARCH[1]))
     with pytest.raises((TypeError, InputError)):
@@ -89,7 +88,7 @@ def test_without_data_it_is_noise_and_says_so(here: Path) -> None:
 
 @pytest.mark.parametrize("policy", [{"logit-error": 0}, {"logit_error": 0}, Policy(logit_error=0)])
 def test_the_policy_is_a_policy_or_its_settings(policy: Policy | dict[str, float], here: Path) -> None:
-    with pytest.raises(NotEquivalent, match="task whole network: .*the policy allows a logit error of 0"):
+    with pytest.raises(NotEquivalent, match=r"task whole network: .*the policy allows a logit error of 0"):
         assert_equivalent("raw.pt2", "net.onnx", "data.npz", policy=policy)
 
 

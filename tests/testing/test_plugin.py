@@ -70,7 +70,9 @@ def test_a_sound_artifact_passes_and_one_that_is_not_fails_with_its_layers(proje
 
 
 def test_reports_of_every_verdict_go_into_the_folder(project: pytest.Pytester) -> None:
-    twice = 'def test_two(assert_equivalent):\n    for _ in range(2):\n        assert_equivalent("raw.pt2", "net.ts", "data.npz")\n'
+    twice = (
+        'def test_two(assert_equivalent):\n    for _ in range(2):\n        assert_equivalent("raw.pt2", "net.ts", "data.npz")\n'
+    )
     named = (
         "import pytest\n@pytest.mark.parametrize('name', ['a/b: c', '../up'])\n"
         "def test_named(name, assert_equivalent):\n    assert_equivalent('raw.pt2', 'net.ts', 'data.npz')\n"
@@ -87,14 +89,12 @@ def test_reports_of_every_verdict_go_into_the_folder(project: pytest.Pytester) -
         assert document["results"][0]["candidate"] == ("wrong.ts" if "wrong" in stem else "net.ts")
 
 
-@pytest.mark.xfail(strict=True, reason="a report has the name of the function alone: the later one replaces the earlier")
 def test_tests_of_one_name_in_two_files_have_a_report_each(project: pytest.Pytester) -> None:
     project.makepyfile(test_a=PASSES, test_b=PASSES)
     pytest_in(project, "--snnconv-reports", "reports").assert_outcomes(passed=2)
     assert len(list((project.path / "reports").glob("*.json"))) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="it fails with a FileExistsError in the first test instead")
 def test_a_folder_that_cannot_be_made_is_said_before_any_test(project: pytest.Pytester) -> None:
     project.makepyfile(PASSES)
     Path(project.path / "reports").write_text("a file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -211,7 +212,7 @@ def test_constants_of_another_network_are_named_not_raised(suffix: str, form: st
     assert "constant act1." in found.detail
 
 
-def test_values_of_the_wrong_shape_are_named_not_raised(tmp_path: Path) -> None:
+def test_a_graph_that_does_not_fit_together_is_named_not_raised(tmp_path: Path) -> None:
     source, folded, exactly = made("per_channel")
     artifact(folded, tmp_path / "net.onnx", "sequence")
 
@@ -221,7 +222,33 @@ def test_values_of_the_wrong_shape_are_named_not_raised(tmp_path: Path) -> None:
 
     found = check(source, exactly, damaged(tmp_path / "net.onnx", drop_last_step))
     assert not found.passed
-    assert "does not run in float64: " in found.detail
+    assert "does not run in float64: Add " in found.detail
+    assert "shapes" in found.detail
+
+
+def show_the_output_instead(names: list[str]) -> None:
+    names[1] = "y"
+
+
+def show_a_step_less(names: list[str]) -> None:
+    del names[3]
+
+
+@pytest.mark.parametrize("kind", ["potential", "spike"])
+@pytest.mark.parametrize("damage", [show_the_output_instead, show_a_step_less])
+def test_values_of_the_wrong_shape_are_named_not_raised(damage: Callable[[list[str]], None], kind: str, tmp_path: Path) -> None:
+    source, folded, exactly = made("per_channel")
+    artifact(folded, tmp_path / "net.onnx", "sequence")
+
+    def apply(model: onnx.ModelProto) -> None:
+        (held,) = (p for p in model.metadata_props if p.key == "snnconv")
+        metadata = json.loads(held.value)
+        damage(metadata["tensors"]["act2"][kind])
+        held.value = json.dumps(metadata)
+
+    found = check(source, exactly, damaged(tmp_path / "net.onnx", apply))
+    assert (found.passed, found.layer) == (False, "act2")
+    assert "act2: values are [" in found.detail
 
 
 class OwnType(nn.Module):
