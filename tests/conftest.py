@@ -31,14 +31,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"mutation score: {_score(mutants)}")
         for family in dict.fromkeys(entry["family"] for entry in mutants):
             terminalreporter.write_line(f"    {family:18}{_score([entry for entry in mutants if entry['family'] == family])}")
+        behaviour = [{**entry, "caught": entry["behaviour"]} for entry in mutants]
         quiet = [entry for entry in mutants if entry["quiet"]]
-        if quiet:
-            terminalreporter.write_line(f"    {'flip no spike':18}{_score(quiet)}")
+        for words, entries in (("flip no spike", quiet), ("by what they do", behaviour)):
+            if entries:
+                terminalreporter.write_line(f"    {words:18}{_score(entries)}")
         for entry in mutants:
             if entry["caught"] < entry["mutants"]:
-                terminalreporter.write_line(
-                    f"    missed: {entry['kind']}, {entry['mutants'] - entry['caught']} of {entry['mutants']}"
-                )
+                missed = entry["mutants"] - entry["caught"]
+                terminalreporter.write_line(f"    missed: {entry['kind']}, {missed} of {entry['mutants']}")
     if sound:
         accused, runs = (sum(entry[key] for entry in sound) for key in ("accused", "sound"))
         terminalreporter.write_line(f"false alarms: {accused} of {runs} sound artifacts")

@@ -493,7 +493,7 @@ def test_a_killed_run_goes_on_and_reports_what_an_undisturbed_one_does(by: signa
     assert not Path("journal").exists()
     asked = [int(line) for line in Path("asked").read_text().split()]
     first_candidate = asked[: asked.index(SAMPLES - 1) + 1]
-    assert sorted(set(first_candidate) - {0}) == list(range(chunk * CHUNK, SAMPLES)), (
+    assert sorted(set(first_candidate) - set(range(16))) == list(range(chunk * CHUNK, SAMPLES)), (
         "finished chunks are read again, or some left out"
     )
     assert not [path.name for path in slow.iterdir() if path.name.startswith(".")], "a draft was left behind"

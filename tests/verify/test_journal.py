@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -20,7 +21,6 @@ from snnconv.data.samples import Wanted, every
 from snnconv.errors import InputError
 from snnconv.export import export, format_of
 from snnconv.fold import fold
-from snnconv.program import TimeContract
 from snnconv.results import Verification
 from snnconv.runtimes import Candidate, Observation, open_candidate
 from snnconv.sources import Source
@@ -110,6 +110,11 @@ def timeless(found: list[Verification]) -> list[Verification]:
     return [replace(one, seconds=0.0) for one in found]
 
 
+def opened(path: Path) -> Journal:
+    """The journal at `path`, whatever run it is of."""
+    return open_journal(path, json.loads(path.read_text())["identity"])
+
+
 @cache
 def undisturbed(folder: Path, *names: str) -> list[Verification]:
     found, journal = run(folder, names, data(), None)
@@ -168,9 +173,10 @@ def test_a_run_may_be_killed_again_and_again(folder: Path, tmp_path: Path) -> No
 def test_the_time_of_all_parts_is_added_up(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(folder, ("net.onnx",), Watched(data(), 3), tmp_path / "journal")
-    kept = json.loads((tmp_path / "journal").read_text())
-    kept["partial"]["seconds"] = 1000.0
-    (tmp_path / "journal").write_text(json.dumps(kept))
+    journal = opened(tmp_path / "journal")
+    assert journal.partial is not None
+    journal.partial = replace(journal.partial, seconds=1000.0)
+    journal.save()
     (found,), _ = run(folder, ("net.onnx",), data(), tmp_path / "journal")
     assert 1000 < found.seconds < 1100
 
@@ -183,34 +189,8 @@ class Failing:
     looks: list[int]
     at: int | None = None
 
-    @property
-    def contract(self) -> TimeContract:
-        return self.held.contract
-
-    @property
-    def form(self) -> str:
-        return self.held.form
-
-    @property
-    def runtime(self) -> str:
-        return self.held.runtime
-
-    @property
-    def batch(self) -> int | None:
-        return self.held.batch
-
-    @property
-    def sha256_of_source(self) -> str:
-        return self.held.sha256_of_source
-
-    def constants(self) -> dict[str, Tensor]:
-        return self.held.constants()
-
-    def with_constants(self, constants: dict[str, Tensor]) -> Candidate:
-        return self.held.with_constants(constants)
-
-    def run(self, x: Tensor) -> Tensor:
-        return self.held.run(x)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.held, name)
 
     def observe(self, x: Tensor) -> Observation:
         self.looks.append(len(x))
@@ -397,9 +377,10 @@ def test_a_journal_of_another_run_is_refused_and_left_alone(kind: str, folder: P
 def test_another_source_or_version_is_another_run(part: str, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "journal"
     kept(folder, path)
-    document = json.loads(path.read_text())
-    document["identity"][part] = "another"
-    path.write_text(json.dumps(document))
+    journal = opened(path)
+    assert part in journal.identity
+    journal.identity[part] = "another"
+    journal.save()
     with pytest.raises(InputError, match=f"belongs to another run: {part} was another, now it is "):
         run(folder, ("net.onnx",), data(), path)
 
@@ -411,7 +392,7 @@ def test_other_labels_or_another_engine_are_another_run(
     kept(folder, tmp_path / "journal")
     samples = {"labels": replace(data(), y=data().y.flip(0)), "no labels": data(labels=False)}.get(kind, data())
     if kind == "engine":
-        monkeypatch.setattr(Failing, "runtime", "ONNX Runtime 0.1")
+        monkeypatch.setattr(Failing, "runtime", "ONNX Runtime 0.1", raising=False)
     with pytest.raises(InputError, match="belongs to another run"):
         run(folder, ("net.onnx",), samples, tmp_path / "journal", wrap=lambda candidate: Failing(candidate, []))
 

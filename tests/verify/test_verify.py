@@ -51,7 +51,7 @@ def test_every_layer_has_a_proof_and_a_deployment_check(source: Source, tmp_path
     result = run(source, artifact(source, tmp_path / "net.onnx"))
     proven = {check.layer for check in result.checks if check.level == "proof"}
     deployed = [check.layer for check in result.checks if check.level == "deployment"]
-    assert proven == {"conv1", "conv2", "conv3", "head", "act1", "act2", "act3"}
+    assert proven == {"conv1", "conv2", "conv3", "head", "act1", "act2", "act3", "graph"}
     judged = ["act1", "act2", "act3", "output"]
     assert deployed == ["act1", "act2", "act3", *judged, *judged, *judged], "comparisons, two kinds of probes, data"
 
