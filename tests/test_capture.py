@@ -52,7 +52,7 @@ def test_the_program_is_the_module_at_any_batch_size(name: str, event: bool) -> 
         x = inputs(source, batch)
         seen: dict[str, list[Tensor]] = {n: [] for n in source.program.neurons}
         expected: dict[str, list[Tensor]] = {n: [] for n in source.program.neurons}
-        y = source.run(x, lambda neuron, spikes, to=expected: to[neuron].append(spikes))
+        y = source.run(x, lambda neuron, current, spikes, to=expected: to[neuron].append(spikes))
         z = source.program.run(x, lambda neuron, t, u, spikes, to=seen: to[neuron].append(spikes))
         assert torch.equal(y, z)
         assert all(torch.equal(torch.cat(seen[n]), torch.cat(expected[n])) for n in seen)
