@@ -101,9 +101,9 @@ def test_every_artifact_spikes_as_the_authors_network_but_for_explained_flips(
     differences = first_differences(run, seen)
     assert len(differences) <= 2, "rounding may tip a spike on its threshold in 1 of 48 images or so"
     joined = {name: torch.cat(spikes).float() for name, spikes in seen.spikes.items()}
-    magnitudes = Magnitudes(run.source.program, joined)
+    magnitudes = Magnitudes(run.source.program)
     with torch.no_grad():
-        magnitudes.run(torch.cat([run.x] * STEPS), *[None] * len(run.spikes))
+        magnitudes.measure(torch.cat([run.x] * STEPS), joined)
     for name, mask in differences:
         u, threshold = torch.cat(seen.potentials[name]), run.folded.neurons[name].threshold
         allowed = bound(magnitudes.current[name] + u.abs(), magnitudes.terms[name])

@@ -29,6 +29,8 @@ def session_engine(model: onnx.ModelProto) -> Engine:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
+    # Runs alternate with torch's: threads that wait by spinning would take its cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with _failing():
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

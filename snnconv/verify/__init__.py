@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from snnconv.verify.deployment import Judged, ShapeMismatch, judge, observe, run
 from snnconv.verify.journal import Journal
 from snnconv.verify.probes import check_comparisons, extremes, near_thresholds
 from snnconv.verify.proof import check_constants
+from snnconv.verify.rounding import Magnitudes
 from snnconv.verify.structure import check_structure
 from snnconv.verify.summary import environment, thresholds
 
@@ -37,12 +39,33 @@ __all__ = ["Plan", "verify"]
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the share of it that is done."""
 
-_CHUNK_VALUES = 2**17
-"""Potentials of the largest layer that are judged at once: they stay in the processor's cache."""
+_CHUNK_VALUES = 2**20
+"""Potentials of the largest layer that are judged at once."""
 _LARGEST_CHUNK = 256
-_THOROUGH = 8
-"""Of every so many chunks, the first is also run unwatched, and its margins are measured."""
+_UNWATCHED = 8
+"""Of every so many chunks, the first is also run unwatched."""
 _ALGEBRA_SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What is compared: the source, its fold, and the artifact."""
+
+    source: Source
+    folded: SpikingProgram
+    candidate: Candidate
+
+    @cached_property
+    def magnitudes(self) -> Magnitudes:
+        return Magnitudes(self.source.program)
+
+    @property
+    def chunk_size(self) -> int:
+        return chunk_size(self.folded, self.candidate)
+
+    def judge(self, x: Tensor, start: int, nearest: bool = False) -> Judged:
+        """Run both on `x`, whose first sample is number `start`."""
+        return judge(self.source, self.folded, x, observe(self.candidate, x), start, nearest, self.magnitudes)
 
 
 @dataclass(frozen=True)
@@ -104,33 +127,25 @@ def verify(
     contract = _contract(source.program.contract, candidate.contract)
     if not contract.passed:
         return replace(result, checks=(contract,), seconds=time.perf_counter() - began)
-    folded = folded or fold(source.program)
+    pair = _Pair(source, folded or fold(source.program), candidate)
     if journal is not None and journal.partial is not None:
         result = journal.partial
         began -= result.seconds
     else:
         checks = [contract]
         try:
-            probes = _whole(checks, source, folded, candidate, data, plan, progress, fresh) if plan.leads else []
+            probes = _whole(checks, pair, data, plan, progress, fresh) if plan.leads else []
         except (RunFailure, ShapeMismatch) as error:
             return replace(result, checks=(*checks, _failure(error)), seconds=time.perf_counter() - began)
-        shown = thresholds(folded) if plan.leads else ()
+        shown = thresholds(pair.folded) if plan.leads else ()
         result = replace(result, checks=tuple(checks), probes=tuple(probes), thresholds=shown)
-    result = _on_data(result, source, folded, candidate, data, plan, progress, journal, began)
+    result = _on_data(result, pair, data, plan, progress, journal, began)
     return replace(result, seconds=time.perf_counter() - began)
 
 
-def _whole(
-    checks: list[Check],
-    source: Source,
-    folded: SpikingProgram,
-    candidate: Candidate,
-    data: Samples,
-    plan: Plan,
-    progress: Progress,
-    fresh: bool,
-) -> list[Probe]:
+def _whole(checks: list[Check], pair: _Pair, data: Samples, plan: Plan, progress: Progress, fresh: bool) -> list[Probe]:
     """What does not depend on all of the data: proof and algebra, added to `checks`, and probes."""
+    source, folded, candidate = pair.source, pair.folded, pair.candidate
     if {"proof", "algebra"} & set(plan.levels):
         progress("proof", 0.0)
         exactly = fold(source.program.to(torch.float64))
@@ -146,12 +161,11 @@ def _whole(
     some = first(data, _ALGEBRA_SAMPLES)
     checks += check_comparisons(folded, candidate, some)
     kinds = {"extreme": extremes(folded.contract), "threshold": near_thresholds(folded, some, plan.seed)}
-    return [_probe(name, x, source, folded, candidate) for name, x in kinds.items() if len(x)]
+    return [_probe(name, x, pair) for name, x in kinds.items() if len(x)]
 
 
-def _probe(name: str, x: Tensor, source: Source, folded: SpikingProgram, candidate: Candidate) -> Probe:
-    size = chunk_size(folded, candidate)
-    parts = [judge(source, folded, part, observe(candidate, part), i * size) for i, part in enumerate(x.split(size))]
+def _probe(name: str, x: Tensor, pair: _Pair) -> Probe:
+    parts = [pair.judge(part, i * pair.chunk_size, nearest=True) for i, part in enumerate(x.split(pair.chunk_size))]
     layers = parts[0].layers
     for part in parts[1:]:
         layers = [a + b for a, b in zip(layers, part.layers, strict=True)]
@@ -162,9 +176,7 @@ def _probe(name: str, x: Tensor, source: Source, folded: SpikingProgram, candida
 
 def _on_data(
     result: Verification,
-    source: Source,
-    folded: SpikingProgram,
-    candidate: Candidate,
+    pair: _Pair,
     data: Samples,
     plan: Plan,
     progress: Progress,
@@ -174,14 +186,13 @@ def _on_data(
     """Deployment and task, chunk by chunk; nothing of a chunk is kept but its tallies."""
     if not {"deployment", "task"} & set(plan.levels):
         return result
-    size = chunk_size(folded, candidate)
     taken_up = 0 if journal is None else journal.next_chunk
     fingerprint = Fingerprint(result.data.fingerprint)
     try:
-        for chunk in data.read(size, lambda index: index >= taken_up and plan.wants(index)):
+        for chunk in data.read(pair.chunk_size, lambda index: index >= taken_up and plan.wants(index)):
             progress("data", 0.0 if not data.length else chunk.start / data.length)
             fingerprint.add(chunk.start, chunk.x, chunk.y)
-            seen = _chunk(source, folded, candidate, plan.levels, chunk.x, chunk.y, chunk.start, chunk.index % _THOROUGH == 0)
+            seen = _chunk(pair, plan.levels, chunk.x, chunk.y, chunk.start, chunk.index % _UNWATCHED == 0)
             summary = DataSummary(data.origin, result.data.samples + len(chunk.x), fingerprint.hex)
             result = replace(_add(result, *seen), data=summary, seconds=time.perf_counter() - began)
             if journal is not None:
@@ -196,22 +207,20 @@ def _on_data(
 
 
 def _chunk(
-    source: Source,
-    folded: SpikingProgram,
-    candidate: Candidate,
+    pair: _Pair,
     levels: Sequence[str],
     x: Tensor,
     y: Tensor | None,
     start: int,
-    thorough: bool,
+    unwatched: bool,
 ) -> tuple[Judged | None, Task | None]:
     if "deployment" not in levels:
-        alone = run_bare(candidate, x)
-        return None, _task(source.run(x), alone, y, alone, None)
-    judged = judge(source, folded, x, observe(candidate, x), start, thorough)
+        alone = run_bare(pair.candidate, x)
+        return None, _task(pair.source.run(x), alone, y, alone, None)
+    judged = pair.judge(x, start)
     if "task" not in levels:
         return judged, None
-    bare = run_bare(candidate, x) if thorough else None
+    bare = run_bare(pair.candidate, x) if unwatched else None
     return judged, _task(judged.reference, judged.candidate, y, bare, judged.output_bound)
 
 

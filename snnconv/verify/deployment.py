@@ -88,14 +88,22 @@ def _batches(x: Tensor, size: int) -> list[Tensor]:
     return parts
 
 
-def judge(source: Source, folded: SpikingProgram, x: Tensor, seen: Observation, start: int = 0, thorough: bool = True) -> Judged:
-    """Judge one observed run on `x`, whose first sample is number `start`; `thorough` also measures distances from thresholds.
+def judge(
+    source: Source,
+    folded: SpikingProgram,
+    x: Tensor,
+    seen: Observation,
+    start: int = 0,
+    nearest: bool = False,
+    magnitudes: Magnitudes | None = None,
+) -> Judged:
+    """Judge one observed run on `x`, whose first sample is number `start`; `nearest` also measures distances from thresholds.
 
-    Raises `ShapeMismatch`.
+    `magnitudes` of the source can be given to be used again. Raises `ShapeMismatch`.
     """
     check_shapes(source.program, len(x), seen)
     with torch.no_grad():
-        judging = _Judge(source.program, folded, x, seen, start, thorough)
+        judging = _Judge(source.program, folded, x, seen, start, nearest, magnitudes or Magnitudes(source.program))
         reference = source.run(x, judging.free)
         if seen.y.shape != reference.shape:
             raise ShapeMismatch(OUTPUT, tuple(seen.y.shape), tuple(reference.shape))
@@ -122,15 +130,16 @@ def check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None
                 raise ShapeMismatch(name, f"of {len(values)} steps", f"of {steps}")
 
 
-def _allowances(program: SpikingProgram, x: Tensor, seen: Observation) -> tuple[dict[str, Tensor], dict[str, int]]:
+def _allowances(
+    program: SpikingProgram, x: Tensor, seen: Observation, magnitudes: Magnitudes
+) -> tuple[dict[str, Tensor], dict[str, int]]:
     """Per neuron and for the output: how far rounding may move the current, and the number of roundings.
 
     One bound serves all steps: inputs and spikes are taken at their largest over time, which never makes it smaller.
     """
     contract = program.contract
     ever = {name: reduce(torch.logical_or, map(as_mask, spikes)).to(x.dtype) for name, spikes in seen.spikes.items()}
-    magnitudes = Magnitudes(program, ever)
-    magnitudes.run(x.abs().amax(1) if contract.event else x, *[None] * len(program.neurons))
+    magnitudes.measure(x.abs().amax(1) if contract.event else x, ever)
     allowed, terms = {}, {**magnitudes.terms, OUTPUT: magnitudes.terms[""] + contract.timesteps}
     for name, neuron in program.neurons.items():
         magnitude = magnitudes.current[name]
@@ -157,12 +166,19 @@ class _Judge:
     """Sees the source's current into every neuron at every step, in the order in which they run."""
 
     def __init__(
-        self, program: SpikingProgram, folded: SpikingProgram, x: Tensor, seen: Observation, start: int, thorough: bool
+        self,
+        program: SpikingProgram,
+        folded: SpikingProgram,
+        x: Tensor,
+        seen: Observation,
+        start: int,
+        nearest: bool,
+        magnitudes: Magnitudes,
     ) -> None:
         self.program, self.folded, self.x, self.seen, self.start = program, folded, x, seen, start
-        self.thorough = thorough
+        self.wants_nearest = nearest
         self.nearest: dict[str, float | None] = {}
-        self.allowed, self.terms = _allowances(program, x, seen)
+        self.allowed, self.terms = _allowances(program, x, seen, magnitudes)
         self.common = {name: _Common() for name in program.neurons}
         self.found = {name: LayerTally(name) for name in program.neurons}
         self.comparators = {name: neuron.comparator() for name, neuron in folded.neurons.items()}
@@ -263,17 +279,14 @@ class _Judge:
         allowed = _take(self.allowed[name], rows)
         if state is not None:
             allowed = torch.add(allowed, state.abs_(), alpha=allowance(self.terms[name]))
-        error = (u - expected).abs_().div_(allowed)
-        worst = _finite(float(error.amax())) if len(u) else 0.0
+        error = (u - expected).div_(allowed)
+        worst = _finite(_largest(error)) if len(u) else 0.0
         common.worst = None if worst is None or common.worst is None else max(worst, common.worst)
-        outside = None if worst is not None and worst <= 1 else ~(error <= 1)
+        outside = None if worst is not None and worst <= 1 else ~(error.abs_() <= 1)
         undecided = _decide(plain.strict, *self.comparators[name], u) ^ fired
         if spikes.dtype is not torch.bool:
             undecided |= spikes != fired.to(spikes.dtype)
         wrong = _count(undecided)
-        # On sound artifacts there is hardly ever anything else to note.
-        if not (outside is not None or wrong or driven or unlike is not None or self.thorough):
-            return
         flips = unexplained = margin = None
         if driven or unlike is not None:
             decided = neuron.fires(expected)
@@ -286,9 +299,7 @@ class _Judge:
             unexplained=_count(unexplained),
             outside=_count(outside),
             undecided=wrong,
-            margins=()
-            if driven or not self.thorough
-            else _histogram(((expected[:1] - plain.threshold).abs_() / allowed[:1]).flatten()),
+            margins=() if driven else _histogram(((expected[:1] - plain.threshold).abs_() / allowed[:1]).flatten()),
             flips=() if margin is None or flips is None else _histogram(margin[flips]),
         )
         if not found.sound:
@@ -296,7 +307,7 @@ class _Judge:
             row = int(torch.stack(faults).any(0).flatten(1).any(1).nonzero()[0])
             found = replace(found, first=(self.start + (row if rows is None else int(rows[row])), step))
         self.found[name] += found
-        if self.thorough:
+        if self.wants_nearest:
             self._measure_nearest(name, u, plain)
 
     def _measure_nearest(self, name: str, u: Tensor, plain: Neuron) -> None:
@@ -331,6 +342,12 @@ def _decide(strict: bool, threshold: Tensor, inverted: Tensor | None, u: Tensor)
 
 def _take(values: Tensor, rows: Tensor | None) -> Tensor:
     return values if rows is None else values[rows]
+
+
+def _largest(values: Tensor) -> float:
+    """The largest magnitude, in one pass; NaN if there is one."""
+    low, high = values.aminmax()
+    return float(torch.maximum(-low, high))
 
 
 def _finite(value: float) -> float | None:

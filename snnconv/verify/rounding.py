@@ -59,19 +59,26 @@ _PLAIN = {
 
 
 class Magnitudes(fx.Interpreter):
-    """Runs a step graph on absolute values, spikes given.
+    """Runs a step graph on absolute values, spikes given, any number of times.
 
-    After `run`, `current[name]` is the magnitude `[B, ...]` of the current into each neuron and `terms[name]` the number of its
-    rounding errors; the entry `""` is the output's.
+    After `measure`, `current[name]` is the magnitude `[B, ...]` of the current into each neuron and `terms[name]` the number of
+    its rounding errors; the entry `""` is the output's.
     """
 
-    def __init__(self, program: SpikingProgram, spikes: dict[str, Tensor]) -> None:
+    def __init__(self, program: SpikingProgram) -> None:
         super().__init__(program.graph)
-        self.spikes = spikes
+        self.neurons = len(program.neurons)
         self.current: dict[str, Tensor] = {}
         self.terms: dict[str, int] = {}
+        self._spikes: dict[str, Tensor] = {}
+        self._parameters: dict[str, Any] = {}
         self._terms: dict[fx.Node, int] = {}
         self._sizes: dict[fx.Node, int] = {}
+
+    def measure(self, x: Tensor, spikes: dict[str, Tensor]) -> None:
+        """Run one step on `x` `[B, ...]`, every neuron spiking as `spikes` (0 and 1) say."""
+        self._spikes = spikes
+        self.run(x, *[None] * self.neurons)
 
     def run_node(self, n: fx.Node) -> Any:
         before = max((self._terms.get(a, 0) for a in n.all_input_nodes), default=0)
@@ -86,13 +93,17 @@ class Magnitudes(fx.Interpreter):
         return result
 
     def placeholder(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        value = super().placeholder(target, args, kwargs)
-        return value.abs() if isinstance(value, Tensor) else value
+        return _absolute(super().placeholder(target, args, kwargs))
+
+    def get_attr(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if target not in self._parameters:
+            self._parameters[target] = _absolute(super().get_attr(target, args, kwargs))
+        return self._parameters[target]
 
     def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         if target is NEURON_OP:
             self.current[args[2]] = args[0]
-            return self.spikes[args[2]], None
+            return self._spikes[args[2]], None
         if target is BATCH_NORM:
             return _norm(*args)
         if target is _ATEN.sub.Tensor:
@@ -100,8 +111,9 @@ class Magnitudes(fx.Interpreter):
         known = target in _SUMS_OVER_WEIGHT | _AVERAGES | _PLAIN or not isinstance(target, torch._ops.OpOverload)
         if not known:
             raise Refused(f"no rounding bound is known for {target}", "the verdict would be a guess")
-        plain = tuple(a.abs() if isinstance(a, Tensor) else a for a in args)
-        return super().call_function(target, plain, kwargs)
+        # Values and parameters are absolute already: only a number in the call can make the result negative.
+        result = super().call_function(target, args, kwargs)
+        return _absolute(result) if any(isinstance(a, int | float) and a < 0 for a in args) else result
 
     def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         self.current[""] = args[0][0]
@@ -116,11 +128,14 @@ class Magnitudes(fx.Interpreter):
 
 
 def _norm(x: Tensor, gamma: Tensor | None, beta: Tensor | None, mean: Tensor, var: Tensor, *rest: Any) -> Tensor:
-    eps = rest[2]
-    scale = (var + eps).rsqrt() if gamma is None else gamma.abs() * (var + eps).rsqrt()
+    scale = (var + rest[2]).rsqrt() if gamma is None else gamma * (var + rest[2]).rsqrt()
+    shift = scale * mean if beta is None else scale * mean + beta
     layout = (-1, *[1] * (x.dim() - 2))
-    magnitude = scale.view(layout) * (x + mean.abs().view(layout))
-    return magnitude if beta is None else magnitude + beta.abs().view(layout)
+    return torch.addcmul(shift.view(layout), x, scale.view(layout))
+
+
+def _absolute(value: Any) -> Any:
+    return value.abs() if isinstance(value, Tensor) else value
 
 
 def allowance(terms: int) -> float:

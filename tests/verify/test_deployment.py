@@ -590,7 +590,7 @@ def test_a_source_without_a_module_judges_the_same(name: str, event: bool) -> No
     src, x = source(name, event), inputs(source(name, event))
     bare = replace(src, module=None)
     seen = meddled(folded(name, event), x, {"act1": [(1, 2, 3)], "act2": [(2, 4, 6)]}, {"act3": {(0, 1, 2): 0.01}})
-    a, b = (judge(one, folded(name, event), x, seen) for one in (src, bare))
+    a, b = (judge(one, folded(name, event), x, seen, nearest=True) for one in (src, bare))
     assert a.layers == b.layers
     assert a.difference == b.difference
     assert torch.equal(a.reference, b.reference)
@@ -600,15 +600,15 @@ def test_a_source_without_a_module_judges_the_same(name: str, event: bool) -> No
 # Distances from thresholds.
 
 
-def test_margins_are_of_the_first_sample_of_a_thorough_chunk_and_of_every_flip() -> None:
+def test_margins_are_of_the_first_sample_of_a_chunk_and_of_every_flip() -> None:
     src, x = source("per_channel"), inputs(source("per_channel"))
     seen = meddled(folded("per_channel"), x, {"act2": [(1, 4, 300), (2, 4, 301)]})
-    for thorough in (True, False):
-        judged = judge(src, folded("per_channel"), x, seen, thorough=thorough)
+    for nearest in (True, False):
+        judged = judge(src, folded("per_channel"), x, seen, nearest=nearest)
         for tally in judged.layers[:-1]:
-            assert sum(tally.margins) == (T * 384 if thorough else 0)
+            assert sum(tally.margins) == T * 384
             assert sum(tally.flips) == (2 if tally.name == "act2" else 0)
-        assert bool(judged.nearest) == thorough
+        assert bool(judged.nearest) == nearest
 
 
 def test_an_explained_flip_is_in_a_bin_within_its_bound_and_an_unexplained_one_beyond() -> None:
@@ -625,13 +625,13 @@ def test_an_explained_flip_is_in_a_bin_within_its_bound_and_an_unexplained_one_b
 def test_the_nearest_potential_is_measured_in_units_in_the_last_place_of_the_threshold() -> None:
     edge = on_the_edge("act1", 0)
     src, program, x = edge.src, edge.program, edge.x
-    assert judge(src, program, x, watched(program, x)).nearest["act1"] == 1.0
+    assert judge(src, program, x, watched(program, x), nearest=True).nearest["act1"] == 1.0
 
 
 def test_where_no_threshold_is_finite_nothing_is_near() -> None:
     src, program, x = source("plain"), folded("plain"), inputs(source("plain"))
     never = replace(program.neurons["act3"], threshold=torch.tensor(torch.inf))
-    judged = judge(src, replace(program, neurons={**program.neurons, "act3": never}), x, watched(program, x))
+    judged = judge(src, replace(program, neurons={**program.neurons, "act3": never}), x, watched(program, x), nearest=True)
     assert judged.nearest["act3"] is None
     assert judged.nearest["act1"] is not None
 

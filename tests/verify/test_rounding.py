@@ -15,9 +15,9 @@ from tests.networks import SHAPE, source_of
 def magnitudes(net: nn.Module, x: torch.Tensor) -> Magnitudes:
     program = source_of(net, timesteps=1).program
     spikes = {name: torch.zeros(len(x), *neuron.shape) for name, neuron in program.neurons.items()}
-    found = Magnitudes(program, spikes)
+    found = Magnitudes(program)
     with torch.no_grad():
-        found.run(x, *[None] * len(spikes))
+        found.measure(x, spikes)
     return found
 
 
