@@ -39,7 +39,7 @@ __all__ = ["Plan", "verify"]
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the share of it that is done."""
 
-_CHUNK_VALUES = 2**20
+_CHUNK_VALUES = 2**19
 """Potentials of the largest layer that are judged at once."""
 _LARGEST_CHUNK = 256
 _UNWATCHED = 8
