@@ -1,0 +1,13 @@
+"""Trainable spiking layers whose inference equations are the canonical neuron's, for networks built and trained here.
+
+A network is an ordinary `nn.Module` whose forward is *one time step*; its neurons keep their membrane potential between calls:
+
+    net = nn.Sequential(Conv2d(1, 16, 3), BatchNorm2d(16), LIF(norm=MPBN(16)), Flatten(), LazyLinear(10))
+    logits = run(net, images, timesteps=4)
+"""
+
+from snnconv.nn.lif import LIF
+from snnconv.nn.mpbn import MPBN
+from snnconv.nn.over_time import READOUTS, frames, neurons, read_out, reset, run
+
+__all__ = ["LIF", "MPBN", "READOUTS", "frames", "neurons", "read_out", "reset", "run"]
