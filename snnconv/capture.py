@@ -6,12 +6,14 @@ import copy
 import operator
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
 
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
+from snnconv.nn import PerStep, reset
 from snnconv.program import BATCH_NORM, Origin, SpikingProgram, TimeContract, constants_used, neuron_calls, put, tensors
 
 _ATEN = torch.ops.aten
@@ -63,9 +65,11 @@ def capture(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContrac
     """
     net = copy.deepcopy(module).eval()
     slots = [_replace(net, name) for name in neurons]
+    reset(net)
     used = _shapes(net, slots, contract)
     if not used:
         raise Refused(*_NO_NEURON)
+    _leave_steps_open(net, contract)
     graph = _flatten(_export(net, used, contract))
     shapes = {slot.name: slot.shapes[0] for slot in used}
     read = [str(node.args[2]) for node in neuron_calls(graph.graph)]
@@ -91,6 +95,18 @@ def _replace(net: nn.Module, name: str) -> _Slot:
         parent, _, leaf = path.rpartition(".")
         setattr(net.get_submodule(parent), leaf, slot)
     return slot
+
+
+def _leave_steps_open(net: nn.Module, contract: TimeContract) -> None:
+    """Let layers with constants per step leave `snnconv::at_step` in the graph. Raises `Refused` where they know too few."""
+    for name, layer in net.named_modules():
+        if isinstance(layer, PerStep):
+            if layer.timesteps < contract.timesteps:
+                raise Refused(
+                    f"{name} holds constants for {layer.timesteps} time steps, not for {contract.timesteps}",
+                    f"give --timesteps {layer.timesteps} or fewer",
+                )
+            layer.forward = partial(layer.at_step, at=torch.ops.snnconv.at_step)  # type: ignore[method-assign]
 
 
 def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract) -> list[_Slot]:

@@ -5,12 +5,13 @@ One time step of every neuron that snnconv knows is
     u = m + g * x + c                    potential before firing (g = 1 and c = 0 unless a norm left them)
     s = [N(u) > theta]                   N is the membrane norm, gone once folded; >= where not strict;
                                          < or <= on the channels where the direction is inverted
-    m = R where fired, L * u + B else    hard reset: R is what is carried, leak already applied
-    m = L * u + B - S * s                soft reset
+    m = R where fired, L * v + B else    hard reset: R is what is carried, leak already applied
+    m = L * v + B - S * s                soft reset
 
-with m = 0 before the first step. L, B, R, S, g, c and theta are scalars, per channel or per element. The same three functions
-(`charge`, `compare`, `carry`) serve the reference, the lowered torch graph and TorchScript, so they keep to what `torch.jit`
-accepts.
+with m = 0 before the first step. v is what is carried: u itself, or N(u) where the membrane norm normalises the state as well.
+L, B, R, S, g, c and theta are scalars, per channel or per element; g and c may have one such value per time step. The same three
+functions (`charge`, `compare`, `carry`) serve the reference, the lowered torch graph and TorchScript, so they keep to what
+`torch.jit` accepts.
 """
 
 from __future__ import annotations
@@ -57,12 +58,22 @@ def carry(u: Tensor, fired: Tensor, leak: Tensor | None, shift: Tensor | None, r
     return torch.where(fired, reset, kept)
 
 
+def at_step(constant: Tensor | None, t: int, dims: int) -> Tensor | None:
+    """The entry for step `t` of a constant, or all of it if it has but one; potentials have `dims` dimensions with the batch."""
+    if constant is None or constant.dim() <= dims:
+        return constant
+    if t >= constant.shape[0]:
+        raise RuntimeError(f"constants per step for {constant.shape[0]} time steps: there is no step {t + 1}")
+    return constant.select(0, t)
+
+
 @dataclass(frozen=True)
 class MembraneNorm:
-    """Batch norm on the membrane potential (MPBN, arXiv 2308.08359), at inference.
+    """A norm on the membrane potential at inference: MPBN (arXiv 2308.08359), or PSP norm (arXiv 2203.01544) with a mean of 0.
 
     `mean`, `var` and, unless the norm has no affine part, `gamma` and `beta` are `[C]` (one per channel) or `[C, H, W]` (one per
-    element). Only torch's own `batch_norm` kernel evaluates it: that kernel is the oracle of every folded threshold.
+    element). Only torch's own `batch_norm` kernel evaluates it: that kernel is the oracle of every folded threshold. `carried`
+    says whether the normalised potential is also what the neuron carries on; else that is the raw one. `kind` is its name.
     """
 
     mean: Tensor
@@ -70,6 +81,8 @@ class MembraneNorm:
     gamma: Tensor | None
     beta: Tensor | None
     eps: float
+    carried: bool = False
+    kind: str = "MPBN"
 
     def __call__(self, u: Tensor) -> Tensor:
         """Normalise `u` `[B, C, ...]`."""
@@ -87,7 +100,8 @@ class MembraneNorm:
 class Neuron:
     """The constants of one spiking layer.
 
-    Tensors broadcast against `[B, *shape]`: scalars `[]`, per channel `[C, 1, 1]`, per element `[C, H, W]`.
+    Tensors broadcast against `[B, *shape]`: scalars `[]`, per channel `[C, 1, 1]`, per element `[C, H, W]`. `gain` and `offset`
+    may also be per step: `[T, 1, C, 1, 1]`, the second dimension standing for the batch.
     `inverted` is bool per channel or element: True fires *below* the threshold.
     """
 
@@ -108,11 +122,25 @@ class Neuron:
         threshold, inverted = self.comparator()
         return compare(u if self.norm is None else self.norm(u), threshold, self.strict, inverted)
 
-    def step(self, current: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """One time step on `current` `[B, *shape]`: the potential, the spikes in {0, 1}, the next state."""
-        u = charge(current, state, self.gain, self.offset)
+    def charge(self, current: Tensor, state: Tensor | None, t: int) -> Tensor:
+        """The potential `[B, *shape]` at step `t`, given the current and the state of the step before."""
+        return charge(current, state, at_step(self.gain, t, current.dim()), at_step(self.offset, t, current.dim()))
+
+    def carry(self, u: Tensor, fired: Tensor) -> Tensor:
+        """The state after a step with potential `u` and spikes `fired`, both `[B, *shape]`."""
+        v = self.norm(u) if self.norm is not None and self.norm.carried else u
+        return carry(v, fired, self.leak, self.shift, self.reset, self.soft)
+
+    def step(self, current: Tensor, state: Tensor | None, t: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Time step `t` on `current` `[B, *shape]`: the potential, the spikes in {0, 1}, the next state."""
+        u = self.charge(current, state, t)
         fired = self.fires(u)
-        return u, fired.to(u.dtype), carry(u, fired, self.leak, self.shift, self.reset, self.soft)
+        return u, fired.to(u.dtype), self.carry(u, fired)
+
+    @property
+    def per_step(self) -> bool:
+        """Whether a constant changes from step to step."""
+        return any(value is not None and value.dim() > len(self.shape) + 1 for value in (self.gain, self.offset))
 
     def comparator(self) -> tuple[Tensor, Tensor | None]:
         """The threshold and flip mask for one uniform comparison over all channels.
@@ -152,8 +180,10 @@ def pack(value: Neuron | MembraneNorm, prefix: str, tensors: dict[str, Tensor]) 
 
 def unpack_norm(settings: dict[str, Any], prefix: str, tensors: dict[str, Tensor]) -> MembraneNorm:
     """The inverse of `pack` for a membrane norm."""
-    found = {k: tensors.get(f"{prefix}.{k}") for k in ("gamma", "beta")}
-    return MembraneNorm(tensors[f"{prefix}.mean"], tensors[f"{prefix}.var"], eps=settings["eps"], **found)
+    mean, var, gamma, beta = (tensors.get(f"{prefix}.{name}") for name in ("mean", "var", "gamma", "beta"))
+    if mean is None or var is None:
+        raise KeyError(f"{prefix} has no statistics")
+    return MembraneNorm(mean, var, gamma, beta, **settings)
 
 
 def unpack_neuron(settings: dict[str, Any], prefix: str, tensors: dict[str, Tensor]) -> Neuron:

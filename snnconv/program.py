@@ -12,9 +12,12 @@ from torch import Tensor, fx
 
 from snnconv.neuron import NEURON_OP, MembraneNorm, Neuron
 from snnconv.nn import frames, read_out
+from snnconv.per_step import AT_STEP
 from snnconv.results import Site
 
 Path = str
+TIME_STEP = "time_step"
+"""The state that counts steps, where constants change from step to step."""
 
 Watch = Callable[[Path, int, Tensor, Tensor], None]
 Drive = Callable[[Path, Tensor, Tensor], Tensor | None]
@@ -68,7 +71,8 @@ class ThresholdProof:
 class SpikingProgram:
     """One step of a network: `graph(x, *states) -> (y, *next_states)`, its neurons in the order of the states, its contract.
 
-    The graph holds plain aten operators and one `snnconv::neuron` per neuron; batch is the first dimension of every tensor and
+    The graph holds plain aten operators, one `snnconv::neuron` per neuron, and `snnconv::at_step` where a constant changes from
+    step to step; batch is the first dimension of every tensor and
     its size appears nowhere. After folding, `sites` and `proofs` say what was done, and `source` is the program before it.
     """
 
@@ -104,6 +108,12 @@ class SpikingProgram:
         return left or any(neuron.norm is not None for neuron in self.neurons.values())
 
     @property
+    def counts_steps(self) -> bool:
+        """Whether a constant changes from step to step, so that a step must know which one it is."""
+        left = any(node.target is AT_STEP for node in self.graph.graph.nodes)
+        return left or any(neuron.per_step for neuron in self.neurons.values())
+
+    @property
     def dtype(self) -> torch.dtype:
         return next(iter(self.neurons.values())).threshold.dtype
 
@@ -134,10 +144,12 @@ class _Step(fx.Interpreter):
         self.neurons, self.states, self.t, self.watch, self.drive = program.neurons, states, t, watch, drive
 
     def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if target is AT_STEP:
+            return args[0][self.t]
         if target is not NEURON_OP:
             return super().call_function(target, args, kwargs)
         current, _, name = args
-        u, spikes, self.states[name] = self.neurons[name].step(current, self.states[name])
+        u, spikes, self.states[name] = self.neurons[name].step(current, self.states[name], self.t)
         if self.watch is not None:
             self.watch(name, self.t, u, spikes)
         driven = None if self.drive is None else self.drive(name, current, spikes)

@@ -30,6 +30,7 @@ from torch import Tensor, fx, nn
 from snnconv.errors import InputError, Refused
 from snnconv.files import readable
 from snnconv.neuron import NEURON_OP, pack, unpack_neuron, unpack_norm
+from snnconv.per_step import AT_STEP
 from snnconv.program import Origin, SpikingProgram, ThresholdProof, TimeContract, put, tensors
 from snnconv.results import Site
 
@@ -149,7 +150,7 @@ def _target_name(target: Any) -> str:
     if target is operator.getitem:
         return "getitem"
     name = str(target)
-    if not isinstance(target, torch._ops.OpOverload) or (target.namespace != "aten" and target is not NEURON_OP):
+    if not isinstance(target, torch._ops.OpOverload) or (target.namespace != "aten" and target not in (NEURON_OP, AT_STEP)):
         raise Refused(f"the network uses {name}, which is not one of torch's own operators", "build it from torch's operators")
     return name
 
@@ -168,7 +169,7 @@ def _read(path: Path, archive: zipfile.ZipFile, prefix: str, source: SpikingProg
         neurons={name: unpack_neuron(s, f"neuron.{name}", held) for name, s in manifest["neurons"].items()},
         contract=TimeContract(**contract),
         origin=Origin(**manifest["origin"]),
-        sites=tuple(Site(**site) for site in manifest["sites"]),
+        sites=tuple(Site.from_plain(site) for site in manifest["sites"]),
         proofs={name: _unpack_proof(s, f"proof.{name}", held) for name, s in manifest["proofs"].items()},
         source=source,
     )
@@ -232,8 +233,9 @@ def _is_name(text: Any) -> bool:
 def _operator(path: Path, name: str) -> Any:
     if name == "getitem":
         return operator.getitem
-    if name == str(NEURON_OP):
-        return NEURON_OP
+    own = {str(target): target for target in (NEURON_OP, AT_STEP)}
+    if name in own:
+        return own[name]
     namespace, _, rest = name.partition(".")
     packet, _, overload = rest.partition(".")
     found = getattr(getattr(torch.ops.aten, packet, None), overload, None) if namespace == "aten" else None

@@ -89,8 +89,8 @@ def test_neuron_steps_as_the_paper_says(kind: str, v_reset: float | None, strict
     )
     expected, state = referee(x, leak, threshold, v_reset, strict, norm), None
     with torch.no_grad():
-        for current, u, s, v in zip(x, *expected, strict=True):
-            found = neuron.step(current, state)
+        for t, (current, u, s, v) in enumerate(zip(x, *expected, strict=True)):
+            found = neuron.step(current, state, t)
             assert torch.equal(found[0], u) and torch.equal(found[1], s) and torch.equal(found[2], leak * v)
             state = found[2]
 
@@ -120,7 +120,7 @@ def test_eps_stands_inside_the_root() -> None:
 def test_zero_state_is_the_first_step() -> None:
     x = dyadic((BATCH, *SHAPE), 6)
     neuron = LIF(norm=mpbn("channel")).double().eval().neuron()
-    assert all(torch.equal(a, b) for a, b in zip(neuron.step(x, None), neuron.step(x, torch.zeros_like(x)), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(neuron.step(x, None, 0), neuron.step(x, torch.zeros_like(x), 0), strict=True))
 
 
 @pytest.mark.parametrize("soft", [True, False])
@@ -132,8 +132,8 @@ def test_every_constant_acts_as_the_module_docstring_says(soft: bool, strict: bo
     x, m = dyadic((STEPS, *SHAPE), 8), torch.zeros(SHAPE, dtype=torch.float64)
     neuron, state = Neuron(**held, soft=soft, strict=strict, inverted=inverted, shape=SHAPE), None
     assert inverted.any() and not inverted.all()
-    for current in x:
-        u, s, following = neuron.step(current[None], state)
+    for t, current in enumerate(x):
+        u, s, following = neuron.step(current[None], state, t)
         for at in itertools.product(*map(range, SHAPE)):
             k = {name: tensor[at].item() for name, tensor in held.items()}
             potential = m[at].item() + k["gain"] * current[at].item() + k["offset"]

@@ -63,6 +63,7 @@ def describe(program: SpikingProgram, form: str, batch: int | None) -> dict[str,
         "form": form,
         "batch": batch,
         "contract": asdict(program.contract),
+        "counts_steps": program.counts_steps,
         "neurons": [
             {
                 "name": name,

@@ -69,13 +69,13 @@ def to_onnx(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> by
 
 
 def input_names(lowered: Lowered) -> list[str]:
-    """`x`, then `state.<neuron>` for every neuron of a step."""
-    return ["x", *(f"state.{name}" for name in lowered.neurons if lowered.form == "step")]
+    """`x`, then `state.<name>` for every state of a step."""
+    return ["x", *(f"state.{name}" for name in lowered.states if lowered.form == "step")]
 
 
 def output_names(lowered: Lowered) -> list[str]:
-    """`y`, then `next_state.<neuron>` for every neuron of a step."""
-    return ["y", *(f"next_state.{name}" for name in lowered.neurons if lowered.form == "step")]
+    """`y`, then `next_state.<name>` for every state of a step."""
+    return ["y", *(f"next_state.{name}" for name in lowered.states if lowered.form == "step")]
 
 
 def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgram:
@@ -84,6 +84,8 @@ def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgr
     if lowered.form == "step":
         shapes = [(size, *shape) for shape in (contract.input_shape, *lowered.neurons.values())]
     inputs = tuple(torch.zeros(shape) for shape in shapes)
+    if lowered.form == "step" and lowered.counts_steps:
+        inputs += (torch.zeros(size, dtype=torch.int64),)
     batch_dim = None if batch else {0: torch.export.Dim("batch")}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -123,8 +125,7 @@ def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[...
         current, threshold, inverted, leak, shift, reset, gain, offset,
         strict: bool, soft: bool, name: str, timesteps: int, constant: bool,
     ):  # fmt: skip
-        charged = _charge(current, gain, offset)
-        steps = [charged] * timesteps if constant or timesteps == 1 else op.Split(charged, axis=0, num_outputs=timesteps)
+        steps = _steps(current, gain, offset, timesteps, constant)
         decisions, state = [], None
         for t in range(timesteps):
             u = steps[t] if state is None else op.Add(state, steps[t])
@@ -136,6 +137,20 @@ def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[...
         return op.Cast(op.Concat(*decisions, axis=0), to=onnx.TensorProto.FLOAT)
 
     return {ops.FIRE: fire, ops.FIRE_OVER_TIME: fire_over_time}
+
+
+def _steps(current, gain, offset, timesteps: int, constant: bool):
+    """The charge of every step; constants per step meet the current where time is a dimension of its own."""
+    frame = list(current.shape[1:])
+    per_step = any(value is not None and len(value.shape) > len(frame) + 1 for value in (gain, offset))
+    if per_step:
+        current = op.Reshape(current, op.Constant(value_ints=[1 if constant else timesteps, -1, *frame]))
+        charged = op.Reshape(_charge(current, gain, offset), op.Constant(value_ints=[-1, *frame]))
+    else:
+        charged = _charge(current, gain, offset)
+        if constant:
+            return [charged] * timesteps
+    return [charged] if timesteps == 1 else op.Split(charged, axis=0, num_outputs=timesteps)
 
 
 def _charge(current, gain, offset):
@@ -164,6 +179,13 @@ def _repeat_time(x, timesteps: int):
     return op.Concat(*[x] * timesteps, axis=0)
 
 
+def _each_step(constant, x, timesteps: int):
+    layout = list(constant.shape[2:])
+    batch = op.Shape(x, start=0, end=1)
+    shape = op.Concat(op.Constant(value_ints=[timesteps]), batch, op.Constant(value_ints=layout), axis=0)
+    return op.Reshape(op.Expand(constant, shape), op.Constant(value_ints=[-1, *layout]))
+
+
 def _reduce_time(x, readout: str, timesteps: int):
     rest = list(x.shape[1:])
     steps = op.Reshape(x, op.Constant(value_ints=[timesteps, -1, *rest]))
@@ -178,6 +200,7 @@ def _reduce_time(x, readout: str, timesteps: int):
 _TIME_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     ops.MERGE_TIME: _merge_time,
     ops.REPEAT_TIME: _repeat_time,
+    ops.EACH_STEP: _each_step,
     ops.REDUCE_TIME: _reduce_time,
 }
 

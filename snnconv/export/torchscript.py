@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 
 from snnconv.errors import Refused
 from snnconv.lower import Lowered, ops
-from snnconv.program import share
+from snnconv.program import TIME_STEP, share
 
 METADATA_FILE = "snnconv.json"
 
@@ -104,11 +104,15 @@ class _StepModule(nn.Module):
         super().__init__()
         self.body = body
         self.shapes: dict[str, list[int]] = {name: list(shape) for name, shape in lowered.neurons.items()}
+        self.counts_steps, self.counter = lowered.counts_steps, TIME_STEP
 
     @torch.jit.export
     def initial_state(self, batch: int) -> dict[str, Tensor]:
         # torch.jit does not know [batch, *shape].
-        return {name: torch.zeros([batch] + shape) for name, shape in self.shapes.items()}  # noqa: RUF005
+        state = {name: torch.zeros([batch] + shape) for name, shape in self.shapes.items()}  # noqa: RUF005
+        if self.counts_steps:
+            state[self.counter] = torch.zeros([batch], dtype=torch.int64)
+        return state
 
     def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         following: dict[str, Tensor] = {}
@@ -178,6 +182,12 @@ def _fire(
     return spikes[name]
 
 
+def _count(state: dict[str, Tensor], following: dict[str, Tensor]) -> Tensor:
+    """How many steps each sample has seen before this one."""
+    following["time_step"] = state["time_step"] + 1
+    return state["time_step"]
+
+
 def _sequence_body(lowered: Lowered) -> fx.GraphModule:
     """The graph with its number of steps as an argument, so that any T runs, and an eye on the neurons."""
     module = share(lowered.graph)
@@ -194,7 +204,7 @@ def _sequence_body(lowered: Lowered) -> fx.GraphModule:
             *constants, _, constant = node.args
             node.args = (*constants, timesteps, constant, observe, potentials, spikes)
             node.target = _walk
-        elif node.target in (ops.REPEAT_TIME, ops.REDUCE_TIME):
+        elif node.target in (ops.REPEAT_TIME, ops.EACH_STEP, ops.REDUCE_TIME):
             node.args = (*node.args[:-1], timesteps)
     return _scriptable(module)
 
@@ -220,6 +230,10 @@ def _step_body(lowered: Lowered) -> fx.GraphModule:
     for node in [n for n in graph.nodes if n.target is operator.getitem and n.args[0].target is _fire]:
         node.replace_all_uses_with(node.args[0])
         graph.erase_node(node)
+    if lowered.counts_steps:
+        with graph.inserting_after(spikes):
+            states[-1].replace_all_uses_with(graph.call_function(_count, (state, following)))
+    graph.eliminate_dead_code()
     for node in states:
         graph.erase_node(node)
     return _scriptable(module)
@@ -230,6 +244,7 @@ def _scriptable(module: fx.GraphModule) -> fx.GraphModule:
     plain: dict[Any, Any] = {
         ops.MERGE_TIME: ops.merge_time,
         ops.REPEAT_TIME: ops.repeat_time,
+        ops.EACH_STEP: ops.each_step,
         ops.REDUCE_TIME: ops.reduce_time,
     }
     for node in module.graph.nodes:

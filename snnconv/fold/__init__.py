@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from snnconv.fold.input_norm import RefuseInputNorms
 from snnconv.fold.linear_norm import FoldLinearNorm
 from snnconv.fold.membrane_norm import FoldMembraneNorm
 from snnconv.fold.neuron_gain import FoldIntoNeuron
+from snnconv.fold.next_linear import FoldIntoNextLinear
 from snnconv.fold.passes import FoldPass, FoldRefused
 from snnconv.fold.plain_scale import FoldIntoScale
+from snnconv.fold.refusals import RefuseUnfoldable
 from snnconv.program import SpikingProgram
 from snnconv.results import EXACT, REFUSED, ROUNDING
 
 PASSES: tuple[FoldPass, ...] = (
-    RefuseInputNorms(),
+    RefuseUnfoldable(),
     FoldLinearNorm(),
     FoldIntoNeuron(),
+    FoldIntoNextLinear(),
     FoldIntoScale(),
     FoldMembraneNorm(),
 )

@@ -3,7 +3,8 @@
     before   y = scale * (W x + b) + shift
     after    y = (scale * W) x + (scale * b + shift)       scale and shift per output channel
 
-Assumes that nothing else reads the layer's output and that channels are dimension 1. Padding is zeros on the input side and is
+Assumes that nothing else reads the layer's output and that channels are dimension 1. A weight has its output channels first, a
+transposed convolution's second and within groups. Padding is zeros on the input side and is
 not touched. The arithmetic runs in float64 and is rounded once to the program's type: `rounding`.
 """
 
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from snnconv.fold.passes import NormCall, edited, norm_calls, per_channel, remove, rewritten
+from snnconv.fold.norm_calls import NormCall, norm_calls
+from snnconv.fold.passes import edited, per_channel, remove, rewritten
 from snnconv.program import SpikingProgram, put, tensors
 from snnconv.results import ROUNDING, Site
 
@@ -28,6 +30,7 @@ LINEAR_OPS = (
     _ATEN.conv3d.padding,
     _ATEN.linear.default,
 )
+TRANSPOSED = (_ATEN.conv_transpose1d.default, _ATEN.conv_transpose2d.input, _ATEN.conv_transpose3d.input)
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,23 @@ class FoldLinearNorm:
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
         graph = edited(program)
-        sites = [site for call in norm_calls(graph) if _foldable(call) for site in _fold(graph, call, program.dtype)]
+        sites = [site for call in _rows(graph) if _foldable(call) for site in _fold(graph, call, program.dtype)]
         return rewritten(program, graph, sites)
 
     def ensures(self, program: SpikingProgram) -> None:
-        left = [call.path for call in norm_calls(program.graph) if _foldable(call)]
+        left = [call.path for call in _rows(program.graph) if _foldable(call)]
         if left:
             raise RuntimeError(f"{self.name} left {left}")
 
 
+def _rows(graph: fx.GraphModule) -> list[NormCall]:
+    # What changes from step to step stays out of weights: they serve every step.
+    return [call for call in norm_calls(graph, across_time=False) if not call.per_step]
+
+
 def _foldable(call: NormCall) -> bool:
     op = call.input
-    if op.target not in LINEAR_OPS or len(op.users) != 1:
+    if op.target not in LINEAR_OPS + TRANSPOSED or len(op.users) != 1:
         return False
     stored = all(a is None or a.op == "get_attr" for a in op.args[1:3])
     return stored and (op.target is not _ATEN.linear.default or len(call.node.meta["val"].shape) == 2)
@@ -65,13 +73,28 @@ def _fold(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> list[Sit
     weight = constants[weight_path].double()
     bias = op.args[2] if len(op.args) > 2 else None
     bias_path = str(bias.target) if bias is not None else f"{layer}.bias" if layer else f"{weight_path}_bias"
-    old = torch.zeros_like(call.shift) if bias is None else constants[bias_path].double()
-    folded = {weight_path: weight * per_channel(call.scale, weight.dim()), bias_path: call.scale * old + call.shift}
-    with graph.graph.inserting_before(op):
-        nodes = [_constant(graph, path, value.to(dtype), op) for path, value in folded.items()]
-    op.args = (op.args[0], *nodes, *op.args[3:])
+    scale, shift = call.scale.flatten(), call.shift.flatten()
+    old = torch.zeros_like(shift) if bias is None else constants[bias_path].double()
+    folded = {weight_path: _scaled(weight, scale, op), bias_path: scale * old + shift}
+    hold(graph, op, folded, dtype)
     remove(call.node, op)
     return call.sites(layer or weight_path, ROUNDING, f"into weight {list(weight.shape)} and bias, in float64")
+
+
+def _scaled(weight: Tensor, scale: Tensor, op: fx.Node) -> Tensor:
+    """`weight` with each output channel multiplied by its `scale` `[C]`."""
+    if op.target not in TRANSPOSED:
+        return weight * per_channel(scale, weight.dim())
+    groups = int(op.args[6]) if len(op.args) > 6 else 1
+    per_group = scale.view(groups, 1, -1, *[1] * (weight.dim() - 2))
+    return (weight.unflatten(0, (groups, -1)) * per_group).flatten(0, 1)
+
+
+def hold(graph: fx.GraphModule, op: fx.Node, folded: dict[str, Tensor], dtype: torch.dtype) -> None:
+    """Give the linear operator `op` a new weight and, if there are two, a new bias, rounded to `dtype`."""
+    with graph.graph.inserting_before(op):
+        nodes = [_constant(graph, path, value.to(dtype), op) for path, value in folded.items()]
+    op.args = (op.args[0], *nodes, *op.args[1 + len(nodes) :])
 
 
 def _constant(graph: fx.GraphModule, path: str, value: Tensor, user: fx.Node) -> fx.Node:

@@ -3,9 +3,15 @@
     before   s = [batch_norm(u) > theta],   batch_norm(u) = a * u + b,  a = gamma / sqrt(var + eps)
     after    s = [u > cut]  where gamma > 0,   [u < cut]  where gamma < 0,   always or never where gamma = 0
 
-Assumes that the carried value is the raw potential, so the norm touches nothing but the comparison; sign, eps and a missing
-affine part come in through the kernel itself. The cut is the last float that stays silent, found by asking torch's own
-batch_norm kernel (`snnconv.fold.threshold`): the decision is bit for bit the kernel's for every float, hence `exact`.
+Where the carried value is the raw potential, the norm touches nothing but the comparison; sign, eps and a missing affine part
+come in through the kernel itself. The cut is the last float that stays silent, found by asking torch's own batch_norm kernel
+(`snnconv.fold.threshold`): the decision is bit for bit the kernel's for every float, hence `exact`.
+
+Where the normalised potential is carried, the threshold is as exact, and the state becomes an affine map of the raw potential:
+
+    before   m = L * (a * u + b) + B        after   m = (L * a) * u + (L * b + B)      R and S as they were
+
+in float64, rounded once: `rounding`.
 """
 
 from __future__ import annotations
@@ -15,11 +21,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from snnconv.fold.norm_calls import affine, statistics
 from snnconv.fold.passes import census, per_channel, rewritten
 from snnconv.fold.threshold import Cut, find_cut, proves
-from snnconv.neuron import Neuron
+from snnconv.neuron import MembraneNorm, Neuron
 from snnconv.program import SpikingProgram, ThresholdProof
-from snnconv.results import EXACT, Site
+from snnconv.results import EXACT, ROUNDING, Site
 
 
 @dataclass(frozen=True)
@@ -38,8 +45,7 @@ class FoldMembraneNorm:
                 continue
             neurons[name] = fold_neuron(neuron)
             proofs[name] = ThresholdProof(neuron.norm, neuron.threshold, neuron.strict, kernel(program.dtype))
-            detail = census(neurons[name].threshold, neurons[name].inverted)
-            sites.append(Site(name, "MPBN", "threshold", EXACT, detail))
+            sites.append(_site(name, neuron.norm, neurons[name]))
         return rewritten(program, program.graph, sites, neurons=neurons, proofs=proofs)
 
     def ensures(self, program: SpikingProgram) -> None:
@@ -52,7 +58,31 @@ def fold_neuron(neuron: Neuron) -> Neuron:
     """The same neuron without its membrane norm, firing on exactly the same potentials."""
     cut = find_cut(lambda u: neuron.fires(u[None])[0], _axis(neuron))
     inverted = cut.inverted if bool(cut.inverted.any()) else None
-    return replace(neuron, threshold=cut.threshold, inverted=inverted, strict=True, norm=None)
+    leak, shift = _carried(neuron)
+    return replace(neuron, threshold=cut.threshold, inverted=inverted, strict=True, leak=leak, shift=shift, norm=None)
+
+
+def _carried(neuron: Neuron) -> tuple[Tensor, Tensor | None]:
+    """Leak and shift that carry on from the raw potential what the neuron carries on."""
+    norm = neuron.norm
+    if norm is None or not norm.carried:
+        return neuron.leak, neuron.shift
+    layout = norm.mean.shape if norm.mean.dim() > 1 else (-1, *[1] * (len(neuron.shape) - 1))
+    mean, var = (t.double().view(layout) for t in (norm.mean, norm.var))
+    gamma, beta = (None if t is None else t.double().view(layout) for t in (norm.gamma, norm.beta))
+    scale, added = affine(gamma, beta, mean, var, norm.eps)
+    leak = neuron.leak.double()
+    shift = leak * added if neuron.shift is None else leak * added + neuron.shift.double()
+    return (leak * scale).to(norm.mean.dtype), shift.to(norm.mean.dtype) if bool(shift.any()) else None
+
+
+def _site(name: str, norm: MembraneNorm, folded: Neuron) -> Site:
+    detail, held = census(folded.threshold, folded.inverted), statistics(norm.gamma, norm.mean, norm.var, norm.eps)
+    if not norm.carried:
+        return Site(name, norm.kind, "threshold", EXACT, detail, held)
+    return Site(
+        name, norm.kind, "threshold, leak and shift", ROUNDING, f"{detail}; thresholds exact, carried value rounded", held
+    )
 
 
 def holds(folded: Neuron, proof: ThresholdProof) -> Tensor:

@@ -3,16 +3,16 @@
     before   u = m + g * (scale * x + shift) + c
     after    u = m + (g * scale) * x + (g * shift + c)
 
-This is the norm after a residual sum, after pooling, or on the input itself. Constants in float64, rounded once: `rounding`.
+This is the norm after a residual sum, after pooling, on the input itself, or one with constants per step: then g and c have one
+entry per step as well. Constants in float64, rounded once: `rounding`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-
-from snnconv.fold.passes import NormCall, edited, is_neuron_input, norm_calls, per_channel, remove, rewritten
+from snnconv.fold.norm_calls import NormCall, for_steps, norm_calls
+from snnconv.fold.passes import edited, is_neuron_input, remove, rewritten
 from snnconv.neuron import Neuron
 from snnconv.program import SpikingProgram
 from snnconv.results import ROUNDING, Site
@@ -32,9 +32,10 @@ class FoldIntoNeuron:
         for call in [c for c in norm_calls(graph) if _foldable(c)]:
             names = [str(user.args[2]) for user in call.node.users]
             for name in names:
-                neurons[name] = _absorb(neurons[name], call, program.dtype)
+                neurons[name] = _absorb(neurons[name], call, program)
             remove(call.node, call.input)
-            sites += call.sites(", ".join(names), ROUNDING, "gain and offset of the neuron's current")
+            when = ", one per step" if call.per_step else ""
+            sites += call.sites(", ".join(names), ROUNDING, f"gain and offset of the neuron's current{when}")
         return rewritten(program, graph, sites, neurons=neurons)
 
     def ensures(self, program: SpikingProgram) -> None:
@@ -47,11 +48,10 @@ def _foldable(call: NormCall) -> bool:
     return bool(call.node.users) and all(is_neuron_input(user, call.node) for user in call.node.users)
 
 
-def _absorb(neuron: Neuron, call: NormCall, dtype: torch.dtype) -> Neuron:
-    dims = len(neuron.shape)
-    scale, shift = per_channel(call.scale, dims), per_channel(call.shift, dims)
+def _absorb(neuron: Neuron, call: NormCall, program: SpikingProgram) -> Neuron:
+    scale, shift = for_steps(call, program.contract.timesteps)
     gain = scale if neuron.gain is None else neuron.gain.double() * scale
     offset = shift if neuron.gain is None else neuron.gain.double() * shift
     if neuron.offset is not None:
         offset = offset + neuron.offset.double()
-    return replace(neuron, gain=gain.to(dtype), offset=offset.to(dtype))
+    return replace(neuron, gain=gain.to(program.dtype), offset=offset.to(program.dtype))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
-import torch
 from torch import Tensor, fx
 
 from snnconv.errors import Refused
 from snnconv.neuron import NEURON_OP
-from snnconv.program import BATCH_NORM, SpikingProgram, share, tensors
-from snnconv.results import REFUSED, Site
+from snnconv.program import SpikingProgram, share
+from snnconv.results import Site
 
 
 class FoldPass(Protocol):
@@ -37,76 +36,6 @@ class FoldRefused(Refused):
         more = f" (and {len(sites) - 1} more)" if len(sites) > 1 else ""
         super().__init__(f"cannot fold {first.kind} at {first.path}{more}: {first.detail}", "`snnconv inspect` lists every norm")
         self.sites = sites
-
-
-@dataclass(frozen=True)
-class NormCall:
-    """Batch norms of a graph at inference, one or several in a row: `y = scale * x + shift` per channel, computed in float64.
-
-    For one norm, scale = gamma / sqrt(var + eps) and shift = beta - mean * scale. `head` is the first of them, `node` the last.
-    """
-
-    head: fx.Node
-    node: fx.Node
-    paths: tuple[str, ...]
-    scale: Tensor
-    shift: Tensor
-
-    @property
-    def input(self) -> fx.Node:
-        """What the first of them reads, also after a rewrite in front of it."""
-        node = self.head.args[0]
-        if not isinstance(node, fx.Node):
-            raise RuntimeError(f"{self.path} normalises a constant")
-        return node
-
-    @property
-    def path(self) -> str:
-        return self.paths[-1]
-
-    def sites(self, into: str, outcome: str, detail: str) -> list[Site]:
-        """One site per norm of the row."""
-        kind = f"BatchNorm{max(len(self.node.meta['val'].shape) - 2, 1)}d"
-        return [Site(path, kind, into, outcome, detail) for path in self.paths]
-
-    def then(self, other: NormCall) -> NormCall:
-        """This norm and the one after it, as one."""
-        shift = other.scale * self.shift + other.shift
-        return NormCall(self.head, other.node, (*self.paths, *other.paths), other.scale * self.scale, shift)
-
-
-def norm_calls(graph: fx.GraphModule) -> list[NormCall]:
-    """Every batch norm of a graph, in order; norms that only feed each other come as one."""
-    constants = tensors(graph)
-    rows: dict[fx.Node, NormCall] = {}
-    for node in batch_norms(graph.graph):
-        call = _norm_call(node, constants)
-        before = rows.pop(call.input, None) if len(call.input.users) == 1 else None
-        rows[node] = call if before is None else before.then(call)
-    return list(rows.values())
-
-
-def batch_norms(graph: fx.Graph) -> list[fx.Node]:
-    return [node for node in graph.nodes if node.target is BATCH_NORM]
-
-
-def norm_path(node: fx.Node) -> str:
-    """The path of the module whose running mean a batch norm reads; the node's name where it has none."""
-    held = [a for a in node.args[1:5] if isinstance(a, fx.Node) and a.op == "get_attr"]
-    return str(held[-1].target).rpartition(".")[0] if held else node.name
-
-
-def _norm_call(node: fx.Node, constants: dict[str, Tensor]) -> NormCall:
-    gamma, beta, mean, var = (constants[str(a.target)].double() if isinstance(a, fx.Node) else None for a in node.args[1:5])
-    if mean is None or var is None:
-        raise RuntimeError(f"{node.name} has no running statistics")
-    eps = float(node.args[7])
-    scale = (torch.ones_like(mean) if gamma is None else gamma) / (var + eps).sqrt()
-    shift = -mean * scale if beta is None else beta - mean * scale
-    if not bool((scale.isfinite() & shift.isfinite()).all()):
-        reason = "its scale or shift is not finite (variance and eps are both zero?)"
-        raise FoldRefused((Site(norm_path(node), "BatchNorm", "", REFUSED, reason),))
-    return NormCall(node, node, (norm_path(node),), scale, shift)
 
 
 def per_channel(values: Tensor, dims: int) -> Tensor:

@@ -11,20 +11,27 @@ from torch import Tensor, fx
 
 from snnconv.lower import ops
 from snnconv.neuron import Neuron, Shape
-from snnconv.program import Path, TimeContract, put, tensors
+from snnconv.program import TIME_STEP, Path, TimeContract, put, tensors
 
 
 @dataclass(frozen=True)
 class Lowered:
     """A graph without norms and with nothing left implicit.
 
-    `neurons` maps each neuron to the shape of its potential, in the order of the states.
+    `neurons` maps each neuron to the shape of its potential, in the order of the states. `counts_steps` says that the state of a
+    step form ends with `TIME_STEP`, the number of steps that each sample has seen, int64 `[B]`.
     """
 
     graph: fx.GraphModule
     form: str
     contract: TimeContract
     neurons: dict[Path, Shape]
+    counts_steps: bool = False
+
+    @property
+    def states(self) -> list[str]:
+        """The names of the states of a step form, in order."""
+        return [*self.neurons, *([TIME_STEP] if self.counts_steps else [])]
 
     def constants(self) -> dict[Path, Tensor]:
         """Everything an artifact of this graph must hold, by path."""
@@ -51,7 +58,12 @@ class _Sequence(fx.Interpreter):
             if self.watch is not None:
                 self.watch(name, torch.cat(potentials), spikes)
             return spikes
-        plain = {ops.MERGE_TIME: ops.merge_time, ops.REPEAT_TIME: ops.repeat_time, ops.REDUCE_TIME: ops.reduce_time}
+        plain = {
+            ops.MERGE_TIME: ops.merge_time,
+            ops.REPEAT_TIME: ops.repeat_time,
+            ops.EACH_STEP: ops.each_step,
+            ops.REDUCE_TIME: ops.reduce_time,
+        }
         return super().call_function(plain.get(target, target), args, kwargs)
 
     def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Tensor:

@@ -1,7 +1,9 @@
 """The operators of a lowered graph that plain aten lacks, all of them about time, with their torch implementations.
 
-Time is merged into the batch, steps first: `[T * B, ...]`. A format translates these five operators and leaves the rest of the
+Time is merged into the batch, steps first: `[T * B, ...]`. A format translates these operators and leaves the rest of the
 graph to its own exporter; TorchScript compiles the very functions below, so they keep to what `torch.jit` accepts.
+
+`gain` and `offset` of a neuron may have one entry per step, `[T, 1, C, ...]`.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from snnconv.neuron import carry, charge, compare
+from snnconv.neuron import at_step, carry, charge, compare
 
 _CONSTANTS = (
     "Tensor threshold, Tensor? inverted, Tensor? leak, Tensor? shift, Tensor reset, Tensor? gain, Tensor? offset, "
@@ -63,7 +65,8 @@ def fire_over_time(
     state: Tensor | None = None
     for t in range(timesteps):
         now = current if constant else current.narrow(0, t * batch, batch)
-        u, s, state = fire(now, state, threshold, inverted, leak, shift, reset, gain, offset, strict, soft)
+        g, c = at_step(gain, t, current.dim()), at_step(offset, t, current.dim())
+        u, s, state = fire(now, state, threshold, inverted, leak, shift, reset, g, c, strict, soft)
         potentials.append(u)
         spikes.append(s)
     return torch.cat(spikes)
@@ -77,6 +80,13 @@ def merge_time(x: Tensor) -> Tensor:
 def repeat_time(x: Tensor, timesteps: int) -> Tensor:
     """The same `[B, ...]` at every step, as `[T * B, ...]`."""
     return torch.cat([x] * timesteps)
+
+
+def each_step(constant: Tensor, x: Tensor, timesteps: int) -> Tensor:
+    """A constant per step `[T, 1, C, ...]` beside the steps of `x` `[B, ...]`: `[T * B, C, ...]`."""
+    if timesteps > constant.shape[0]:
+        raise RuntimeError(f"constants per step for {constant.shape[0]} time steps, not for {timesteps}")
+    return constant[:timesteps].repeat_interleave(x.shape[0], 1).flatten(0, 1)
 
 
 def reduce_time(x: Tensor, readout: str, timesteps: int) -> Tensor:
@@ -95,12 +105,14 @@ torch.library.define("snnconv::fire", f"(Tensor current, Tensor state, {_CONSTAN
 torch.library.define("snnconv::fire_over_time", f"(Tensor current, {_CONSTANTS}, int timesteps, bool constant) -> Tensor")
 torch.library.define("snnconv::merge_time", "(Tensor x) -> Tensor")
 torch.library.define("snnconv::repeat_time", "(Tensor x, int timesteps) -> Tensor")
+torch.library.define("snnconv::each_step", "(Tensor constant, Tensor x, int timesteps) -> Tensor")
 torch.library.define("snnconv::reduce_time", "(Tensor x, str readout, int timesteps) -> Tensor")
 
 FIRE = torch.ops.snnconv.fire.default
 FIRE_OVER_TIME = torch.ops.snnconv.fire_over_time.default
 MERGE_TIME = torch.ops.snnconv.merge_time.default
 REPEAT_TIME = torch.ops.snnconv.repeat_time.default
+EACH_STEP = torch.ops.snnconv.each_step.default
 REDUCE_TIME = torch.ops.snnconv.reduce_time.default
 
 
@@ -123,6 +135,11 @@ def _(x):
 @torch.library.register_fake("snnconv::repeat_time")
 def _(x, timesteps):
     return x.new_empty(x.shape[0] * timesteps, *x.shape[1:])
+
+
+@torch.library.register_fake("snnconv::each_step")
+def _(constant, x, timesteps):
+    return constant.new_empty(timesteps * x.shape[0], *constant.shape[2:])
 
 
 @torch.library.register_fake("snnconv::reduce_time")

@@ -18,6 +18,7 @@ from torch import fx
 from snnconv.lower import ops
 from snnconv.lower.graph import Lowered, neuron_arguments
 from snnconv.neuron import NEURON_OP
+from snnconv.per_step import AT_STEP
 from snnconv.program import SpikingProgram, put, share, tensors
 
 _ATEN = torch.ops.aten
@@ -46,7 +47,7 @@ def lower_sequence(program: SpikingProgram) -> Lowered:
     """`x -> y` over all steps of the program's contract, starting from a fresh state."""
     graph = _Builder(program).build()
     shapes = {name: neuron.shape for name, neuron in program.neurons.items()}
-    return Lowered(graph, "sequence", program.contract, shapes)
+    return Lowered(graph, "sequence", program.contract, shapes, program.counts_steps)
 
 
 class _Builder:
@@ -89,6 +90,10 @@ class _Builder:
     def _call_function(self, node: fx.Node) -> None:
         if node.target is NEURON_OP:
             self._neuron(node)
+        elif node.target is AT_STEP:
+            x = next(iter(self.graph.find_nodes(op="placeholder")))
+            self.new[node] = self.graph.call_function(ops.EACH_STEP, (self.new[node.args[0]], x, self.contract.timesteps))
+            self.timed.add(node)
         elif node.target is operator.getitem and node.args[0].target is NEURON_OP:
             if node.args[1] == 0:
                 self.new[node] = self.new[node.args[0]]

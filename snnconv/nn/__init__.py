@@ -6,8 +6,29 @@ A network is an ordinary `nn.Module` whose forward is *one time step*; its neuro
     logits = run(net, images, timesteps=4)
 """
 
+from snnconv.nn.bntt import BNTT
 from snnconv.nn.lif import LIF
 from snnconv.nn.mpbn import MPBN
 from snnconv.nn.over_time import READOUTS, frames, neurons, read_out, reset, run
+from snnconv.nn.per_step import PerStep
+from snnconv.nn.psp_norm import PSPNorm
+from snnconv.nn.tab import TAB
+from snnconv.nn.td_batch_norm import TDBatchNorm
+from snnconv.nn.tebn import TEBN
 
-__all__ = ["LIF", "MPBN", "READOUTS", "frames", "neurons", "read_out", "reset", "run"]
+__all__ = [
+    "BNTT",
+    "LIF",
+    "MPBN",
+    "READOUTS",
+    "TAB",
+    "TEBN",
+    "PSPNorm",
+    "PerStep",
+    "TDBatchNorm",
+    "frames",
+    "neurons",
+    "read_out",
+    "reset",
+    "run",
+]

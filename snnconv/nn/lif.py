@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from snnconv.neuron import Neuron, carry, charge
 from snnconv.nn.mpbn import MPBN
+from snnconv.nn.psp_norm import PSPNorm
 
 
 class _Spike(torch.autograd.Function):
@@ -36,8 +38,9 @@ class LIF(nn.Module):
         s = norm(u) > threshold          (>= unless strict)
         v = v_reset where s, u elsewhere (reset="hard")   or   v = u - threshold * s (reset="soft")
 
-    The kept value is the raw potential, never the normalised one; a soft reset subtracts the threshold as given here, before any
-    folding. In memory the leak is applied at once (`leak * v` is carried), which is what `snnconv.neuron` calls the state.
+    The kept value is the raw potential unless `carry_normalised`, which puts norm(u) in the place of u in the last line, as
+    spikingjelly's MPBNLIFNode does. A soft reset subtracts the threshold as given here, before any folding. In memory the leak is
+    applied at once (`leak * v` is carried), which is what `snnconv.neuron` calls the state.
 
     Args:
         leak: factor on the kept potential, a number or a tensor that broadcasts against `[C, ...]`.
@@ -45,7 +48,8 @@ class LIF(nn.Module):
         reset: "hard" or "soft".
         v_reset: potential after a spike under a hard reset.
         strict: fire on `>` (True) or `>=` (False).
-        norm: an `MPBN`, or None.
+        norm: an `MPBN` or a `PSPNorm`, or None.
+        carry_normalised: keep the normalised potential instead of the raw one.
         surrogate_width: half width of the triangular surrogate gradient.
     """
 
@@ -59,7 +63,8 @@ class LIF(nn.Module):
         reset: str = "hard",
         v_reset: float = 0.0,
         strict: bool = True,
-        norm: MPBN | None = None,
+        norm: MPBN | PSPNorm | None = None,
+        carry_normalised: bool = False,
         surrogate_width: float = 1.0,
     ) -> None:
         super().__init__()
@@ -68,11 +73,13 @@ class LIF(nn.Module):
         for name, value in (("leak", leak), ("threshold", threshold), ("v_reset", v_reset)):
             if not all(map(math.isfinite, torch.as_tensor(value, device="cpu").flatten().tolist())):
                 raise ValueError(f"{name} is not finite")
+        if carry_normalised and norm is None:
+            raise ValueError("carry_normalised without a membrane norm")
         self.register_buffer("leak", torch.as_tensor(leak, dtype=torch.float32), persistent=False)
         self.register_buffer("threshold", torch.as_tensor(threshold, dtype=torch.float32), persistent=False)
         self.soft, self.strict, self.v_reset = reset == "soft", strict, v_reset
         self.surrogate_width = surrogate_width
-        self.norm = norm
+        self.norm, self.carry_normalised = norm, carry_normalised
         self.state: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,7 +88,7 @@ class LIF(nn.Module):
         v = u if self.norm is None else self.norm(u)
         fired = v > self.threshold if self.strict else v >= self.threshold
         spike = _Spike.apply(v - self.threshold, fired, self.surrogate_width)
-        self.state = carry(u, fired, self.leak, None, self._carried_reset(), self.soft)
+        self.state = carry(v if self.carry_normalised else u, fired, self.leak, None, self._carried_reset(), self.soft)
         return spike
 
     def _carried_reset(self) -> Tensor:
@@ -99,7 +106,7 @@ class LIF(nn.Module):
             reset=self._carried_reset(),
             soft=self.soft,
             strict=self.strict,
-            norm=None if self.norm is None else self.norm.frozen(),
+            norm=None if self.norm is None else replace(self.norm.frozen(), carried=self.carry_normalised),
         )
 
     def extra_repr(self) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.nn.lif import LIF
+from snnconv.nn.per_step import PerStep
 
 READOUTS = ("mean", "sum", "last", "none")
 
@@ -18,9 +19,12 @@ def neurons(module: nn.Module) -> dict[str, LIF]:
 
 
 def reset(module: nn.Module) -> None:
-    """Forget the membrane potential of every neuron: the next call is the first time step of a new sample."""
-    for neuron in neurons(module).values():
-        neuron.state = None
+    """Forget every membrane potential and the step counts: the next call is the first time step of a new sample."""
+    for layer in module.modules():
+        if isinstance(layer, LIF):
+            layer.state = None
+        elif isinstance(layer, PerStep):
+            layer.t = 0
 
 
 def frames(x: Tensor, timesteps: int, event: bool) -> Iterator[Tensor]:

@@ -108,6 +108,12 @@ class Card:
     contract: TimeContract
     neurons: dict[str, tuple[int, ...]]
     sha256_of_source: str
+    counts_steps: bool
+
+    @property
+    def over_time(self) -> tuple[TimeContract, dict[str, tuple[int, ...]], bool]:
+        """What it takes to run a step form over time."""
+        return self.contract, self.neurons, self.counts_steps
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,6 @@ def read_card(path: Path, text: str) -> Card:
         if form not in ("sequence", "step") or not (batch is None or (isinstance(batch, int) and 0 < batch <= _LARGEST_BATCH)):
             raise ValueError(f"form {form!r}, batch {batch!r}")
         neurons = {str(n["name"]): tuple(map(int, n["shape"])) for n in metadata["neurons"]}
-        return Card(form, batch, contract, neurons, str(metadata["source"]["sha256"]))
+        return Card(form, batch, contract, neurons, str(metadata["source"]["sha256"]), bool(metadata["counts_steps"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its snnconv metadata is damaged ({error})", "export it again") from error

@@ -88,13 +88,13 @@ class OnnxRuntime(Carded):
 
     def run(self, x: Tensor) -> Tensor:
         if self.form == "step":
-            return run_steps(lambda frame, state: self._step(self._bare, frame, state, []), x, self.contract, self.card.neurons).y
+            return run_steps(lambda frame, state: self._step(self._bare, frame, state, []), x, *self.card.over_time).y
         return self._bare(["y"], {"x": x})["y"]
 
     def observe(self, x: Tensor) -> Observation:
         names = list(dict.fromkeys(name for kinds in self.tensors.values() for steps in kinds.values() for name in steps))
         if self.form == "step":
-            return run_steps(lambda f, s: self._step(self._watched, f, s, names), x, self.contract, self.card.neurons)
+            return run_steps(lambda f, s: self._step(self._watched, f, s, names), x, *self.card.over_time)
         seen = self._watched(["y", *names], {"x": x})
         potentials, spikes = (
             {neuron: [seen[name] for name in kinds[kind]] for neuron, kinds in self.tensors.items()}
@@ -103,7 +103,7 @@ class OnnxRuntime(Carded):
         return Observation(seen["y"], potentials, spikes)
 
     def _step(self, engine: Engine, frame: Tensor, state: State, names: list[str]) -> Stepped:
-        following = {name: f"next_state.{name}" for name in self.card.neurons}
+        following = {name: f"next_state.{name}" for name in state}
         feeds = {"x": frame, **{f"state.{name}": value for name, value in state.items()}}
         seen = engine(["y", *following.values(), *names], feeds)
         potentials, spikes = (

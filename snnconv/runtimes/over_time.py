@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnconv.nn import frames, read_out
-from snnconv.program import TimeContract
+from snnconv.program import TIME_STEP, TimeContract
 from snnconv.runtimes.candidate import Observation, failing
 
 State = dict[str, Tensor]
@@ -19,9 +19,13 @@ Step = Callable[[Tensor, State], Stepped]
 
 
 @failing()
-def run_steps(step: Step, x: Tensor, contract: TimeContract, neurons: dict[str, tuple[int, ...]]) -> Observation:
-    """Loop `step` from a zero state and read out."""
+def run_steps(
+    step: Step, x: Tensor, contract: TimeContract, neurons: dict[str, tuple[int, ...]], counts_steps: bool
+) -> Observation:
+    """Loop `step` from its initial state, in which no neuron has a potential and no step is counted, and read out."""
     state = {name: torch.zeros(x.shape[0], *shape, dtype=x.dtype) for name, shape in neurons.items()}
+    if counts_steps:
+        state[TIME_STEP] = torch.zeros(x.shape[0], dtype=torch.int64)
     outputs: list[Tensor] = []
     potentials: dict[str, list[Tensor]] = {}
     spikes: dict[str, list[Tensor]] = {}

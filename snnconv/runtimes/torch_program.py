@@ -52,7 +52,7 @@ class TorchProgram:
 
     def observe(self, x: Tensor) -> Observation:
         with failing(), torch.no_grad():
-            return run_steps(self._step, x, self.contract, self.lowered.neurons)
+            return run_steps(self._step, x, self.contract, self.lowered.neurons, self.lowered.counts_steps)
 
     def _step(self, frame: Tensor, state: State) -> Stepped:
         step = _Step(self.lowered.graph)

@@ -58,12 +58,12 @@ class TorchScript(Carded):
 
     def run(self, x: Tensor) -> Tensor:
         with failing(), torch.no_grad():
-            return run_steps(self._bare_step, x, self.contract, self.card.neurons).y if self.form == "step" else self.module(x)
+            return run_steps(self._bare_step, x, *self.card.over_time).y if self.form == "step" else self.module(x)
 
     def observe(self, x: Tensor) -> Observation:
         with failing(), torch.no_grad():
             if self.form == "step":
-                return run_steps(self.module.observe, x, self.contract, self.card.neurons)
+                return run_steps(self.module.observe, x, *self.card.over_time)
             y, *joined = self.module.observe(x)
             return Observation(y, *({name: list(value.split(len(x))) for name, value in seen.items()} for seen in joined))
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.lower import lower
-from snnconv.neuron import Neuron, carry, charge
+from snnconv.neuron import Neuron
 from snnconv.program import SpikingProgram
 from snnconv.results import Check
 from snnconv.runtimes import Candidate, Observation, RunFailure
@@ -98,14 +98,14 @@ class _Comparison:
 
     def see(self, name: str, current: Tensor, spikes: Tensor) -> None:
         neuron, found = self.neurons[name], self.layers[name]
-        u, fired = charge(current, found.state, neuron.gain, neuron.offset), spikes > 0
+        u, fired = neuron.charge(current, found.state, found.steps), spikes > 0
         flips = int((fired ^ (self.seen.spikes[name][found.steps] > 0)).count_nonzero())
         error = _error(self.seen.potentials[name][found.steps], u)
         if found.first is None and (flips or not error <= self.tolerance):
             found.first = found.steps
         found.flips += flips
         found.error = max(found.error, error)
-        found.state = carry(u, fired, neuron.leak, neuron.shift, neuron.reset, neuron.soft)
+        found.state = neuron.carry(u, fired)
         found.steps += 1
 
     def check(self, y: Tensor) -> Check:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnconv.neuron import Neuron, carry, charge
+from snnconv.neuron import Neuron
 from snnconv.nn import read_out
 from snnconv.program import SpikingProgram
 from snnconv.results import MARGIN_BINS, MARGIN_BINS_PER_DECADE, MARGIN_DECADES, Difference, LayerTally
@@ -144,9 +144,9 @@ def _allowances(
     for name, neuron in program.neurons.items():
         magnitude = magnitudes.current[name]
         if neuron.gain is not None:
-            magnitude = magnitude * neuron.gain.abs()
+            magnitude = magnitude * _largest_over_time(neuron.gain, magnitude.dim())
         if neuron.offset is not None:
-            magnitude = magnitude + neuron.offset.abs()
+            magnitude = magnitude + _largest_over_time(neuron.offset, magnitude.dim())
         allowed[name] = bound(magnitude, terms[name])
     allowed[OUTPUT] = bound(read_out([magnitudes.current[""]] * contract.timesteps, contract.readout), terms[OUTPUT])
     return allowed, terms
@@ -274,11 +274,13 @@ class _Judge:
         state = None
         if step:
             before = [_take(kind[name][step - 1], rows) for kind in (self.seen.potentials, self.seen.spikes)]
-            state = carry(before[0], as_mask(before[1]), neuron.leak, neuron.shift, neuron.reset, neuron.soft)
-        expected = charge(current, state, neuron.gain, neuron.offset)
+            state = neuron.carry(before[0], as_mask(before[1]))
+        expected = neuron.charge(current, state, step)
         allowed = _take(self.allowed[name], rows)
         if state is not None:
-            allowed = torch.add(allowed, state.abs_(), alpha=allowance(self.terms[name]))
+            normalised = neuron.norm is not None and neuron.norm.carried
+            magnitude = _magnitude(plain, before[0]) if normalised else state.abs_()
+            allowed = torch.add(allowed, magnitude, alpha=allowance(self.terms[name]))
         error = (u - expected).div_(allowed)
         worst = _finite(_largest(error)) if len(u) else 0.0
         common.worst = None if worst is None or common.worst is None else max(worst, common.worst)
@@ -342,6 +344,17 @@ def _decide(strict: bool, threshold: Tensor, inverted: Tensor | None, u: Tensor)
 
 def _take(values: Tensor, rows: Tensor | None) -> Tensor:
     return values if rows is None else values[rows]
+
+
+def _largest_over_time(constant: Tensor, dims: int) -> Tensor:
+    """The magnitude of a constant, at its largest where it changes from step to step."""
+    return constant.abs().amax(0) if constant.dim() > dims else constant.abs()
+
+
+def _magnitude(plain: Neuron, u: Tensor) -> Tensor:
+    """How large the sum is that carries a normalised potential on, summed by magnitudes: scale and shift may cancel."""
+    kept = plain.leak.abs() * u.abs()
+    return (kept if plain.shift is None else kept + plain.shift.abs()) + plain.reset.abs()
 
 
 def _largest(values: Tensor) -> float:

@@ -15,16 +15,17 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.errors import Refused
-from snnconv.fold.linear_norm import LINEAR_OPS
-from snnconv.fold.passes import BATCH_NORM
+from snnconv.fold.constants import Constant, constants_of
+from snnconv.fold.linear_norm import LINEAR_OPS, TRANSPOSED
+from snnconv.fold.norm_calls import batch_norms
 from snnconv.neuron import NEURON_OP
-from snnconv.program import SpikingProgram
+from snnconv.program import BATCH_NORM, SpikingProgram
 
 LAMBDA = 8.0
 UNIT = 2.0**-24
 
 _ATEN = torch.ops.aten
-_SUMS_OVER_WEIGHT = frozenset(LINEAR_OPS)
+_SUMS_OVER_WEIGHT = frozenset(LINEAR_OPS + TRANSPOSED)
 _AVERAGES = {
     _ATEN.avg_pool1d.default,
     _ATEN.avg_pool2d.default,
@@ -71,7 +72,9 @@ class Magnitudes(fx.Interpreter):
         self.current: dict[str, Tensor] = {}
         self.terms: dict[str, int] = {}
         self._spikes: dict[str, Tensor] = {}
-        self._parameters: dict[str, Any] = {}
+        constants = constants_of(program.graph)
+        self._constants = {node: _largest(held.value, held.per_step, program.dtype) for node, held in constants.items()}
+        self._norms = {call: _norm(call, constants, program.dtype) for call in batch_norms(program.graph.graph)}
         self._terms: dict[fx.Node, int] = {}
         self._sizes: dict[fx.Node, int] = {}
 
@@ -81,8 +84,11 @@ class Magnitudes(fx.Interpreter):
         self.run(x, *[None] * self.neurons)
 
     def run_node(self, n: fx.Node) -> Any:
+        if n in self._constants:
+            self._sizes[n] = self._constants[n].numel()
+            return self._constants[n]
         before = max((self._terms.get(a, 0) for a in n.all_input_nodes), default=0)
-        result = super().run_node(n)
+        result = super().run_node(n) if n not in self._norms else self._normalised(n)
         if n.target is NEURON_OP:
             self.terms[str(n.args[2])] = before
             before = 0
@@ -95,17 +101,10 @@ class Magnitudes(fx.Interpreter):
     def placeholder(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         return _absolute(super().placeholder(target, args, kwargs))
 
-    def get_attr(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if target not in self._parameters:
-            self._parameters[target] = _absolute(super().get_attr(target, args, kwargs))
-        return self._parameters[target]
-
     def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         if target is NEURON_OP:
             self.current[args[2]] = args[0]
             return self._spikes[args[2]], None
-        if target is BATCH_NORM:
-            return _norm(*args)
         if target is _ATEN.sub.Tensor:
             target = _ATEN.add.Tensor
         known = target in _SUMS_OVER_WEIGHT | _AVERAGES | _PLAIN or not isinstance(target, torch._ops.OpOverload)
@@ -115,23 +114,41 @@ class Magnitudes(fx.Interpreter):
         result = super().call_function(target, args, kwargs)
         return _absolute(result) if any(isinstance(a, int | float) and a < 0 for a in args) else result
 
+    def _normalised(self, node: fx.Node) -> Tensor:
+        scale, shift = self._norms[node]
+        return torch.addcmul(shift, self.env[node.args[0]], scale)
+
     def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         self.current[""] = args[0][0]
 
     def _own_terms(self, node: fx.Node, result: Any) -> int:
         if node.target in _SUMS_OVER_WEIGHT:
-            weight = self.fetch_attr(str(node.args[1].target))
-            return weight[0].numel() + 1
+            if node.args[1] not in self._constants:
+                raise Refused(f"no rounding bound is known for {node.target} with a weight that depends on the input")
+            weight = self._constants[node.args[1]]
+            return (weight[:, 0] if node.target in TRANSPOSED else weight[0]).numel() + 1
         if node.target in _AVERAGES:
             return math.ceil(self._sizes[node.args[0]] / max(result.numel(), 1)) + 1
         return 4 if node.target is BATCH_NORM else 1 if node.op == "call_function" else 0
 
 
-def _norm(x: Tensor, gamma: Tensor | None, beta: Tensor | None, mean: Tensor, var: Tensor, *rest: Any) -> Tensor:
-    scale = (var + rest[2]).rsqrt() if gamma is None else gamma * (var + rest[2]).rsqrt()
+def _norm(node: fx.Node, constants: dict[fx.Node, Constant], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a batch norm on magnitudes, at their largest over time, laid out as its input."""
+    gamma, beta = (constants[a].value.abs() if isinstance(a, fx.Node) else None for a in node.args[1:3])
+    mean, var = (constants[a].value.abs() for a in node.args[3:5])
+    root = (var + float(node.args[7])).sqrt()
+    scale = 1 / root if gamma is None else gamma / root
     shift = scale * mean if beta is None else scale * mean + beta
-    layout = (-1, *[1] * (x.dim() - 2))
-    return torch.addcmul(shift.view(layout), x, scale.view(layout))
+    layout = (-1, *[1] * (len(node.meta["val"].shape) - 2))
+    scale, shift = (_largest(t, t.dim() > 1, dtype).view(layout) for t in (scale, shift))
+    return scale, shift
+
+
+def _largest(value: Tensor, per_step: bool, dtype: torch.dtype) -> Tensor:
+    """The magnitude of a constant, at its largest over time if it has one entry per step."""
+    if not value.is_floating_point():
+        return value
+    return (value.abs().amax(0) if per_step else value.abs()).to(dtype)
 
 
 def _absolute(value: Any) -> Any:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.fold import EXACT, PASSES, ROUNDING, FoldRefused, fold
-from snnconv.fold.passes import batch_norms, norm_path
+from snnconv.fold.norm_calls import batch_norms, norm_path
 from snnconv.nn import LIF, MPBN
 from snnconv.program import SpikingProgram, tensors
 from tests.networks import NETWORKS, program_of

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snnconv.fold import fold
 from snnconv.fold.linear_norm import FoldLinearNorm
-from snnconv.fold.passes import batch_norms
+from snnconv.fold.norm_calls import batch_norms
 from snnconv.nn import LIF, MPBN
 from snnconv.program import SpikingProgram, tensors
 from tests.fold.test_fold import assert_constants_are_rounded_once, assert_folds, assert_folds_alike, settled
@@ -167,9 +167,10 @@ def test_linear_layer_on_another_axis_than_the_norm_keeps_its_weights() -> None:
     assert into(assert_folds(nn.Sequential(*layers), (2, 6))) == {"1": "2"}
 
 
-def test_transposed_convolution_keeps_its_weights() -> None:
-    layers = (nn.ConvTranspose2d(2, 3, 2), nn.BatchNorm2d(3), LIF(), nn.Flatten())
-    assert into(assert_folds(nn.Sequential(*layers))) == {"1": "2"}
+@pytest.mark.parametrize("groups", [1, 2])
+def test_transposed_convolution_has_its_output_channels_second(groups: int) -> None:
+    layers = (nn.Conv2d(2, 4, 3), nn.ConvTranspose2d(4, 6, 2, groups=groups), nn.BatchNorm2d(6), LIF(), nn.Flatten())
+    assert into(assert_folds(nn.Sequential(*layers))) == {"2": "1"}
 
 
 def test_the_pass_takes_what_follows_a_layer_and_leaves_the_rest() -> None:

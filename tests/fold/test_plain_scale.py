@@ -27,7 +27,7 @@ def operators(program: SpikingProgram) -> Counter[str]:
 PLACES = {
     "before the first conv": lambda: nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3, padding=1), LIF(), nn.Flatten()),
     "before pooling": lambda: nn.Sequential(nn.BatchNorm2d(2), nn.MaxPool2d(2), LIF(), nn.Flatten()),
-    "on spikes": lambda: nn.Sequential(LIF(), nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3), nn.Flatten()),
+    "on spikes": lambda: nn.Sequential(LIF(), nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3, padding=1), nn.Flatten()),
     "before the output": lambda: nn.Sequential(LIF(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(2)),
     "no affine": lambda: nn.Sequential(LIF(norm=MPBN(2)), nn.BatchNorm2d(2, affine=False), nn.Flatten()),
 }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from snnconv.fold import fold
 from snnconv.lower import lower
-from snnconv.neuron import Neuron, carry, charge
+from snnconv.neuron import Neuron
 from snnconv.nn import LIF, MPBN
 from snnconv.program import SpikingProgram, TimeContract
 from snnconv.results import MARGIN_BINS, LayerTally
@@ -103,12 +103,9 @@ class Meddled(Neuron):
 
     moves: dict[Place, float] = field(default_factory=dict)
     flips: tuple[Place, ...] = ()
-    calls: list[int] = field(default_factory=list)
 
-    def step(self, current: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        t = len(self.calls)
-        self.calls.append(t)
-        u = charge(current, state, self.gain, self.offset).clone()
+    def step(self, current: Tensor, state: Tensor | None, t: int) -> tuple[Tensor, Tensor, Tensor]:
+        u = self.charge(current, state, t).clone()
         for (step, sample, index), by in self.moves.items():
             if step == t:
                 u[sample].view(-1)[index] += by
@@ -116,7 +113,7 @@ class Meddled(Neuron):
         for step, sample, index in self.flips:
             if step == t:
                 fired[sample].view(-1)[index] ^= True
-        return u, fired.to(u.dtype), carry(u, fired, self.leak, self.shift, self.reset, self.soft)
+        return u, fired.to(u.dtype), self.carry(u, fired)
 
 
 def watched(program: SpikingProgram, x: Tensor) -> Observation:

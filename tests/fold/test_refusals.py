@@ -9,7 +9,7 @@ from torch import nn
 
 from snnconv.errors import Refused
 from snnconv.fold import REFUSED, FoldRefused, fold
-from snnconv.fold.input_norm import RefuseInputNorms
+from snnconv.fold.refusals import RefuseUnfoldable
 from snnconv.nn import LIF
 from snnconv.program import SpikingProgram
 from tests.networks import program_of
@@ -63,7 +63,7 @@ def test_a_refusal_is_a_user_error_and_not_a_bug() -> None:
 
 def test_norms_with_stored_statistics_pass() -> None:
     program = program_with(nn.BatchNorm2d(4), nn.BatchNorm2d(4, affine=False))
-    step = RefuseInputNorms()
+    step = RefuseUnfoldable()
     step.requires(program)
     assert step(program) is program
 
@@ -71,5 +71,5 @@ def test_norms_with_stored_statistics_pass() -> None:
 def test_scale_that_is_not_finite_is_refused() -> None:
     norm = nn.BatchNorm2d(4, eps=0.0)
     norm.running_var.zero_()
-    with pytest.raises(FoldRefused, match="cannot fold BatchNorm at 1: its scale or shift is not finite"):
+    with pytest.raises(FoldRefused, match="cannot fold BatchNorm2d at 1: its scale or shift is not finite"):
         fold(program_with(norm))
