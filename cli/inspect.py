@@ -35,6 +35,7 @@ def inspect(
     for note in found.notes:
         out.print(f"  note         {note}")
     render.print_table("", ("neuron", "potential", "semantics"), ((n.name, n.shape, n.words) for n in found.neurons))
+    render.print_statistics(found.sites)
     render.print_sites(found.sites)
     out.print("every norm folds" if found.foldable else "cannot be folded: see the refused norms above")
     return 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from snnconv.results import LayerTally, Site
+    from snnconv.results import LayerTally, NormStatistics, Site
     from snnconv.verdict import Conversion, Verdict
 
 _PIPE_WIDTH = 120
@@ -50,6 +50,23 @@ def print_sites(sites: Iterable[Site]) -> None:
     """What became of every norm."""
     rows = [(s.path, s.kind, s.into or "-", s.outcome, s.detail) for s in sites]
     print_table("", ("norm at", "kind", "into", "outcome", "detail"), rows)
+
+
+def print_statistics(sites: Iterable[Site]) -> None:
+    """What the norms hold, as they were trained; `var ~ 0` counts variances of at most ten times eps."""
+    columns = ("norm at", "values", "gamma", "< 0", "= 0", "mean", "variance", "var ~ 0")
+    rows = [(site.path, *_statistics(site.statistics)) for site in sites if site.statistics is not None]
+    if rows:
+        print_table("", columns, rows, right=columns[1:])
+
+
+def _statistics(s: NormStatistics) -> tuple[str, ...]:
+    negative, zero, near_zero = map(str, (s.gamma_negative, s.gamma_zero, s.variance_near_zero))
+    return f"{s.values:,}", _span(s.gamma), negative, zero, _span(s.mean), _span(s.variance), near_zero
+
+
+def _span(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:.4g}" if ends[0] == ends[1] else f"{ends[0]:.4g} to {ends[1]:.4g}"
 
 
 def sites_line(sites: Iterable[Site]) -> str:

@@ -2,6 +2,8 @@
 
     python samples/train.py per_channel -o samples/fashion_per_channel.pth
     python samples/train.py per_element -o samples/fashion_per_element.safetensors
+    python samples/train.py psp -o samples/fashion_psp.safetensors
+    python samples/train.py tebn -o samples/fashion_tebn.safetensors
     python samples/train.py test500 -o samples/fashion_test500.npz
 
 An image is its pixels divided by 255, as float32, and nothing else.
@@ -17,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fashion import FashionNet, per_channel, per_element
+from fashion import FashionNet, per_channel, per_element, psp, tebn
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from snnconv.nn import MPBN, run
+from snnconv.nn import MPBN, TEBN, PSPNorm, run
 
-NETWORKS = {"per_channel": per_channel, "per_element": per_element}
-SUFFIXES = {"per_channel": (".pth", ".safetensors"), "per_element": (".pth", ".safetensors"), "test500": (".npz",)}
+NETWORKS = {"per_channel": per_channel, "per_element": per_element, "psp": psp, "tebn": tebn}
+SUFFIXES = {**dict.fromkeys(NETWORKS, (".pth", ".safetensors")), "test500": (".npz",)}
 DATA = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -52,16 +54,16 @@ def tensors(data: Path, part: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
-def membrane_norms(net: nn.Module) -> list[MPBN]:
-    """The membrane norms of `net`, in the order of its blocks."""
-    return [module for module in net.modules() if isinstance(module, MPBN)]
+def norms_over_time(net: nn.Module) -> list[nn.Module]:
+    """The norms of `net` that see another distribution at every step, in the order of its blocks."""
+    return [module for module in net.modules() if isinstance(module, MPBN | PSPNorm | TEBN)]
 
 
 def fit(net: FashionNet, images: Tensor, labels: Tensor, epochs: int, batch: int, rate: float) -> None:
     """Train `net` in place with Adam under a one-cycle schedule, on the cross entropy of the time-averaged logits.
 
     In training every time step is normalised by its own batch, at inference all of them by the running statistics. The last
-    epoch therefore keeps the membrane norms at those, so that the weights fit what inference computes.
+    epoch therefore keeps these norms at those, so that the weights fit what inference computes.
     """
     steps = len(images) // batch
     optimizer = torch.optim.Adam(net.parameters(), lr=rate)
@@ -69,7 +71,7 @@ def fit(net: FashionNet, images: Tensor, labels: Tensor, epochs: int, batch: int
     net.train()
     for epoch in range(epochs):
         if 0 < epoch == epochs - 1:
-            for norm in membrane_norms(net):
+            for norm in norms_over_time(net):
                 norm.eval()
         total = 0.0
         for picked in torch.randperm(len(images))[: steps * batch].split(batch):
@@ -92,8 +94,8 @@ def hits(net: FashionNet, images: Tensor, labels: Tensor, batch: int = 500) -> T
 
 def negative_gammas(net: FashionNet) -> str:
     """How many gammas of each membrane norm are negative: their neurons fire below a threshold, not above it."""
-    gammas = [norm.weight for norm in membrane_norms(net) if norm.weight is not None]
-    return ", ".join(f"{int((gamma < 0).sum())} of {gamma.numel()}" for gamma in gammas)
+    gammas = [norm.weight for norm in norms_over_time(net) if isinstance(norm, MPBN) and norm.weight is not None]
+    return ", ".join(f"{int((gamma < 0).sum())} of {gamma.numel()}" for gamma in gammas) or "no membrane norm has a gamma"
 
 
 def save(net: FashionNet, path: Path) -> None:

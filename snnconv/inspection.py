@@ -67,12 +67,13 @@ def inspect(source: Source) -> Inspection:
 def words(neuron: Neuron) -> str:
     """`leak 0.25, fires on MPBN(u) > 0.5, hard reset to 0`."""
     sign = ">" if neuron.strict else ">="
-    measured = "u" if neuron.norm is None else "MPBN(u)"
+    measured = "u" if neuron.norm is None else f"{neuron.norm.kind}(u)"
     where = "" if neuron.norm is None else " per element" if neuron.norm.mean.dim() > 1 else " per channel"
     # The carried amount has the leak applied; people think of the one before it.
     amount = _range(neuron.reset / neuron.leak if bool((neuron.leak != 0).all()) else neuron.reset)
     reset = f"soft reset by {amount}" if neuron.soft else f"hard reset to {amount}"
-    return f"leak {_range(neuron.leak)}, fires on {measured} {sign} {_range(neuron.threshold)}{where}, {reset}"
+    carried = f", carries {measured}" if neuron.norm is not None and neuron.norm.carried else ""
+    return f"leak {_range(neuron.leak)}, fires on {measured} {sign} {_range(neuron.threshold)}{where}, {reset}{carried}"
 
 
 def _range(t: Tensor) -> str:

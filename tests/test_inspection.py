@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from snnconv.inspection import inspect, words
-from snnconv.nn import LIF, MPBN
+from snnconv.nn import LIF, MPBN, PSPNorm
+from snnconv.results import NormStatistics
 from tests.networks import SHAPE, per_channel, source_of
 
 
@@ -17,6 +18,21 @@ def test_semantics_are_told_in_words() -> None:
     assert words(LIF(leak=1.0, threshold=1.0, reset="soft", strict=False).neuron()) == "leak 1, fires on u >= 1, soft reset by 1"
     per_element = LIF(leak=torch.tensor([0.5, 0.9]).view(2, 1, 1), v_reset=0.5, norm=MPBN((2, 3, 3)))
     assert words(per_element.neuron()) == "leak 0.5..0.9, fires on MPBN(u) > 0.5 per element, hard reset to 0.5"
+
+
+def test_a_normalised_state_is_told_in_words() -> None:
+    told = words(LIF(norm=PSPNorm(4), carry_normalised=True).neuron())
+    assert told == "leak 0.25, fires on PSPNorm(u) > 0.5 per channel, hard reset to 0, carries PSPNorm(u)"
+
+
+def test_statistics_count_what_a_fold_has_to_care_about() -> None:
+    net = per_channel()
+    with torch.no_grad():
+        net.bn2.weight.copy_(torch.tensor([-1.0, -0.5, 0.0, 1.0, 2.0, 3.0]))
+        net.bn2.running_var.copy_(torch.tensor([0.0, 1e-5, 1e-3, 1.0, 1.0, 4.0]))
+        net.bn2.running_mean.copy_(torch.tensor([-3.0, 0.0, 0.0, 0.0, 0.0, 2.0]))
+    site = next(site for site in inspect(source_of(net)).sites if site.path == "bn2")
+    assert site.statistics == NormStatistics(6, (-1.0, 3.0), (-3.0, 2.0), (0.0, 4.0), 2, 1, 2)
 
 
 def test_every_norm_has_its_site() -> None:

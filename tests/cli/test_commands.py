@@ -82,6 +82,15 @@ act1  MPBN  threshold  exact  6 channels, thresholds -4.8 to 7.319, 1 inverted, 
 act2  MPBN  threshold  exact  6 channels, thresholds -31.9 to 2.082, 1 inverted, 1 never firing
 act3  MPBN  threshold  exact  6 channels, thresholds -0.01967 to 0.8031, 1 always firing
 """
+STATISTICS = """\
+norm at  values  gamma  < 0  = 0  mean  variance  var ~ 0
+bn1  6  -0.3592 to 1.073  1  1  -0.1826 to 0.2722  0.341 to 1.717  0
+bn2  6  -0.3263 to 1.515  1  1  -0.09275 to 0.1857  0.3458 to 1.855  0
+sum_norm  6  -0.3036 to 1.534  2  1  -0.2782 to 0.292  0.2836 to 1.442  0
+act1  6  -0.1663 to 1.281  1  1  -0.1954 to 0.2148  1.035 to 1.954  0
+act2  6  -0.1244 to 1.519  1  1  -0.1118 to 0.1855  0.6603 to 1.622  0
+act3  6  0 to 1.47  0  1  -0.2531 to 0.2841  0.3989 to 1.572  0
+"""
 INSPECT = f"""\
 net.pth: tests.networks:per_channel, 1,037 parameters
 arch  tests.networks:per_channel (option)
@@ -93,7 +102,7 @@ neuron  potential  semantics
 act1  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
 act2  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
 act3  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
-{SITES}every norm folds
+{STATISTICS}{SITES}every norm folds
 """
 FOLD = f"{SITES}f.pt2: 6 norms folded: 3 exact, 3 rounding\n"
 LEVELS = """\
@@ -239,7 +248,7 @@ def test_fold_answers_in_json(here: Path) -> None:
     found = document("fold", "net.pth", *ARCH, "-o", "f.pt2")
     assert (found["command"], found["source"], found["output"]) == ("fold", "net.pth", "f.pt2")
     assert [site["path"] for site in found["sites"]] == ["bn1", "bn2", "sum_norm", "act1", "act2", "act3"]
-    assert set(found["sites"][0]) == {"path", "kind", "into", "outcome", "detail"}
+    assert set(found["sites"][0]) == {"path", "kind", "into", "outcome", "detail", "statistics"}
 
 
 def test_convert_answers_in_json(here: Path) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from math import inf, nan
 
 import snnconv
 from snnconv.report import conversion_document, fold_document, verification_document, verification_report
 from snnconv.report.document import render_json
-from snnconv.results import Measure, Site, Verification
+from snnconv.results import Measure, NormStatistics, Site, Verification
 from snnconv.verdict import Conversion, judge
 from tests.report.examples import GOOD, bad, good
 
-SITE = Site("bn", "BatchNorm2d", "conv", "rounding", "into weight")
+STATISTICS = NormStatistics(8, (-0.5, 1.25), (-1.0, 1.0), (0.0, 4.0), 1, 0, 2)
+SITE = Site("bn", "BatchNorm2d", "conv", "rounding", "into weight", STATISTICS)
 
 
 def test_a_verification_holds_every_field_flat_and_its_verdict() -> None:
@@ -47,7 +48,12 @@ def test_a_fold_lists_its_norms() -> None:
         "source": "net.pth",
         "output": "net.pt2",
         "arch": "arch",
-        "sites": [{"path": "bn", "kind": "BatchNorm2d", "into": "conv", "outcome": "rounding", "detail": "into weight"}],
+        "sites": [
+            {
+                **{"path": "bn", "kind": "BatchNorm2d", "into": "conv", "outcome": "rounding", "detail": "into weight"},
+                "statistics": asdict(STATISTICS),
+            }
+        ],
     }
 
 

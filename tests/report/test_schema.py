@@ -13,12 +13,12 @@ from jsonschema import Draft202012Validator
 
 from snnconv.report import conversion_document, fold_document, schema, verification_document
 from snnconv.report.schema import generated_schema
-from snnconv.results import Measure, Site, Verification
+from snnconv.results import Measure, NormStatistics, Site, Verification
 from snnconv.verdict import Conversion, judge
 from tests.report.examples import GOOD, bad, good, partial
 from tests.report.strategies import verifications
 
-SITE = Site("bn", "BatchNorm2d", "conv", "rounding", "into weight")
+SITE = Site("bn", "BatchNorm2d", "conv", "rounding", "into weight", NormStatistics(8, (-1, 1), (0, 0), (0, 4), 1, 0, 2))
 CONVERSION = Conversion("net.pth", "arch", (SITE,), (good(), bad()), (Measure("source", 10, 2.5),))
 
 
