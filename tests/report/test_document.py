@@ -51,7 +51,7 @@ def test_a_fold_lists_its_norms() -> None:
         "sites": [
             {
                 **{"path": "bn", "kind": "BatchNorm2d", "into": "conv", "outcome": "rounding", "detail": "into weight"},
-                "statistics": asdict(STATISTICS),
+                "statistics": json.loads(json.dumps(asdict(STATISTICS))),
             }
         ],
     }
