@@ -14,7 +14,17 @@ from torch import Tensor, fx, nn
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
 from snnconv.nn import PerStep, reset
-from snnconv.program import BATCH_NORM, Origin, SpikingProgram, TimeContract, constants_used, neuron_calls, put, tensors
+from snnconv.program import (
+    BATCH_NORM,
+    Origin,
+    SpikingProgram,
+    TimeContract,
+    constants_used,
+    is_random,
+    neuron_calls,
+    put,
+    tensors,
+)
 
 _ATEN = torch.ops.aten
 _RESHAPES = (_ATEN.view.default, _ATEN.reshape.default, _ATEN._unsafe_view.default)
@@ -200,8 +210,8 @@ def _drop_unread_neurons(graph: fx.Graph) -> None:
 
 def _ensure_samples_stay_apart(program: SpikingProgram) -> None:
     """Raise `Refused` where the output of a sample depends on the other samples of its batch: steps could not be merged then."""
-    if any(node.target is BATCH_NORM and node.args[5] for node in program.graph.graph.nodes):
-        return  # folding refuses a norm by the batch, and says which
+    if any(is_random(node) or (node.target is BATCH_NORM and node.args[5]) for node in program.graph.graph.nodes):
+        return  # folding refuses random numbers and norms by the batch, and says which
     exact, contract = program.to(torch.float64), program.contract
     x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).double()
     once = replace(exact, contract=replace(contract, timesteps=1, event=False))

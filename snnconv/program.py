@@ -195,6 +195,13 @@ def constants_used(graph: fx.Graph) -> Iterator[Path]:
     yield from dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "get_attr")
 
 
+def is_random(node: fx.Node) -> bool:
+    """Whether an operator draws random numbers; dropout at inference does not."""
+    if not isinstance(node.target, torch._ops.OpOverload) or torch.Tag.nondeterministic_seeded not in node.target.tags:
+        return False
+    return node.target is not torch.ops.aten.dropout.default or bool(node.args[2])
+
+
 def neuron_calls(graph: fx.Graph) -> list[fx.Node]:
     """The neurons of a graph in the order in which they run."""
     return [node for node in graph.nodes if node.op == "call_function" and node.target is NEURON_OP]

@@ -15,7 +15,7 @@ from torch import fx
 from snnconv.fold.constants import constants_of
 from snnconv.fold.norm_calls import norm_path, scales_per_step
 from snnconv.fold.passes import FoldRefused
-from snnconv.program import BATCH_NORM, SpikingProgram
+from snnconv.program import BATCH_NORM, SpikingProgram, is_random
 from snnconv.results import REFUSED, Site
 
 _ATEN = torch.ops.aten
@@ -62,13 +62,6 @@ def _refusal(node: fx.Node) -> Site | None:
             node.name, name, "", REFUSED, "it draws random numbers at inference, so two runs differ and nothing can be equal"
         )
     return None
-
-
-def is_random(node: fx.Node) -> bool:
-    """Whether an operator draws random numbers; dropout at inference does not."""
-    if not isinstance(node.target, torch._ops.OpOverload) or torch.Tag.nondeterministic_seeded not in node.target.tags:
-        return False
-    return node.target is not _ATEN.dropout.default or bool(node.args[2])
 
 
 def _misused_steps(graph: fx.GraphModule) -> list[Site]:

@@ -1,16 +1,18 @@
-"""Norms whose statistics depend on the input are refused by name and reason."""
+"""What is no affine map with stored constants is refused by name and reason."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+import torch
 from torch import nn
 
 from snnconv.errors import Refused
 from snnconv.fold import REFUSED, FoldRefused, fold
 from snnconv.fold.refusals import RefuseUnfoldable
-from snnconv.nn import LIF
+from snnconv.nn import LIF, PerStep
+from snnconv.nn.per_step import At
 from snnconv.program import SpikingProgram
 from tests.networks import program_of
 
@@ -73,3 +75,76 @@ def test_scale_that_is_not_finite_is_refused() -> None:
     norm.running_var.zero_()
     with pytest.raises(FoldRefused, match="cannot fold BatchNorm2d at 1: its scale or shift is not finite"):
         fold(program_with(norm))
+
+
+class Drawing(nn.Module):
+    """Samples its spikes, as probabilistic neurons do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(2, 4, 3), LIF()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.bernoulli(self.act(self.conv(x)) * 0.5).flatten(1)
+
+
+def test_what_draws_random_numbers_is_refused() -> None:
+    with pytest.raises(FoldRefused, match="cannot fold bernoulli at bernoulli: it draws random numbers at inference"):
+        fold(program_of(Drawing().eval()))
+
+
+def test_dropout_at_inference_draws_nothing() -> None:
+    fold(program_of(nn.Sequential(nn.Conv2d(2, 4, 3), nn.Dropout(0.5), LIF(), nn.Flatten()).eval()))
+
+
+class OwnStatistics(nn.Module):
+    """Normalises by the statistics of the very batch, written out by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(2, 4, 3), LIF()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        return self.act((y - y.mean((0, 2, 3), keepdim=True)) / y.std((0, 2, 3), keepdim=True)).flatten(1)
+
+
+def test_a_norm_by_hand_over_the_batch_is_refused() -> None:
+    with pytest.raises(Refused, match="the output of a sample depends on the other samples of its batch"):
+        program_of(OwnStatistics().eval())
+
+
+class Powers(PerStep):
+    """Raises to a power that changes from step to step: no scale, no shift."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.exponent = nn.Parameter(torch.linspace(0.5, 2.0, 4))
+
+    def at_step(self, x: torch.Tensor, at: At) -> torch.Tensor:
+        return x.abs() ** at(self.exponent)
+
+
+def test_a_constant_per_step_that_neither_scales_nor_shifts_is_refused() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), Powers(), LIF(), nn.Flatten()).eval()
+    with pytest.raises(FoldRefused, match=r"cannot fold per-step constant at 1.exponent: aten.pow.* reads it, but only a scale"):
+        fold(program_of(net))
+
+
+class DependentNorm(nn.Module):
+    """A batch norm whose gamma is computed from the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act, self.norm = nn.Conv2d(2, 4, 3), LIF(), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, norm = self.conv(x), self.norm
+        gamma = x.abs().amax((0, 1, 2, 3)) * norm.weight
+        y = nn.functional.batch_norm(y, norm.running_mean, norm.running_var, gamma, norm.bias, False)
+        return self.act(y).flatten(1)
+
+
+def test_a_norm_whose_constants_depend_on_the_input_is_refused() -> None:
+    with pytest.raises(Refused, match=r"its constants depend on the input|depends on the other samples"):
+        fold(program_of(DependentNorm().eval()))
