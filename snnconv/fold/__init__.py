@@ -14,6 +14,7 @@ from snnconv.fold.next_linear import FoldIntoNextLinear
 from snnconv.fold.passes import FoldPass, FoldRefused
 from snnconv.fold.plain_scale import FoldIntoScale
 from snnconv.fold.refusals import RefuseUnfoldable
+from snnconv.fold.zero_bias import DropZeroBias
 from snnconv.program import SpikingProgram
 from snnconv.results import EXACT, REFUSED, ROUNDING
 
@@ -24,6 +25,7 @@ PASSES: tuple[FoldPass, ...] = (
     FoldIntoNextLinear(),
     FoldIntoScale(),
     FoldMembraneNorm(),
+    DropZeroBias(),
 )
 
 __all__ = ["EXACT", "PASSES", "REFUSED", "ROUNDING", "FoldRefused", "fold"]

@@ -54,4 +54,8 @@ def _absorb(neuron: Neuron, call: NormCall, program: SpikingProgram) -> Neuron:
     offset = shift if neuron.gain is None else neuron.gain.double() * shift
     if neuron.offset is not None:
         offset = offset + neuron.offset.double()
-    return replace(neuron, gain=gain.to(program.dtype), offset=offset.to(program.dtype))
+    return replace(
+        neuron,
+        gain=None if bool((gain == 1).all()) else gain.to(program.dtype),
+        offset=offset.to(program.dtype) if bool(offset.any()) else None,
+    )

@@ -44,9 +44,12 @@ class FoldIntoScale:
 
 def _rewrite(graph: fx.GraphModule, call: NormCall, program: SpikingProgram) -> list[Site]:
     value = call.input
-    held = zip((_ATEN.mul.Tensor, _ATEN.add.Tensor), ("scale", "shift"), for_steps(call, program.contract.timesteps), strict=True)
+    scale, shift = for_steps(call, program.contract.timesteps)
+    operators = ((_ATEN.mul.Tensor, "scale", scale, 1), (_ATEN.add.Tensor, "shift", shift, 0))
     with graph.graph.inserting_before(call.node):
-        for op, leaf, constant in held:
+        for op, leaf, constant, neutral in operators:
+            if bool((constant == neutral).all()):
+                continue
             path = _hold(graph, f"{call.layer}.{leaf}".lstrip("."), constant.to(program.dtype), call.node)
             read = graph.graph.get_attr(path)
             if call.per_step:

@@ -1,0 +1,38 @@
+"""The trained samples convert as they stand, and what comes out decides as they do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from snnconv.convert import Target, convert
+from snnconv.data import open_data
+from snnconv.sources import SourceOptions, load_source
+from snnconv.verdict import Policy
+from snnconv.verify import Plan
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+CHECKPOINTS = {
+    "per_channel": ("fashion_per_channel.pth", ".onnx", {"BatchNorm2d", "MPBN"}),
+    "per_element": ("fashion_per_element.safetensors", ".ts", {"BatchNorm2d", "MPBN"}),
+    "psp": ("fashion_psp.safetensors", ".onnx", {"PSPNorm"}),
+    "tebn": ("fashion_tebn.safetensors", ".ts", {"BatchNorm2d", "per-step scale"}),
+}
+ACCURACY = {"per_channel": 0.91, "per_element": 0.898, "psp": 0.90, "tebn": 0.906}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_sample_converts(name: str, tmp_path: Path) -> None:
+    file, suffix, kinds = CHECKPOINTS[name]
+    source = load_source(SAMPLES / file, SourceOptions(arch=f"samples.fashion:{name}"))
+    data = open_data(str(SAMPLES / "fashion_test500.npz"), source.program.contract)
+    target, quiet = Target(tmp_path / f"net{suffix}"), lambda stage: lambda part, share: None
+    result = convert(source, [target], data, SAMPLES / file, Policy(), Plan(), quiet)
+    assert {site.kind for site in result.sites} == kinds
+    (verdict,) = result.verdicts
+    assert verdict.equivalent, verdict.faults
+    task = verdict.verification.task
+    assert task is not None and task.labelled == 500
+    assert task.right_reference / 500 == task.right_candidate / 500 == pytest.approx(ACCURACY[name], abs=0.003)
+    assert target.path.exists()
