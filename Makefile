@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SAMPLES := samples
 
-.PHONY: demo test bench clean
+.PHONY: demo test exam bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,9 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+exam: $(STAMP)
+	SNNCONV_EXAM=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/verify/test_mutations.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.latency $(CHECKPOINT) $(DATA)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from snnconv.capture import capture
 from snnconv.neuron import Neuron
-from snnconv.nn import LIF, MPBN, neurons
+from snnconv.nn import BNTT, LIF, MPBN, TEBN, neurons
 from snnconv.program import Origin, SpikingProgram, TimeContract
 from snnconv.sources import Source
 
@@ -95,6 +95,37 @@ def plain() -> nn.Module:
     """Neurons without membrane norm: LIF, IF with soft reset, non-strict."""
     first = LIF(leak=torch.linspace(0.1, 0.9, 6).view(6, 1, 1), threshold=0.3)
     return trained(Residual(first, LIF(leak=1.0, threshold=0.5, reset="soft"), LIF(threshold=0.2, strict=False)), seed=2)
+
+
+class Steps(nn.Module):
+    """A norm per step in front of a neuron that carries a normalised potential, and another behind one, which nothing takes."""
+
+    timesteps = 4
+    input_shape = SHAPE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.norm1, self.act1 = nn.Conv2d(2, 6, 3, padding=1), BNTT(6, 4), LIF(norm=MPBN(6), carry_normalised=True)
+        self.conv2, self.act2, self.norm2 = nn.Conv2d(6, 6, 3, padding=1), LIF(threshold=0.3), TEBN(6, 4)
+        self.conv3, self.act3, self.head = nn.Conv2d(6, 6, 1), LIF(threshold=0.2, reset="soft"), nn.Linear(6 * 8 * 8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm2(self.act2(self.conv2(self.act1(self.norm1(self.conv1(x))))))
+        return self.head(self.act3(self.conv3(y)).flatten(1))
+
+
+def steps() -> nn.Module:
+    """Constants that change from step to step."""
+    net = trained(Steps(), seed=3)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for norm in (net.norm1, net.norm2):
+            norm.weight.copy_(torch.rand(norm.weight.shape, generator=generator) * 1.6 - 0.3)
+            norm.running_var.copy_(torch.rand(norm.running_var.shape, generator=generator) + 0.3)
+            norm.running_mean.copy_(torch.rand(norm.running_mean.shape, generator=generator) * 0.6 - 0.3)
+        net.norm2.bias.copy_(torch.rand(6, generator=generator) * 0.6)
+        net.norm2.scale.copy_(torch.tensor([1.2, 0.7, -0.4, 1.6]))
+    return net
 
 
 NETWORKS = {"per_channel": per_channel, "per_element": per_element, "plain": plain}

@@ -21,8 +21,9 @@ from snnconv.program import SpikingProgram
 from snnconv.runtimes import Observation, open_candidate
 from snnconv.sources import Source
 from snnconv.verify.probes import near_thresholds
-from tests.networks import NETWORKS, inputs, source_of
+from tests.networks import NETWORKS, inputs, source_of, steps
 
+NETS = {**NETWORKS, "steps": steps}
 TIMESTEPS = 3
 SAMPLES = 6
 
@@ -57,7 +58,7 @@ def share(folder: Path) -> None:
 @cache
 def network(name: str) -> Source:
     """A network under the contract that a case has by default."""
-    return source_of(NETWORKS[name](), TIMESTEPS)
+    return source_of(NETS[name](), TIMESTEPS)
 
 
 @cache
