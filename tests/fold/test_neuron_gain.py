@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -106,3 +108,19 @@ def test_the_pass_says_what_it_left() -> None:
 def test_norms_in_a_row_go_into_one_neuron() -> None:
     layers = (nn.AvgPool2d(2), nn.BatchNorm2d(2), nn.BatchNorm2d(2), LIF(), nn.Flatten())
     assert into(assert_folds(nn.Sequential(*layers))) == {"1": "3", "2": "3"}
+
+
+def test_gain_and_offset_that_a_neuron_has_already_come_after_those_of_the_norm() -> None:
+    """u = m + g * (scale * x + shift) + c."""
+    layers = (nn.AvgPool2d(2), nn.BatchNorm2d(2), LIF(threshold=0.3), nn.Flatten())
+    program = program_of(settled(nn.Sequential(*layers)))
+    (name,) = program.neurons
+    given = {"gain": torch.tensor([[[0.5]], [[-2.0]]]), "offset": torch.tensor([[[0.1]], [[0.7]]])}
+    program = replace(program, neurons={name: replace(program.neurons[name], **given)}).to(torch.float64)
+    x = torch.rand(4, 2, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    before: list[Tensor] = []
+    after: list[Tensor] = []
+    program.run(x, lambda name, step, u, spikes: before.append(u))
+    fold(program).run(x, lambda name, step, u, spikes: after.append(u))
+    for u, folded in zip(before, after, strict=True):
+        torch.testing.assert_close(folded, u, rtol=1e-12, atol=1e-12)
