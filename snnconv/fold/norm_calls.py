@@ -41,7 +41,8 @@ class Norm:
 class NormCall:
     """A row of norms, from `head` to `node`: `y = scale * x + shift`, in float64.
 
-    Both constants have the layout of a sample, `[C, 1, ...]`, or `[T, 1, C, 1, ...]` where `per_step`.
+    Both constants have the layout of a sample, `[C, 1, ...]`, or `[T, 1, C, 1, ...]` where `per_step`. `operand` says which
+    argument of `head` is x.
     """
 
     head: fx.Node
@@ -50,11 +51,12 @@ class NormCall:
     scale: Tensor
     shift: Tensor
     per_step: bool
+    operand: int = 0
 
     @property
     def input(self) -> fx.Node:
         """What the first of them reads, also after a rewrite in front of it."""
-        node = self.head.args[0]
+        node = self.head.args[self.operand]
         if not isinstance(node, fx.Node):
             raise RuntimeError(f"{self.path} normalises a number")
         return node
@@ -75,9 +77,14 @@ class NormCall:
 
     def then(self, other: NormCall) -> NormCall:
         """This row and the one after it, as one."""
-        shift = other.scale * self.shift + other.shift
+        rows = (self, other)
+        steps = min((len(t) for row in rows if row.per_step for t in (row.scale, row.shift) if len(t) > 1), default=1)
+        (scale, shift), (outer, added) = (
+            (row.scale[:steps], row.shift[:steps]) if row.per_step else (row.scale, row.shift) for row in rows
+        )
         per_step = self.per_step or other.per_step
-        return NormCall(self.head, other.node, self.norms + other.norms, other.scale * self.scale, shift, per_step)
+        norms = self.norms + other.norms
+        return NormCall(self.head, other.node, norms, outer * scale, outer * shift + added, per_step, self.operand)
 
 
 def norm_calls(graph: fx.GraphModule, across_time: bool = True) -> list[NormCall]:
@@ -120,17 +127,27 @@ def norm_path(node: fx.Node) -> str:
 
 
 def scales_per_step(node: fx.Node, constants: dict[fx.Node, Constant]) -> bool:
-    """Whether `node` computes `x op c` with a constant per step."""
+    """Whether `node` computes `x op c`, or `c op x` where that is the same, with a constant per step."""
+    return _operand(node, constants) is not None
+
+
+def _operand(node: fx.Node, constants: dict[fx.Node, Constant]) -> int | None:
+    """Which argument of a scale or shift per step is x; None where `node` is none."""
     if node.target not in _PER_STEP or node in constants:
-        return False
-    x, other = node.args[0], node.args[1]
-    return isinstance(x, fx.Node) and x not in constants and other in constants and constants[other].per_step
+        return None
+    commutes = node.target is _ATEN.mul.Tensor or (node.target is _ATEN.add.Tensor and not node.kwargs)
+    for x, other in ((0, 1), (1, 0)) if commutes else ((0, 1),):
+        value, constant = node.args[x], constants.get(node.args[other])
+        if isinstance(value, fx.Node) and value not in constants and constant is not None and constant.per_step:
+            return x
+    return None
 
 
 def _norm_call(node: fx.Node, constants: dict[fx.Node, Constant]) -> NormCall | None:
     if node.target is BATCH_NORM:
         return _batch_norm(node, constants)
-    return _per_step(node, constants) if scales_per_step(node, constants) else None
+    operand = _operand(node, constants)
+    return None if operand is None else _per_step(node, constants, operand)
 
 
 def _batch_norm(node: fx.Node, constants: dict[fx.Node, Constant]) -> NormCall:
@@ -164,8 +181,8 @@ def _laid_out(constant: Constant, per_step: bool, channels: int, node: fx.Node) 
     return constant.value.view(-1, 1, channels, *ones) if per_step else constant.value.view(channels, *ones)
 
 
-def _per_step(node: fx.Node, constants: dict[fx.Node, Constant]) -> NormCall:
-    constant, dims = constants[node.args[1]], len(node.meta["val"].shape)
+def _per_step(node: fx.Node, constants: dict[fx.Node, Constant], operand: int) -> NormCall:
+    constant, dims = constants[node.args[1 - operand]], len(node.meta["val"].shape)
     entry = list(constant.value.shape[1:])
     # An entry may have a batch dimension of its own, of size 1.
     entry = entry[1:] if len(entry) == dims else [1] * (dims - 1 - len(entry)) + entry
@@ -176,7 +193,7 @@ def _per_step(node: fx.Node, constants: dict[fx.Node, Constant]) -> NormCall:
         scale = value
     else:
         shift = value if node.target is _ATEN.add.Tensor else -value
-    return NormCall(node, node, (Norm(constant.path, _PER_STEP[node.target]),), scale, shift, True)
+    return NormCall(node, node, (Norm(constant.path, _PER_STEP[node.target]),), scale, shift, True, operand)
 
 
 def affine(gamma: Tensor | None, beta: Tensor | None, mean: Tensor, var: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from snnconv.fold import fold
 from snnconv.lower import lower
-from snnconv.nn import LIF, MPBN, PSPNorm
+from snnconv.nn import LIF, MPBN, PerStep, PSPNorm
+from snnconv.nn.per_step import At
 from snnconv.program import SpikingProgram
 from snnconv.runtimes import Observation
 from snnconv.sources import Source
@@ -166,3 +167,25 @@ def test_membrane_norm(membrane: str, carried: bool, reset: str, strict: bool, s
     source = built("batch norm", "after a convolution", membrane, carried, reset, strict, sign, T)
     (site,) = (site for site in assert_folds_like_the_equations(source).sites if site.path == "act1")
     assert site.outcome == ("rounding" if carried else "exact")
+
+
+class Reversed(PerStep):
+    """Scales and shifts per step by hand, the constants in front and for more steps than the network has."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.scale, self.shift = nn.Parameter(torch.linspace(0.5, 1.5, 6)), nn.Parameter(torch.linspace(-0.2, 0.3, 6))
+
+    def at_step(self, x: Tensor, at: At) -> Tensor:
+        return at(self.shift) + at(self.scale) * x
+
+
+def test_scale_and_shift_per_step_fold_in_either_order_and_for_different_numbers_of_steps() -> None:
+    norm = settled(NORMS["BNTT"](C))
+    layers = (nn.Conv2d(2, C, 3), LIF(threshold=0.3), nn.Conv2d(C, C, 3), norm, Reversed(), LIF(threshold=0.3), nn.Flatten())
+    source = source_of(settled(nn.Sequential(*layers)), 3, shape=(2, SIDE, SIDE))
+    x = inputs(source, 3)
+    exactly = fold(source.program.to(torch.float64))
+    assert [site.into for site in exactly.sites] == ["5", "5", "5"]
+    assert exactly.neurons["5"].gain is not None and exactly.neurons["5"].gain.shape == (3, 1, C, 1, 1)
+    torch.testing.assert_close(exactly.run(x.double()), source.to(torch.float64).run(x.double()), rtol=1e-9, atol=1e-9)
