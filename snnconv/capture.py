@@ -95,7 +95,10 @@ def capture(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContrac
     return program
 
 
-_NO_NEURON = ("the network has no spiking neuron that its forward calls", "build it with snnconv.nn.LIF")
+_NO_NEURON = (
+    "the network has no spiking neuron that its forward calls",
+    "build it with snnconv.nn.LIF, or teach your own neuron with snnconv.adapters",
+)
 
 
 def _replace(net: nn.Module, name: str) -> _Slot:

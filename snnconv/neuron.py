@@ -160,6 +160,24 @@ class Neuron:
         return replace(self, **_floats(self, dtype), norm=norm)
 
 
+def lif(
+    leak: float | Tensor,
+    threshold: float | Tensor,
+    v_reset: float | Tensor | None = 0.0,
+    strict: bool = True,
+    norm: MembraneNorm | None = None,
+) -> Neuron:
+    """A leaky integrate-and-fire neuron that computes, per time step,
+
+        u = leak * v + x;   s = [N(u) > threshold]  (>= unless strict);   v = v_reset where s, u elsewhere
+
+    or, with `v_reset` None, v = u - threshold * s. Numbers, or tensors that broadcast against `[C, ...]`.
+    """
+    kept, fires = (torch.as_tensor(value, dtype=torch.float32).detach() for value in (leak, threshold))
+    after = fires if v_reset is None else torch.as_tensor(v_reset, dtype=torch.float32).detach()
+    return Neuron(threshold=fires, leak=kept, reset=kept * after, soft=v_reset is None, strict=strict, norm=norm)
+
+
 def _floats(value: Neuron | MembraneNorm, dtype: torch.dtype) -> dict[str, Any]:
     return {k: v.to(dtype) for k, v in vars(value).items() if isinstance(v, Tensor) and v.is_floating_point()}
 

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from snnconv import adapters
 from snnconv.capture import capture
 from snnconv.checkpoint import Checkpoint
-from snnconv.nn import neurons, run
+from snnconv.errors import Refused
+from snnconv.neuron import Neuron
+from snnconv.nn import PerStep, frames, read_out
 from snnconv.program import Drive, Origin, SpikingProgram, TimeContract
 from snnconv.sources.options import Resolver
 
@@ -42,7 +45,9 @@ class Source:
             for name in self.program.neurons if drive is not None else ():
                 hook = self.module.get_submodule(name).register_forward_hook(_driving(name, drive))
                 hooks.callback(hook.remove)
-            return run(self.module, x, contract.timesteps, contract.readout, contract.event)
+            adapters.reset(self.module)
+            steps = frames(x, contract.timesteps, contract.event)
+            return read_out([self.module(frame) for frame in steps], contract.readout)
 
     def to(self, dtype: torch.dtype) -> Source:
         """The same source computing in `dtype`."""
@@ -58,8 +63,43 @@ def _driving(name: str, drive: Drive | None) -> Callable[[nn.Module, tuple[Tenso
 
 
 def captured(module: nn.Module, arch: str, checkpoint: Checkpoint, contract: TimeContract, settle: Resolver) -> Source:
-    """The source of a module whose neurons are `snnconv.nn.LIF`."""
+    """The source of a module whose spiking layers have adapters. Raises `Refused` where another layer keeps a state."""
     module = module.eval().requires_grad_(False)
-    table = {name: neuron.neuron() for name, neuron in neurons(module).items()}
+    table = adapters.known(module)
+    adapters.reset(module)
+    _ensure_known(module, table, contract)
     origin = Origin(arch, checkpoint.sha256, settle.settled)
     return Source(capture(module, table, contract, origin), module, checkpoint.notes)
+
+
+def _ensure_known(module: nn.Module, table: dict[str, Neuron], contract: TimeContract) -> None:
+    """Run two steps of a copy and look who remembers something without being known for it."""
+    probe = copy.deepcopy(module)
+    x = torch.rand(2, *contract.input_shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        try:
+            probe(x)
+        except Exception:
+            return  # Capturing runs it as well, and says what is wrong.
+        before = _remembered(probe)
+        for layer in probe.modules():
+            if isinstance(layer, PerStep):
+                layer.t = 0
+        probe(x)
+    for path, held in _remembered(probe).items():
+        told = any(path == name or path.startswith(f"{name}.") for name in table)
+        if not told and [(id(t), n) for t, n in held.items()] != [(id(t), n) for t, n in before[path].items()]:
+            layer = probe.get_submodule(path)
+            raise Refused(
+                f"{path or 'the network'} ({type(layer).__name__}) keeps a state from step to step, and no adapter knows it",
+                "teach it in the file of the factory: from snnconv.adapters import adapter",
+            )
+
+
+def _remembered(module: nn.Module) -> dict[str, dict[Tensor, int]]:
+    """Every tensor that a layer holds, with the number of its changes, by the path of the layer."""
+    found = {}
+    for path, layer in module.named_modules():
+        values = [v for held in vars(layer).values() for v in (held.values() if isinstance(held, dict) else [held])]
+        found[path] = {v: v._version for v in values if isinstance(v, Tensor)}
+    return found
