@@ -25,6 +25,7 @@ NESTS = ("state_dict", "model", "net", "model_state_dict")
 PREFIX = "module."
 _DEEPEST = 8
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_INTEGERS = (torch.int64, torch.int32)
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,8 @@ def _strip_prefix(state: dict[str, Tensor], notes: list[str]) -> dict[str, Tenso
 
 def _sound(path: Path, key: str, value: Tensor, notes: list[str]) -> Tensor:
     """The tensor as float32, if it is one that a network can run with. Raises `InputError` otherwise."""
-    if key.endswith(TRACKED):
-        return value
+    if key.endswith(TRACKED) or (value.dtype in _INTEGERS and value.dim() == 0):
+        return value  # a count or a choice, no weight
     if value.layout is not torch.strided or value.is_meta or value.dtype not in _FLOATS:
         kind = (
             "no" if value.is_meta else "sparse" if value.layout is not torch.strided else str(value.dtype).removeprefix("torch.")

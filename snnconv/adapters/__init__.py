@@ -1,7 +1,8 @@
 """What snnconv knows of spiking layers: which canonical neuron a layer is, and how it forgets what it remembers.
 
-`snnconv.nn.LIF` is known. Any other layer whose forward takes a current and gives spikes, one time step a call, is taught by an
-adapter, in the file of the factory or in a package with an entry point of the group `snnconv.adapters` that imports it:
+`snnconv.nn.LIF` is known, and so are neurons of the frameworks in `FRAMEWORKS`, one file each. Any other layer whose forward
+takes a current and gives spikes, one time step a call, is taught by an adapter, in the file of the factory or in a package with
+an entry point of the group `snnconv.adapters` that imports it:
 
     @adapter(MyNeuron)
     def my_neuron(layer: MyNeuron) -> Neuron:
@@ -10,8 +11,10 @@ adapter, in the file of the factory or in a package with an entry point of the g
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TypeVar
 
@@ -23,6 +26,8 @@ from snnconv.nn import LIF
 from snnconv.nn import reset as reset_own
 
 ENTRY_POINTS = "snnconv.adapters"
+FRAMEWORKS = {"snntorch": "snnconv.adapters.snntorch"}
+"""What is imported here once the user's own code has imported the framework."""
 
 __all__ = ["Adapter", "adapter", "known", "lif", "reset"]
 
@@ -57,7 +62,7 @@ def adapter(
 
 def known(module: nn.Module) -> dict[str, Neuron]:
     """The neuron of every spiking layer in `module`, by its path."""
-    _load_entry_points()
+    _load()
     return {name: found.neuron(layer) for name, layer in module.named_modules() if (found := _adapter_of(layer)) is not None}
 
 
@@ -84,6 +89,9 @@ def _own_reset(layer: nn.Module) -> None:
     method()
 
 
-def _load_entry_points() -> None:
+def _load() -> None:
+    for framework, adapters in FRAMEWORKS.items():
+        if framework in sys.modules:
+            import_module(adapters)
     for point in entry_points(group=ENTRY_POINTS):
         point.load()

@@ -42,7 +42,9 @@ class Source:
         if self.module is None:
             return self.program.run(x, drive=drive)
         with torch.no_grad(), ExitStack() as hooks:
-            for name in self.program.neurons if drive is not None else ():
+            # Some frameworks give float32 spikes whatever they compute in.
+            watched = drive is not None or self.program.dtype is not torch.float32
+            for name in self.program.neurons if watched else ():
                 hook = self.module.get_submodule(name).register_forward_hook(_driving(name, drive))
                 hooks.callback(hook.remove)
             adapters.reset(self.module)
@@ -57,7 +59,8 @@ class Source:
 
 def _driving(name: str, drive: Drive | None) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], spikes: Tensor) -> Tensor | None:
-        return None if drive is None else drive(name, inputs[0], spikes)
+        driven = None if drive is None else drive(name, inputs[0], spikes)
+        return (spikes if driven is None else driven).to(inputs[0].dtype)
 
     return hook
 

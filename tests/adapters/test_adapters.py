@@ -88,6 +88,7 @@ def one_step() -> nn.Module:
 
 @pytest.fixture(autouse=True)
 def _forget_adapters(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    known(nn.Identity())  # those of frameworks are registered once and for all
     monkeypatch.setattr(adapters, "ADAPTERS", dict(adapters.ADAPTERS))
     yield
 
