@@ -64,8 +64,7 @@ def artifact(program: SpikingProgram, path: Path, form: str, batch: int | None =
 
 
 @FORMS
-@EACH
-@pytest.mark.parametrize("event", [False, True], ids=["image", "frames"])
+@pytest.mark.parametrize(("kind", "event"), [("TEBN", False), ("BNTT", False), ("TAB", False), ("BNTT", True)])
 def test_every_artifact_is_equivalent(kind: str, name: str, form: str, event: bool, tmp_path: Path) -> None:
     original = source(kind, event=event)
     candidate = artifact(fold(original.program), tmp_path / name, form)

@@ -110,7 +110,7 @@ def network(block: Callable[[], nn.Module], neuron: Callable[[], nn.Module]) -> 
 
 
 @seed(0)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(block=blocks, neuron=neurons(), timesteps=st.sampled_from([1, T]))
 def test_a_fold_computes_what_the_network_computes(
     block: Callable[[], nn.Module], neuron: Callable[[], nn.Module], timesteps: int
@@ -130,7 +130,7 @@ def test_a_fold_computes_what_the_network_computes(
 
 
 @seed(1)
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(block=blocks, neuron=neurons(), form=st.sampled_from(["sequence", "step"]))
 def test_an_artifact_holds_no_norm_no_statistics_and_nothing_unused(
     block: Callable[[], nn.Module], neuron: Callable[[], nn.Module], form: str, tmp_path_factory: object
