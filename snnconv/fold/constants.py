@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,9 +17,14 @@ from snnconv.program import tensors
 class Constant:
     """A value that does not depend on the input, and the path of a tensor behind it; `per_step`: its first dimension is time."""
 
-    value: Tensor
+    held: Tensor
     path: str
     per_step: bool = False
+
+    @property
+    def value(self) -> Tensor:
+        """In float64, if it is a float: made where it is read, for most constants are weights that nobody asks for."""
+        return self.held.double() if self.held.is_floating_point() else self.held
 
 
 def constants_of(graph: fx.GraphModule) -> dict[fx.Node, Constant]:
@@ -27,10 +32,9 @@ def constants_of(graph: fx.GraphModule) -> dict[fx.Node, Constant]:
     held, found = tensors(graph), dict[fx.Node, Constant]()
     for node in graph.graph.nodes:
         if node.op == "get_attr":
-            value = held[str(node.target)]
-            found[node] = Constant(value.double() if value.is_floating_point() else value, str(node.target))
+            found[node] = Constant(held[str(node.target)], str(node.target))
         elif node.target is AT_STEP and node.args[0] in found:
-            found[node] = Constant(found[node.args[0]].value, found[node.args[0]].path, per_step=True)
+            found[node] = replace(found[node.args[0]], per_step=True)
         elif node.op == "call_function" and node.target is not NEURON_OP and _follows(node, found):
             found[node] = _evaluated(node, found)
     return found
@@ -45,7 +49,7 @@ def _follows(node: fx.Node, found: dict[fx.Node, Constant]) -> bool:
 def _evaluated(node: fx.Node, found: dict[fx.Node, Constant]) -> Constant:
     inputs = [found[a] for a in node.all_input_nodes]
     path = inputs[0].path
-    steps = [len(c.value) for c in inputs if c.per_step]
+    steps = [len(c.held) for c in inputs if c.per_step]
     if not steps:
         return Constant(_call(node, found, None), path)
     return Constant(torch.stack([_call(node, found, t) for t in range(min(steps))]), path, per_step=True)

@@ -68,26 +68,40 @@ def _foldable(call: NormCall) -> bool:
 
 def _fold(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> list[Site]:
     op, constants = call.input, tensors(graph)
-    weight_path = str(op.args[1].target)
-    layer = weight_path.rpartition(".")[0]
+    layer, weight_path, bias_path = paths(op)
     weight = constants[weight_path].double()
-    bias = op.args[2] if len(op.args) > 2 else None
-    bias_path = str(bias.target) if bias is not None else f"{layer}.bias" if layer else f"{weight_path}_bias"
     scale, shift = call.scale.flatten(), call.shift.flatten()
-    old = torch.zeros_like(shift) if bias is None else constants[bias_path].double()
+    old = constants[bias_path].double() if has_bias(op) else torch.zeros_like(shift)
     folded = {weight_path: _scaled(weight, scale, op), bias_path: scale * old + shift}
     hold(graph, op, folded, dtype)
     remove(call.node, op)
-    return call.sites(layer or weight_path, ROUNDING, f"into weight {list(weight.shape)} and bias, in float64")
+    return call.sites(layer, ROUNDING, f"into weight {list(weight.shape)} and bias, in float64")
 
 
 def _scaled(weight: Tensor, scale: Tensor, op: fx.Node) -> Tensor:
     """`weight` with each output channel multiplied by its `scale` `[C]`."""
     if op.target not in TRANSPOSED:
         return weight * per_channel(scale, weight.dim())
-    groups = int(op.args[6]) if len(op.args) > 6 else 1
-    per_group = scale.view(groups, 1, -1, *[1] * (weight.dim() - 2))
-    return (weight.unflatten(0, (groups, -1)) * per_group).flatten(0, 1)
+    per_group = scale.view(groups(op), 1, -1, *[1] * (weight.dim() - 2))
+    return (weight.unflatten(0, (groups(op), -1)) * per_group).flatten(0, 1)
+
+
+def has_bias(op: fx.Node) -> bool:
+    """Whether a linear operator adds a bias."""
+    return len(op.args) > 2 and op.args[2] is not None
+
+
+def groups(op: fx.Node) -> int:
+    """The groups of a convolution, transposed or not; 1 for any other linear operator."""
+    return int(op.args[6]) if len(op.args) > 6 else 1
+
+
+def paths(op: fx.Node) -> tuple[str, str, str]:
+    """Of a linear operator: its layer, or the path of the weight where that has none; the path of the weight; that of a bias."""
+    weight = str(op.args[1].target)
+    layer = weight.rpartition(".")[0]
+    bias = str(op.args[2].target) if has_bias(op) else f"{layer}.bias" if layer else f"{weight}_bias"
+    return layer or weight, weight, bias
 
 
 def hold(graph: fx.GraphModule, op: fx.Node, folded: dict[str, Tensor], dtype: torch.dtype) -> None:

@@ -10,12 +10,11 @@ layer that pads takes only a norm without one, as a PSP norm is. The arithmetic 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from snnconv.fold.linear_norm import hold
+from snnconv.fold.linear_norm import groups, has_bias, hold, paths
 from snnconv.fold.norm_calls import NormCall, norm_calls
 from snnconv.fold.passes import edited, remove, rewritten
 from snnconv.program import SpikingProgram, tensors
@@ -68,24 +67,19 @@ def _fold(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> list[Sit
 
 def _absorb(graph: fx.GraphModule, op: fx.Node, call: NormCall, dtype: torch.dtype) -> str:
     constants = tensors(graph)
-    weight_path = str(op.args[1].target)
-    layer = weight_path.rpartition(".")[0]
+    layer, weight_path, bias_path = paths(op)
     weight = constants[weight_path].double()
-    bias = op.args[2] if len(op.args) > 2 else None
     folded = {weight_path: weight * _per_input(call.scale, weight, op)}
-    if bias is not None or bool(call.shift.any()):
-        bias_path = str(bias.target) if bias is not None else f"{layer}.bias" if layer else f"{weight_path}_bias"
-        old = 0.0 if bias is None else constants[bias_path].double()
+    if has_bias(op) or bool(call.shift.any()):
+        old = constants[bias_path].double() if has_bias(op) else 0.0
         added = weight * _per_input(call.shift, weight, op)
         folded[bias_path] = old + added.flatten(1).sum(1)
     hold(graph, op, folded, dtype)
-    return layer or weight_path
+    return layer
 
 
 def _per_input(values: Tensor, weight: Tensor, op: fx.Node) -> Tensor:
     """`[C]` laid out over a weight `[O, C / groups, ...]`: the channels that each output reads."""
-    arguments: list[Any] = list(op.args)
-    groups = int(arguments[6]) if len(arguments) > 6 else 1
-    per_group = values.flatten().view(groups, -1)
-    read = per_group.repeat_interleave(weight.shape[0] // groups, 0)
+    per_group = values.flatten().view(groups(op), -1)
+    read = per_group.repeat_interleave(weight.shape[0] // groups(op), 0)
     return read.view(*read.shape, *[1] * (weight.dim() - 2))

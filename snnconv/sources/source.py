@@ -15,7 +15,7 @@ from snnconv.capture import capture
 from snnconv.checkpoint import Checkpoint
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
-from snnconv.nn import PerStep, frames, read_out
+from snnconv.nn import PerStep, run
 from snnconv.program import Drive, Origin, SpikingProgram, TimeContract
 from snnconv.sources.options import Resolver
 
@@ -48,8 +48,7 @@ class Source:
                 hook = self.module.get_submodule(name).register_forward_hook(_driving(name, drive))
                 hooks.callback(hook.remove)
             adapters.reset(self.module)
-            steps = frames(x, contract.timesteps, contract.event)
-            return read_out([self.module(frame) for frame in steps], contract.readout)
+            return run(self.module, x, contract.timesteps, contract.readout, contract.event)
 
     def to(self, dtype: torch.dtype) -> Source:
         """The same source computing in `dtype`."""

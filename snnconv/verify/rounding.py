@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from snnconv.errors import Refused
 from snnconv.fold.constants import Constant, constants_of
 from snnconv.fold.linear_norm import LINEAR_OPS, TRANSPOSED
-from snnconv.fold.norm_calls import batch_norms
+from snnconv.fold.norm_calls import affine, batch_norms
 from snnconv.neuron import NEURON_OP
 from snnconv.program import BATCH_NORM, SpikingProgram
 
@@ -136,9 +136,8 @@ def _norm(node: fx.Node, constants: dict[fx.Node, Constant], dtype: torch.dtype)
     """Scale and shift of a batch norm on magnitudes, at their largest over time, laid out as its input."""
     gamma, beta = (constants[a].value.abs() if isinstance(a, fx.Node) else None for a in node.args[1:3])
     mean, var = (constants[a].value.abs() for a in node.args[3:5])
-    root = (var + float(node.args[7])).sqrt()
-    scale = 1 / root if gamma is None else gamma / root
-    shift = scale * mean if beta is None else scale * mean + beta
+    # Nothing cancels: the mean is added, not taken away.
+    scale, shift = affine(gamma, beta, -mean, var, float(node.args[7]))
     layout = (-1, *[1] * (len(node.meta["val"].shape) - 2))
     scale, shift = (_largest(t, t.dim() > 1, dtype).view(layout) for t in (scale, shift))
     return scale, shift

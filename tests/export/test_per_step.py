@@ -10,18 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snnconv import pt2
 from snnconv.data import synthetic
 from snnconv.errors import Refused
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.nn import BNTT, LIF, MPBN, TAB, TEBN
-from snnconv.program import SpikingProgram
-from snnconv.runtimes import open_candidate
 from snnconv.runtimes.candidate import Candidate
 from snnconv.sources import Source
 from snnconv.verdict import judge
 from snnconv.verify import verify
+from tests.artifacts import artifact
 from tests.networks import inputs, program_of, source_of
 from tests.norms import T, settled
 
@@ -53,14 +51,6 @@ class Net(nn.Module):
 def source(kind: str, timesteps: int = T, trained: int = T, event: bool = False, readout: str = "mean") -> Source:
     torch.manual_seed(0)
     return source_of(settled(Net(kind, trained)), timesteps, event, readout)
-
-
-def artifact(program: SpikingProgram, path: Path, form: str, batch: int | None = None) -> Candidate:
-    if path.suffix == ".pt2":
-        pt2.save(program, path)
-    else:
-        export(program, path, format_of(path), form, batch)
-    return open_candidate(path)
 
 
 @FORMS

@@ -13,8 +13,6 @@ import pytest
 import torch
 from torch import nn
 
-from snnconv import pt2
-from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.nn import LIF
 from snnconv.program import SpikingProgram
@@ -22,6 +20,7 @@ from snnconv.results import Check
 from snnconv.runtimes import Candidate, open_candidate
 from snnconv.sources import Source
 from snnconv.verify.algebra import check_algebra
+from tests.artifacts import artifact
 from tests.networks import NETWORKS, inputs, source_of
 
 ARTIFACTS = [(".pt2", "step"), (".onnx", "sequence"), (".onnx", "step"), (".ts", "sequence"), (".ts", "step")]
@@ -32,14 +31,6 @@ def made(name: str, event: bool = False, readout: str = "mean") -> tuple[Source,
     """A source and its folds in float32 and float64."""
     source = source_of(NETWORKS[name](), event=event, readout=readout)
     return source, fold(source.program), fold(source.program.to(torch.float64))
-
-
-def artifact(program: SpikingProgram, path: Path, form: str, batch: int | None = None) -> Candidate:
-    if path.suffix == ".pt2":
-        pt2.save(program, path)
-    else:
-        export(program, path, format_of(path), form, batch)
-    return open_candidate(path)
 
 
 def check(source: Source, exactly: SpikingProgram, candidate: Candidate) -> Check:

@@ -10,12 +10,12 @@ import torch
 
 from snnconv import pt2
 from snnconv.data import Data
-from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.runtimes import open_candidate
 from snnconv.sources import Source
 from snnconv.verdict import Policy, Verdict, judge
 from snnconv.verify import Plan, verify
+from tests.artifacts import written
 from tests.networks import NETWORKS, inputs, source_of
 
 
@@ -25,12 +25,7 @@ def source() -> Source:
 
 
 def artifact(source: Source, path: Path, form: str = "sequence", batch: int | None = None) -> Path:
-    program = fold(source.program)
-    if path.suffix == ".pt2":
-        pt2.save(program, path)
-    else:
-        export(program, path, format_of(path), form, batch)
-    return path
+    return written(fold(source.program), path, form, batch)
 
 
 def run(source: Source, path: Path, data: Data | None = None, policy: Policy | None = None, plan: Plan | None = None) -> Verdict:

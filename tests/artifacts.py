@@ -1,0 +1,24 @@
+"""Writing artifacts, whatever the format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snnconv import pt2
+from snnconv.export import export, format_of
+from snnconv.program import SpikingProgram
+from snnconv.runtimes import Candidate, open_candidate
+
+
+def written(program: SpikingProgram, path: Path, form: str = "sequence", batch: int | None = None) -> Path:
+    """Write a folded program in the format of the suffix."""
+    if path.suffix == ".pt2":
+        pt2.save(program, path)
+    else:
+        export(program, path, format_of(path), form, batch)
+    return path
+
+
+def artifact(program: SpikingProgram, path: Path, form: str, batch: int | None = None) -> Candidate:
+    """The same, opened in its runtime."""
+    return open_candidate(written(program, path, form, batch))
