@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -44,20 +43,28 @@ def session_engine(model: onnx.ModelProto) -> Engine:
 
 @dataclass(frozen=True)
 class OnnxRuntime(Carded):
-    """`tensors` names, per neuron, its potential and its spikes at every step; `start` makes an engine of a graph."""
+    """`tensors` names, per neuron, its potential and its spikes at every step; `start` makes an engine of a graph.
+
+    `given` are constants that every run is fed in place of those the graph holds. Artifacts that differ in nothing else share
+    their `engines`, bare and watched, and are kept by the names of what they are given in `opened`.
+    """
 
     model: onnx.ModelProto
     tensors: dict[str, dict[str, list[str]]]
     start: Callable[[onnx.ModelProto], Engine] = session_engine
     runtime: str = f"ONNX Runtime {onnxruntime.__version__}"
     format: str = "onnx"
+    given: dict[str, Tensor] = field(default_factory=dict)
+    engines: dict[str, Engine] = field(default_factory=dict)
+    opened: dict[frozenset[str], OnnxRuntime] = field(default_factory=dict)
 
     def structure(self) -> list[str]:
         graph = self.model.graph
         made = {name for node in graph.node for name in node.output}
         numbers = {name: f"%{i}" for i, name in enumerate(name for node in graph.node for name in node.output)}
         opsets = [f"opset {o.domain or 'onnx'} {o.version}" for o in self.model.opset_import]
-        ends = [f"{kind} {v.name} {v.type}" for kind, side in (("input", graph.input), ("output", graph.output)) for v in side]
+        ends = [f"input {v.name} {v.type}" for v in graph.input if v.name not in self.given]
+        ends += [f"output {v.name} {v.type}" for v in graph.output]
         held = [f"constant {t.name} {t.data_type} {list(t.dims)}" for t in graph.initializer]
         nodes = [
             f"{', '.join(numbers[n] for n in node.output)} = {node.domain}{node.op_type}"
@@ -73,55 +80,68 @@ class OnnxRuntime(Carded):
         return [*sorted(opsets), *ends, *sorted(held), *nodes, *ways, *states]
 
     def constants(self) -> dict[str, Tensor]:
-        return {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in self.model.graph.initializer}
+        held = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in self.model.graph.initializer}
+        return {**held, **self.given}
 
     def with_constants(self, constants: dict[str, Tensor]) -> OnnxRuntime:
         values, dtype = replaced(self.constants(), constants)
+        given = {name: values[name] for name in (*self.given, *constants)}
+        if dtype == torch.float32:
+            return replace(self._open(frozenset(given)), given=given)
         model = _copy(self.model)
         for tensor in model.graph.initializer:
-            if tensor.name in constants:
-                tensor.CopyFrom(numpy_helper.from_array(values[tensor.name].contiguous().numpy(), tensor.name))
-        if dtype == torch.float32:
-            return replace(self, model=model)
+            if tensor.name in given:
+                tensor.CopyFrom(numpy_helper.from_array(given[tensor.name].contiguous().numpy(), tensor.name))
         widen(model.graph)
-        return replace(self, model=model, start=reference_engine, runtime=REFERENCE)
+        return replace(self, model=model, start=reference_engine, runtime=REFERENCE, given={}, engines={}, opened={})
+
+    def _open(self, names: frozenset[str]) -> OnnxRuntime:
+        """The artifact with the constants of these names among its inputs: no new session for every new value."""
+        if names not in self.opened:
+            model = _copy(self.model)
+            inputs = {v.name for v in model.graph.input}
+            for tensor in model.graph.initializer:
+                if tensor.name in names - inputs:
+                    model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            self.opened[names] = replace(self, model=model, engines={})
+        return self.opened[names]
 
     def run(self, x: Tensor) -> Tensor:
         if self.form == "step":
-            return run_steps(lambda frame, state: self._step(self._bare, frame, state, []), x, *self.card.over_time).y
-        return self._bare(["y"], {"x": x})["y"]
+            return run_steps(lambda frame, state: self._step("bare", frame, state, []), x, *self.card.over_time).y
+        return self._engine("bare")(["y"], {"x": x, **self.given})["y"]
 
     def observe(self, x: Tensor) -> Observation:
         names = list(dict.fromkeys(name for kinds in self.tensors.values() for steps in kinds.values() for name in steps))
         if self.form == "step":
-            return run_steps(lambda f, s: self._step(self._watched, f, s, names), x, *self.card.over_time)
-        seen = self._watched(["y", *names], {"x": x})
+            return run_steps(lambda f, s: self._step("watched", f, s, names), x, *self.card.over_time)
+        seen = self._engine("watched")(["y", *names], {"x": x, **self.given})
         potentials, spikes = (
             {neuron: [seen[name] for name in kinds[kind]] for neuron, kinds in self.tensors.items()}
             for kind in ("potential", "spike")
         )
         return Observation(seen["y"], potentials, spikes)
 
-    def _step(self, engine: Engine, frame: Tensor, state: State, names: list[str]) -> Stepped:
+    def _step(self, kind: str, frame: Tensor, state: State, names: list[str]) -> Stepped:
         following = {name: f"next_state.{name}" for name in state}
-        feeds = {"x": frame, **{f"state.{name}": value for name, value in state.items()}}
-        seen = engine(["y", *following.values(), *names], feeds)
+        feeds = {"x": frame, **{f"state.{name}": value for name, value in state.items()}, **self.given}
+        seen = self._engine(kind)(["y", *following.values(), *names], feeds)
         potentials, spikes = (
             {neuron: seen[kinds[kind][0]] for neuron, kinds in self.tensors.items() if names} for kind in ("potential", "spike")
         )
         return seen["y"], {name: seen[output] for name, output in following.items()}, potentials, spikes
 
-    @cached_property
-    def _bare(self) -> Engine:
-        return self.start(self.model)
+    def _engine(self, kind: str) -> Engine:
+        """An engine of the graph, `bare`, or `watched`: with every potential and spike among its outputs."""
+        if kind not in self.engines:
+            self.engines[kind] = self.start(self.model if kind == "bare" else self._watched())
+        return self.engines[kind]
 
-    @cached_property
-    def _watched(self) -> Engine:
-        """The same graph with every potential and spike among its outputs."""
+    def _watched(self) -> onnx.ModelProto:
         model = _copy(self.model)
         for name in dict.fromkeys(name for kinds in self.tensors.values() for steps in kinds.values() for name in steps):
             model.graph.output.append(onnx.ValueInfoProto(name=name))
-        return self.start(model)
+        return model
 
 
 def open(path: Path) -> OnnxRuntime:

@@ -39,10 +39,10 @@ __all__ = ["Plan", "verify"]
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the share of it that is done."""
 
-_CHUNK_VALUES = 2**19
-"""Potentials of the largest layer that are judged at once."""
-_LARGEST_CHUNK = 256
-_UNWATCHED = 8
+_CHUNK_POTENTIALS = 2**24
+"""How many potentials, of all layers and steps, are judged at once: they and their spikes are what memory is needed for."""
+_LARGEST_CHUNK = 80
+_UNWATCHED = 16
 """Of every so many chunks, the first is also run unwatched."""
 _ALGEBRA_SAMPLES = 2
 
@@ -262,8 +262,8 @@ def _add(result: Verification, judged: Judged | None, task: Task | None) -> Veri
 
 def chunk_size(program: SpikingProgram, candidate: Candidate) -> int:
     """How many samples are judged at once; it depends on the network alone, so that every shard makes the same chunks."""
-    largest = max(torch.Size(neuron.shape).numel() for neuron in program.neurons.values())
-    size = max(1, min(_LARGEST_CHUNK, _CHUNK_VALUES // largest))
+    potentials = program.contract.timesteps * sum(torch.Size(neuron.shape).numel() for neuron in program.neurons.values())
+    size = max(1, min(_LARGEST_CHUNK, _CHUNK_POTENTIALS // potentials))
     return size if candidate.batch is None else -(-size // candidate.batch) * candidate.batch
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, partial, reduce
 
 import numpy as np
 import torch
@@ -44,18 +44,24 @@ class ShapeMismatch(Exception):
 
 @dataclass
 class Judged:
-    """One chunk of samples: a tally per layer, the output's last; the outputs of both, free-running; the first difference.
+    """One chunk of samples: a tally per layer, the output's last; the outputs of both, free-running.
 
     `output_bound` is how far rounding may move each value of the output. `nearest` is per layer the smallest distance of a
-    potential from its threshold, in units in the last place of the threshold, where it was asked for.
+    potential from its threshold, in units in the last place of the threshold, where it was asked for. `show` runs the source
+    once more for the first difference.
     """
 
     layers: list[LayerTally]
     reference: Tensor
     candidate: Tensor
     output_bound: Tensor
-    difference: Difference | None
+    show: Callable[[], Difference | None]
     nearest: dict[str, float | None] = field(default_factory=dict)
+
+    @cached_property
+    def difference(self) -> Difference | None:
+        """The first spike that differs, if one does."""
+        return self.show()
 
 
 def observe(candidate: Candidate, x: Tensor) -> Observation:
@@ -113,8 +119,8 @@ def judge(
             expected = reference.clone()
             expected[rows] = source.run(x[rows], judging.driven(rows))
         judging.output(expected)
-        difference = judging.difference(source) if len(rows) else None
-    return Judged(judging.tallies(), reference, seen.y, judging.allowed[OUTPUT], difference, judging.nearest)
+    show = partial(judging.difference, source)
+    return Judged(judging.tallies(), reference, seen.y, judging.allowed[OUTPUT], show, judging.nearest)
 
 
 def check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None:
@@ -236,9 +242,12 @@ class _Judge:
         """One per layer, in the order of the network."""
         return [found + LayerTally(name, **vars(self.common.get(name, _Common()))) for name, found in self.found.items()]
 
-    def difference(self, source: Source) -> Difference:
+    def difference(self, source: Source) -> Difference | None:
         """The earliest sample that diverged, where it did, and the spikes of some neurons around."""
-        row = int(self.diverged().min())
+        diverged = self.diverged()
+        if not len(diverged):
+            return None
+        row = int(diverged.min())
         step, layer = self.calls[int(self.diverged_at[row])]
         reference: list[Tensor] = []
 

@@ -132,8 +132,9 @@ def _compares(
 ) -> Check:
     strict, inverted = folded.neurons[name].strict, held.get(f"{name}.inverted")
     wrong = at = values = 0
+    thresholds = {f"{neuron}.threshold": held[f"{neuron}.threshold"] for neuron in folded.neurons}
     for moved in _moved(held[f"{name}.threshold"], potentials):
-        seen = observe(candidate.with_constants({f"{name}.threshold": moved}), x)
+        seen = observe(candidate.with_constants({**thresholds, f"{name}.threshold": moved}), x)
         for u, spikes in zip(seen.potentials[name], seen.spikes[name], strict=True):
             wrong += int((compare(u, moved, strict, inverted) ^ as_mask(spikes)).sum())
             at += int((u == moved).sum())

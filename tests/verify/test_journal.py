@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _chunks_of_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snnconv.verify._CHUNK_VALUES", 1)
+    monkeypatch.setattr("snnconv.verify._CHUNK_POTENTIALS", 1)
 
 
 class Killed(BaseException):

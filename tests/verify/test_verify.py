@@ -103,7 +103,7 @@ def test_spike_rates_are_those_of_both_sides(source: Source, tmp_path: Path) -> 
 def test_chunks_do_not_change_the_result(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = artifact(source, tmp_path / "net.onnx")
     whole = run(source, path)
-    monkeypatch.setattr("snnconv.verify._CHUNK_VALUES", 1)
+    monkeypatch.setattr("snnconv.verify._CHUNK_POTENTIALS", 1)
     chunked = run(source, path)
     assert chunked.equivalent
     for a, b in zip(chunked.verification.layers, whole.verification.layers, strict=True):
