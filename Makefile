@@ -9,6 +9,8 @@ SAMPLES := samples
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+# Its neurons and layers need neither torchvision nor torchaudio, whose wheels want another build of torch.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps spikingjelly
 	touch $(STAMP)
 
 demo: $(STAMP)

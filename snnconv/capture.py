@@ -87,7 +87,7 @@ def capture(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContrac
         raise Refused(*_NO_NEURON)
     program = SpikingProgram(
         graph=graph,
-        neurons={name: _shaped(neurons[name], shapes[name], name) for name in read},
+        neurons={name: fitted(neurons[name], shapes[name], name) for name in read},
         contract=contract,
         origin=origin,
     )
@@ -242,21 +242,34 @@ def _forget_batch_size(graph: fx.Graph) -> None:
             )
 
 
-def _shaped(neuron: Neuron, shape: tuple[int, ...], name: str) -> Neuron:
-    """The neuron with the shape of its potential. Raises `Refused` where its norm or its constants are of another shape."""
+def fitted(neuron: Neuron, shape: tuple[int, ...], name: str) -> Neuron:
+    """The neuron with the shape of its potential; constants per channel `[C, 1, 1]` fit a potential `[C]` as well.
+
+    Raises `Refused` where its norm or its constants are of another shape.
+    """
+    neuron = replace(neuron, **{f: _laid_out(value, shape) for f, value in vars(neuron).items() if isinstance(value, Tensor)})
     held = neuron.norm.mean if neuron.norm is not None else None
     if held is not None and tuple(held.shape) not in (shape, shape[:1]):
         raise Refused(
             f"neuron {name} sees potentials of shape {list(shape)}, but its membrane norm holds {list(held.shape)}",
             "give the input shape it was trained with, by --input-shape C,H,W",
         )
-    for constant, value in (("threshold", neuron.threshold), ("leak", neuron.leak), ("reset", neuron.reset)):
+    for constant, value in vars(neuron).items():
+        if not isinstance(value, Tensor):
+            continue
         if value.dim() > len(shape) or any(a not in (1, b) for a, b in zip(value.shape[::-1], shape[::-1], strict=False)):
             raise Refused(
                 f"neuron {name} sees potentials of shape {list(shape)}, but its {constant} is of shape {list(value.shape)}",
                 "lay a constant per channel out as [C, 1, 1]",
             )
     return replace(neuron, shape=shape)
+
+
+def _laid_out(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`value` without trailing dimensions of size 1 that the potential does not have."""
+    while value.dim() > len(shape) and value.shape[-1] == 1:
+        value = value.squeeze(-1)
+    return value
 
 
 def _first_line(error: Exception) -> str:

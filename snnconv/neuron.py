@@ -171,10 +171,11 @@ def lif(
 
         u = leak * v + x;   s = [N(u) > threshold]  (>= unless strict);   v = v_reset where s, u elsewhere
 
-    or, with `v_reset` None, v = u - threshold * s. Numbers, or tensors that broadcast against `[C, ...]`.
+    or, with `v_reset` None, v = u - threshold * s. Numbers, or tensors that broadcast against `[C, ...]`; they are kept in
+    float64, so that nothing is rounded before the network's own precision is known.
     """
-    kept, fires = (torch.as_tensor(value, dtype=torch.float32).detach() for value in (leak, threshold))
-    after = fires if v_reset is None else torch.as_tensor(v_reset, dtype=torch.float32).detach()
+    kept, fires = (torch.as_tensor(value, dtype=torch.float64).detach() for value in (leak, threshold))
+    after = fires if v_reset is None else torch.as_tensor(v_reset, dtype=torch.float64).detach()
     return Neuron(threshold=fires, leak=kept, reset=kept * after, soft=v_reset is None, strict=strict, norm=norm)
 
 

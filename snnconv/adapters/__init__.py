@@ -18,7 +18,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron, lif
@@ -26,10 +27,10 @@ from snnconv.nn import LIF
 from snnconv.nn import reset as reset_own
 
 ENTRY_POINTS = "snnconv.adapters"
-FRAMEWORKS = {"snntorch": "snnconv.adapters.snntorch"}
+FRAMEWORKS = {"snntorch": "snnconv.adapters.snntorch", "spikingjelly": "snnconv.adapters.spikingjelly"}
 """What is imported here once the user's own code has imported the framework."""
 
-__all__ = ["Adapter", "adapter", "known", "lif", "reset"]
+__all__ = ["Adapter", "adapter", "known", "lif", "reset", "resets", "strictness"]
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -42,7 +43,13 @@ class Adapter:
     reset: Callable[[nn.Module], None]
 
 
-ADAPTERS: dict[type[nn.Module], Adapter] = {LIF: Adapter(LIF.neuron, reset_own)}  # type: ignore[arg-type]
+def _nothing(layer: nn.Module) -> None:
+    """The whole network was made to forget already."""
+
+
+ADAPTERS: dict[type[nn.Module], Adapter] = {LIF: Adapter(LIF.neuron, _nothing)}  # type: ignore[arg-type]
+RESETS: list[Callable[[nn.Module], None]] = [reset_own]
+"""What makes a whole network forget, one function per framework; adapters add what single layers need."""
 
 
 def adapter(
@@ -60,24 +67,53 @@ def adapter(
     return register
 
 
-def known(module: nn.Module) -> dict[str, Neuron]:
-    """The neuron of every spiking layer in `module`, by its path."""
+def known(module: nn.Module, dtype: torch.dtype = torch.float32) -> dict[str, Neuron]:
+    """The neuron of every spiking layer in `module`, by its path, its constants in `dtype`."""
     _load()
-    return {name: found.neuron(layer) for name, layer in module.named_modules() if (found := _adapter_of(layer)) is not None}
+    found = {name: _adapter_of(layer) for name, layer in module.named_modules()}
+    return {name: a.neuron(module.get_submodule(name)).to(dtype) for name, a in found.items() if a is not None}
 
 
 def reset(module: nn.Module) -> None:
     """Forget every state in `module`: the next call is the first time step of a new sample."""
-    reset_own(module)
+    for forget in RESETS:
+        forget(module)
     for layer in module.modules():
         found = _adapter_of(layer)
         if found is not None:
             found.reset(layer)
 
 
+def resets(forget: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
+    """Register a function that makes every layer of a framework in a network forget its state."""
+    RESETS.append(forget)
+    return forget
+
+
+def strictness(fire: Callable[[Tensor], Tensor], name: str) -> bool:
+    """Whether `fire(distance to the threshold)` fires above 0 only (True), or at 0 as well (False).
+
+    Raises `Refused` where it gives something else than spikes.
+    """
+    tiny = torch.finfo(torch.float32).tiny
+    with torch.no_grad():
+        below, at, above = fire(torch.tensor([-100.0, -1.0, -tiny, 0.0, tiny, 1.0, 100.0])).split([3, 1, 3])
+    if bool(below.any()) or not bool((above == 1).all()) or at.item() not in (0, 1):
+        raise Refused(f"{name} does not fire spikes of 0 and 1 on its threshold", "let its surrogate function spike at inference")
+    return at.item() == 0
+
+
 def _adapter_of(layer: nn.Module) -> Adapter | None:
-    """That of the layer's class, or of the nearest class it derives from."""
-    return next((ADAPTERS[kind] for kind in type(layer).__mro__ if kind in ADAPTERS), None)
+    """That of the layer's class, or of the nearest class it derives from, unless it computes something else than that class."""
+    kind = next((kind for kind in type(layer).__mro__ if kind in ADAPTERS), None)
+    return None if kind is None or _departs(type(layer), kind) else ADAPTERS[kind]
+
+
+def _departs(derived: type, kind: type) -> bool:
+    """Whether a class between `derived` and `kind` has another method in the place of one of `kind`."""
+    between = derived.__mro__[: derived.__mro__.index(kind)]
+    names = {name for c in between for name, value in vars(c).items() if callable(value) and not name.startswith("__")}
+    return any(hasattr(kind, name) for name in names - {"extra_repr"})
 
 
 def _own_reset(layer: nn.Module) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from snnconv import adapters
-from snnconv.capture import capture
+from snnconv.capture import capture, fitted
 from snnconv.checkpoint import Checkpoint
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
@@ -51,9 +51,14 @@ class Source:
             return run(self.module, x, contract.timesteps, contract.readout, contract.event)
 
     def to(self, dtype: torch.dtype) -> Source:
-        """The same source computing in `dtype`."""
-        module = None if self.module is None else copy.deepcopy(self.module).to(dtype)
-        return Source(self.program.to(dtype), module, self.notes)
+        """The same source computing in `dtype`, with the constants of the module's neurons as they are in it."""
+        program = self.program.to(dtype)
+        if self.module is None:
+            return replace(self, program=program)
+        module = copy.deepcopy(self.module).to(dtype)
+        told = adapters.known(module, dtype)
+        neurons = {name: fitted(told[name], neuron.shape, name) for name, neuron in program.neurons.items()}
+        return replace(self, program=replace(program, neurons=neurons), module=module)
 
 
 def _driving(name: str, drive: Drive | None) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:

@@ -148,7 +148,7 @@ def _whole(checks: list[Check], pair: _Pair, data: Samples, plan: Plan, progress
     source, folded, candidate = pair.source, pair.folded, pair.candidate
     if {"proof", "algebra"} & set(plan.levels):
         progress("proof", 0.0)
-        exactly = fold(source.program.to(torch.float64))
+        exactly = fold(source.to(torch.float64).program)
         if "proof" in plan.levels:
             checks += check_constants(folded, exactly, candidate)
             checks += [] if fresh else [check_structure(folded, candidate)]

@@ -117,7 +117,7 @@ def test_a_fold_computes_what_the_network_computes(
 ) -> None:
     source = source_of(network(block, neuron), timesteps, shape=(2, SIDE, SIDE))
     x = inputs(source, 3)
-    folded, exactly = fold(source.program), fold(source.program.to(torch.float64))
+    folded, exactly = fold(source.program), fold(source.to(torch.float64).program)
     assert not folded.holds_norms and all(neuron.norm is None for neuron in folded.neurons.values())
     original = source.to(torch.float64)
     assert original.module is not None

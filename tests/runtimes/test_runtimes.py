@@ -121,7 +121,7 @@ def test_another_constant_makes_another_network_of_the_same_artifact(
 
 def test_float64_constants_make_all_of_it_compute_in_float64(candidate: Candidate) -> None:
     x = inputs(SOURCE, 4).double()
-    exactly = fold(SOURCE.program.to(torch.float64))
+    exactly = fold(SOURCE.to(torch.float64).program)
     exact = candidate.with_constants(lower(exactly, candidate.form).constants())
     seen, (y, potentials) = exact.observe(x), watched(exactly, x)
     torch.testing.assert_close(seen.y, y, rtol=0, atol=1e-12)
@@ -165,7 +165,7 @@ def test_casts_and_new_tensors_follow_to_float64(name: str, form: str, tmp_path:
     source = source_of(Casting().eval())
     path = tmp_path / name
     save(fold(source.program), path, form)
-    exactly, x = fold(source.program.to(torch.float64)), inputs(source, 2).double()
+    exactly, x = fold(source.to(torch.float64).program), inputs(source, 2).double()
     seen = open_candidate(path).with_constants(lower(exactly, form).constants()).observe(x)
     _, potentials = watched(exactly, x)
     torch.testing.assert_close(seen.potentials, potentials, rtol=0, atol=1e-12)

@@ -30,7 +30,7 @@ ARTIFACTS = [(".pt2", "step"), (".onnx", "sequence"), (".onnx", "step"), (".ts",
 def made(name: str, event: bool = False, readout: str = "mean") -> tuple[Source, SpikingProgram, SpikingProgram]:
     """A source and its folds in float32 and float64."""
     source = source_of(NETWORKS[name](), event=event, readout=readout)
-    return source, fold(source.program), fold(source.program.to(torch.float64))
+    return source, fold(source.program), fold(source.to(torch.float64).program)
 
 
 def check(source: Source, exactly: SpikingProgram, candidate: Candidate) -> Check:
@@ -81,7 +81,7 @@ def test_numbers_of_the_code_are_as_exact_as_in_the_source(suffix: str, form: st
     torch.manual_seed(0)
     source = source_of(Scaling().eval())
     candidate = artifact(fold(source.program), tmp_path / f"net{suffix}", form)
-    found = check(source, fold(source.program.to(torch.float64)), candidate)
+    found = check(source, fold(source.to(torch.float64).program), candidate)
     assert found.passed
     assert float(found.detail.rpartition(" ")[2]) <= 1e-12
 
@@ -261,6 +261,6 @@ class OwnType(nn.Module):
 def test_a_source_that_does_not_run_in_float64_is_said_to(tmp_path: Path) -> None:
     source = source_of(OwnType().eval())
     candidate = artifact(fold(source.program), tmp_path / "net.onnx", "sequence")
-    found = check(source, fold(source.program.to(torch.float64)), candidate)
+    found = check(source, fold(source.to(torch.float64).program), candidate)
     assert not found.passed
     assert "the source does not run in float64: " in found.detail

@@ -1,0 +1,135 @@
+"""Neurons of spikingjelly 2.x.
+
+With `q = 1 / tau` and the resting potential `r`, which is `v_reset` (0 where that is None), and starting from `v = r`,
+
+    h = v + x                        IFNode
+    h = v - q * (v - r) + x          LIFNode, ParametricLIFNode, MPBNLIFNode with decay_input=False
+    h = v + q * (x - (v - r))        the same with decay_input=True
+    s = [h >= v_threshold]           v = r where s, h elsewhere; or, with v_reset None, v = h - v_threshold * s
+
+An `MPBNLIFNode` puts BN(h) in the place of h before it fires. After its own re-parameterisation it fires on h itself, on a
+threshold per channel, and the norm is gone, except that with `normalize_residual` the potentials that stay silent are normalised.
+
+What is carried here is `m = v - r` after the leak, so that every sample starts from 0; r is the offset of the potential.
+"""
+
+from __future__ import annotations
+
+import torch
+from spikingjelly.activation_based import base, functional, neuron
+from torch import Tensor, nn
+
+from snnconv.adapters import adapter, resets, strictness
+from snnconv.errors import Refused
+from snnconv.neuron import MembraneNorm, Neuron
+
+
+@resets
+def reset(module: nn.Module) -> None:
+    """Forget every state as spikingjelly does."""
+    if any(isinstance(layer, base.MemoryModule) for layer in module.modules()):
+        functional.reset_net(module)
+
+
+@adapter(neuron.IFNode)
+def integrate_and_fire(layer: neuron.IFNode) -> Neuron:
+    """The canonical neuron of an `IFNode`."""
+    return _neuron(layer, _double(0.0), decay_input=False)
+
+
+@adapter(neuron.LIFNode)
+def leaky(layer: neuron.LIFNode) -> Neuron:
+    """The canonical neuron of a `LIFNode`."""
+    return _neuron(layer, 1 / _double(layer.tau), layer.decay_input)
+
+
+@adapter(neuron.ParametricLIFNode)
+def parametric(layer: neuron.ParametricLIFNode) -> Neuron:
+    """The canonical neuron of a `ParametricLIFNode`, with the leak it has learned."""
+    return _neuron(layer, _double(layer.w.sigmoid()), layer.decay_input)
+
+
+@adapter(neuron.MPBNLIFNode)
+def normalised(layer: neuron.MPBNLIFNode) -> Neuron:
+    """The canonical neuron of an `MPBNLIFNode`. Raises `Refused` for what no canonical neuron does."""
+    decay = 1 / _double(layer.tau)
+    if layer.fold_bn:
+        return _re_parameterised(layer, decay)
+    threshold = _per_channel(layer.a.exp()) if layer.learnable_vth else _double(layer.v_threshold)
+    norm = None
+    if not isinstance(layer.vbn, nn.Identity):
+        held = layer.vbn
+        norm = MembraneNorm(held.running_mean, held.running_var, held.weight, held.bias, held.eps, carried=True)
+    return _neuron(layer, decay, layer.decay_input, threshold, norm)
+
+
+def _re_parameterised(layer: neuron.MPBNLIFNode, decay: Tensor) -> Neuron:
+    """What is left of an `MPBNLIFNode` that has no norm any more: its formula for the threshold, as it computes it."""
+    deviation = torch.sqrt(layer.sigma2 + layer.eps)
+    threshold = (layer.v_threshold - layer.beta) * deviation / layer.gamma + layer.mu
+    told = _neuron(layer, decay, layer.decay_input, _per_channel(threshold))
+    if not layer.normalize_residual:
+        return told
+    if told.soft:
+        raise Refused(
+            "spikingjelly.MPBNLIFNode with normalize_residual and a soft reset normalises what is silent and not what fired",
+            "re-parameterise it with normalize_residual=False, or convert it before it is re-parameterised",
+        )
+    scale = _per_channel(layer.gamma) / _per_channel(deviation)
+    added = _per_channel(layer.beta) - scale * _per_channel(layer.mu)
+    rest = _double(layer.v_reset)
+    leak = 1 - decay
+    return _shifted(told.threshold, leak * scale, leak * (added - rest), rest, told.gain, told.strict)
+
+
+def _neuron(
+    layer: neuron.BaseNode, decay: Tensor, decay_input: bool, threshold: Tensor | None = None, norm: MembraneNorm | None = None
+) -> Neuron:
+    """A neuron that loses the share `decay` of its distance to the resting potential at every step."""
+    strict = _strict(layer)
+    fires = _double(layer.v_threshold) if threshold is None else threshold
+    leak, gain = 1 - decay, decay if decay_input else None
+    if layer.v_reset is None:
+        return Neuron(
+            threshold=fires, leak=leak, reset=leak * _double(layer.v_threshold), soft=True, strict=strict, gain=gain, norm=norm
+        )
+    rest = _double(layer.v_reset)
+    return _shifted(fires, leak, -leak * rest, rest, gain, strict, norm)
+
+
+def _shifted(
+    threshold: Tensor,
+    leak: Tensor,
+    shift: Tensor,
+    rest: Tensor,
+    gain: Tensor | None,
+    strict: bool,
+    norm: MembraneNorm | None = None,
+) -> Neuron:
+    """A neuron with a hard reset to its resting potential, in whose state that is 0."""
+    return Neuron(
+        threshold=threshold,
+        leak=leak,
+        reset=torch.zeros_like(rest),
+        strict=strict,
+        shift=shift if bool(shift.any()) else None,
+        gain=gain,
+        offset=rest if bool(rest) else None,
+        norm=norm,
+    )
+
+
+def _strict(layer: neuron.BaseNode) -> bool:
+    name = f"spikingjelly.{type(layer).__name__}"
+    if layer._neuron_precision is not None:
+        raise Refused(f"{name} computes in another precision than the network", "take its precision setting away")
+    return strictness(layer.surrogate_function, name)
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    """`[C]` laid out against `[C, H, W]`; after a linear layer the trailing dimensions go."""
+    return _double(values).view(-1, 1, 1)
+
+
+def _double(value: float | Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float64).detach()
