@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import operator
 import warnings
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
 from snnconv.nn import PerStep, reset
+from snnconv.per_step import AT_STEP
 from snnconv.program import (
     BATCH_NORM,
     Origin,
@@ -28,59 +32,88 @@ from snnconv.program import (
 
 _ATEN = torch.ops.aten
 _RESHAPES = (_ATEN.view.default, _ATEN.reshape.default, _ATEN._unsafe_view.default)
+_REPETITIONS = (_ATEN.repeat.default, _ATEN.expand.default)
+_REDUCTIONS = (_ATEN.mean.dim, _ATEN.sum.dim_IntList)
 _SIZES = (_ATEN.sym_size.int,)
 
 
 class _Slot(nn.Module):
-    """Stands where a neuron stood, and leaves a `snnconv::neuron` in the graph."""
+    """Stands where a neuron stood, and leaves a `snnconv::neuron` in the graph.
 
-    def __init__(self, name: str) -> None:
+    `framed`: it is called with `[1, B, ...]`. `states`: so many of its states the neuron returned besides its spikes.
+    """
+
+    def __init__(self, name: str, framed: bool, states: int) -> None:
         super().__init__()
-        self.name = name
+        self.name, self.framed, self.states = name, framed, states
         self.state: Tensor | None = None
         self.shapes: list[tuple[int, ...]] = []
 
-    def forward(self, current: Tensor) -> Tensor:
+    def forward(self, current: Tensor, *handed: Tensor) -> Tensor | tuple[Tensor, ...]:
+        x = current.squeeze(0) if self.framed else current
         if self.state is None:
-            self.shapes.append(tuple(current.shape[1:]))
-            return torch.zeros_like(current)
-        spikes, self.state = torch.ops.snnconv.neuron(current, self.state, self.name)
-        return spikes
+            self.shapes.append(tuple(x.shape[1:]))
+            spikes = following = torch.zeros_like(x)
+        else:
+            spikes, following = torch.ops.snnconv.neuron(x, self.state, self.name)
+            self.state = following
+        spikes = spikes.unsqueeze(0) if self.framed else spikes
+        return (spikes, *[following] * self.states) if self.states else spikes
 
 
 class _Step(nn.Module):
     """A module with slots, as a function of input and states."""
 
-    def __init__(self, net: nn.Module, slots: list[_Slot]) -> None:
+    def __init__(self, net: nn.Module, slots: list[_Slot], call: Call) -> None:
         super().__init__()
         self.net = net
-        self._slots = (slots,)
+        self._slots, self._call = (slots,), call
 
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         slots = self._slots[0]
         for slot, state in zip(slots, states, strict=True):
             slot.state = state
-        y = self.net(x)
+        y = self._call(self.net, x)
         following = [slot.state for slot in slots]
         for slot in slots:
             slot.state = None
         return (y, *following)
 
 
-def capture(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContract, origin: Origin) -> SpikingProgram:
+Call = Callable[[nn.Module, Tensor], Tensor]
+
+
+def _called(net: nn.Module, x: Tensor) -> Tensor:
+    return net(x)
+
+
+def capture(
+    module: nn.Module,
+    neurons: dict[str, Neuron],
+    contract: TimeContract,
+    origin: Origin,
+    call: Call = _called,
+    framed: Collection[str] = (),
+    states: Mapping[str, int] | None = None,
+) -> SpikingProgram:
     """Capture one time step of `module`, whose neurons sit at the paths in `neurons`.
 
     The module itself is left as it was. Raises `Refused` where the step cannot be captured: it does not trace, calls a neuron
-    twice, or computes with the batch size.
+    twice, reads a membrane potential, or computes with the batch size.
+
+    Args:
+        call: how one step of the module is called on `x` `[B, ...]`.
+        framed: neurons that are called with `[1, B, ...]`.
+        states: how many states a neuron returns besides its spikes, where it does.
     """
-    net = copy.deepcopy(module).eval()
-    slots = [_replace(net, name) for name in neurons]
+    net, states = copy.deepcopy(module).eval(), states or {}
+    slots = [_replace(net, _Slot(name, name in framed, states.get(name, 0))) for name in neurons]
     reset(net)
-    used = _shapes(net, slots, contract)
+    used = _shapes(net, slots, contract, call)
     if not used:
         raise Refused(*_NO_NEURON)
     _leave_steps_open(net, contract)
-    graph = _flatten(_export(net, used, contract))
+    graph = _flatten(_export(net, used, contract, call))
     shapes = {slot.name: slot.shapes[0] for slot in used}
     read = [str(node.args[2]) for node in neuron_calls(graph.graph)]
     if not read:
@@ -101,9 +134,9 @@ _NO_NEURON = (
 )
 
 
-def _replace(net: nn.Module, name: str) -> _Slot:
+def _replace(net: nn.Module, slot: _Slot) -> _Slot:
     """Put a slot wherever the neuron stands: a module may have several names."""
-    slot, neuron = _Slot(name), net.get_submodule(name)
+    neuron = net.get_submodule(slot.name)
     for path in [path for path, module in net.named_modules(remove_duplicate=False) if module is neuron]:
         parent, _, leaf = path.rpartition(".")
         setattr(net.get_submodule(parent), leaf, slot)
@@ -122,13 +155,20 @@ def _leave_steps_open(net: nn.Module, contract: TimeContract) -> None:
             layer.forward = partial(layer.at_step, at=torch.ops.snnconv.at_step)  # type: ignore[method-assign]
 
 
-def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract) -> list[_Slot]:
+class _FirstStep(TorchDispatchMode):
+    """Gives the first entry of constants that change from step to step."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        return args[0][0] if func is AT_STEP else func(*args, **(kwargs or {}))
+
+
+def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract, call: Call) -> list[_Slot]:
     """Run once to learn which neurons run, in which order, on which shapes."""
     order: list[_Slot] = []
     hooks = [slot.register_forward_pre_hook(lambda module, _: order.append(module)) for slot in slots]
     try:
-        with torch.no_grad():
-            y = net(torch.zeros(2, *contract.input_shape))
+        with torch.no_grad(), _FirstStep():
+            y = call(net, torch.zeros(2, *contract.input_shape))
     except Exception as error:
         raise Refused(
             f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {_first_line(error)}",
@@ -151,14 +191,14 @@ def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract) -> list[
     return order
 
 
-def _export(net: nn.Module, slots: list[_Slot], contract: TimeContract) -> torch.export.ExportedProgram:
+def _export(net: nn.Module, slots: list[_Slot], contract: TimeContract, call: Call) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch")
     states = [torch.zeros(2, *slot.shapes[0]) for slot in slots]
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             return torch.export.export(
-                _Step(net, slots),
+                _Step(net, slots, call),
                 (torch.zeros(2, *contract.input_shape), *states),
                 dynamic_shapes={"x": {0: batch}, "states": tuple({0: batch} for _ in states)},
             )
@@ -181,7 +221,9 @@ def _flatten(exported: torch.export.ExportedProgram) -> fx.GraphModule:
         if node.op == "get_attr":
             node.target = str(node.target).removeprefix("net.")
     _forget_batch_size(graph)
+    _drop_frames(graph)
     _drop_unread_neurons(graph)
+    _ensure_membranes_unread(graph)
     held = {path.removeprefix("net."): value for path, value in tensors(module).items()}
     root = nn.Module()
     for path in constants_used(graph):
@@ -192,6 +234,42 @@ def _flatten(exported: torch.export.ExportedProgram) -> fx.GraphModule:
         put(root, path, held[path])
     graph.lint()
     return fx.GraphModule(root, graph)
+
+
+def _drop_frames(graph: fx.Graph) -> None:
+    """Leave out a time dimension of one step where it is taken away at once: between layers that only know all steps."""
+    for node in list(graph.nodes):
+        if _keeps_all(node):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+            continue
+        if node.target in _REDUCTIONS and list(node.args[1]) == [0] and len(node.args) == 2 and _is_one_step(node.args[0]):
+            node.target, node.args = _ATEN.squeeze.dim, (node.args[0], 0)
+        inner = node.args[0] if node.target is _ATEN.squeeze.dim else None
+        if inner is not None and inner.target is _ATEN.unsqueeze.default and inner.args[1] == node.args[1] == 0:
+            node.replace_all_uses_with(inner.args[0])
+            graph.erase_node(node)
+
+
+def _keeps_all(node: fx.Node) -> bool:
+    """An image repeated for one step."""
+    return node.target in _REPETITIONS and tuple(node.meta["val"].shape) == tuple(node.args[0].meta["val"].shape)
+
+
+def _is_one_step(node: fx.Node) -> bool:
+    size = node.meta["val"].shape[0]
+    return isinstance(size, int) and size == 1
+
+
+def _ensure_membranes_unread(graph: fx.Graph) -> None:
+    """Raise `Refused` where the network computes with a potential that one of its neurons returned."""
+    for node in neuron_calls(graph):
+        for value in node.users:
+            if value.args[1] == 1 and any(user.op != "output" or user.args[0][0] is value for user in value.users):
+                raise Refused(
+                    f"the network computes with the membrane potential of {node.args[2]}",
+                    "read the spikes out instead; a potential is no output of a spiking network on a device",
+                )
 
 
 def _drop_unread_neurons(graph: fx.Graph) -> None:

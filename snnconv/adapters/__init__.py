@@ -11,9 +11,11 @@ an entry point of the group `snnconv.adapters` that imports it:
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TypeVar
@@ -30,17 +32,33 @@ ENTRY_POINTS = "snnconv.adapters"
 FRAMEWORKS = {"snntorch": "snnconv.adapters.snntorch", "spikingjelly": "snnconv.adapters.spikingjelly"}
 """What is imported here once the user's own code has imported the framework."""
 
-__all__ = ["Adapter", "adapter", "known", "lif", "reset", "resets", "strictness"]
+__all__ = [
+    "Adapter",
+    "adapter",
+    "known",
+    "lif",
+    "in_frames",
+    "one_step",
+    "reset",
+    "resets",
+    "step_layer",
+    "strictness",
+    "takes_all_steps",
+]
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """`neuron(layer)` gives the constants of a layer, `reset(layer)` takes its state away."""
+    """`neuron(layer)` gives the constants of a layer, `reset(layer)` takes its state away.
+
+    `states(layer)` is how many of its states a call of the layer returns besides the spikes.
+    """
 
     neuron: Callable[[nn.Module], Neuron]
     reset: Callable[[nn.Module], None]
+    states: Callable[[nn.Module], int] = lambda layer: 0
 
 
 def _nothing(layer: nn.Module) -> None:
@@ -50,18 +68,23 @@ def _nothing(layer: nn.Module) -> None:
 ADAPTERS: dict[type[nn.Module], Adapter] = {LIF: Adapter(LIF.neuron, _nothing)}  # type: ignore[arg-type]
 RESETS: list[Callable[[nn.Module], None]] = [reset_own]
 """What makes a whole network forget, one function per framework; adapters add what single layers need."""
+STEP_LAYERS: dict[type[nn.Module], Callable[[nn.Module, int], None]] = {}
+"""What brings a layer of a copied network into the form of one step; see `step_layer`."""
+MULTI_STEP: list[Callable[[nn.Module], bool]] = []
+"""Which layers take the time steps of a run in one call, `[T, B, ...]`, one question per framework."""
 
 
 def adapter(
-    kind: type[Layer], reset: Callable[[Layer], object] | None = None
+    kind: type[Layer], reset: Callable[[Layer], object] | None = None, states: Callable[[Layer], int] = lambda layer: 0
 ) -> Callable[[Callable[[Layer], Neuron]], Callable[[Layer], Neuron]]:
     """Register the function under it as what says which neuron a layer of class `kind` is.
 
     `reset(layer)` makes the layer forget its state before a new sample; left out, it is the layer's own method `reset()`.
+    `states(layer)` is how many states a call of the layer returns after its spikes.
     """
 
     def register(neuron: Callable[[Layer], Neuron]) -> Callable[[Layer], Neuron]:
-        ADAPTERS[kind] = Adapter(neuron, reset or _own_reset)  # type: ignore[arg-type]
+        ADAPTERS[kind] = Adapter(neuron, reset or _own_reset, states)  # type: ignore[arg-type]
         return neuron
 
     return register
@@ -101,6 +124,66 @@ def strictness(fire: Callable[[Tensor], Tensor], name: str) -> bool:
     if bool(below.any()) or not bool((above == 1).all()) or at.item() not in (0, 1):
         raise Refused(f"{name} does not fire spikes of 0 and 1 on its threshold", "let its surrogate function spike at inference")
     return at.item() == 0
+
+
+def step_layer(
+    *kinds: type[nn.Module],
+) -> Callable[[Callable[[nn.Module, int], None]], Callable[[nn.Module, int], None]]:
+    """Register the function under it as what brings layers of these classes into the form of one step.
+
+    `function(layer, timesteps)` changes a layer of a copied network in place. Where a constant of the layer changes from step to
+    step, it calls `torch.ops.snnconv.at_step(constants)` on all of them, `[T, ...]`.
+    """
+
+    def register(change: Callable[[nn.Module, int], None]) -> Callable[[nn.Module, int], None]:
+        STEP_LAYERS.update(dict.fromkeys(kinds, change))
+        return change
+
+    return register
+
+
+def takes_all_steps(module: nn.Module) -> bool:
+    """Whether a layer of `module` takes all time steps in one call."""
+    return any(_is_multi_step(layer) for layer in module.modules())
+
+
+def one_step(module: nn.Module, timesteps: int) -> tuple[nn.Module, frozenset[str]]:
+    """A copy of `module` in the form of one step, and the paths of its neurons that are called with `[1, B, ...]`."""
+    copied = copy.deepcopy(module)
+    framed = [path for path, layer in copied.named_modules() if _adapter_of(layer) is not None and _is_multi_step(layer)]
+    for layer in list(copied.modules()):
+        kind = next((kind for kind in type(layer).__mro__ if kind in STEP_LAYERS), None)
+        if kind is not None and _adapter_of(layer) is None and not _departs(type(layer), kind):
+            STEP_LAYERS[kind](layer, timesteps)
+    return copied, frozenset(framed)
+
+
+def in_frames(layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
+    """Let `layer`, called with `[1, B, ...]`, compute `forward` on `[B, ...]`."""
+    layer.forward = partial(_in_frames, forward)
+
+
+def _in_frames(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return forward(x.squeeze(0)).unsqueeze(0)
+
+
+def batch_norm_through_time(norms: nn.ModuleList, x: Tensor) -> Tensor:
+    """One batch norm per time step, without a bias, on a step `x` `[B, C, ...]` (BNTT, arXiv 2010.01729)."""
+    mean, var, weight = (
+        torch.ops.snnconv.at_step(torch.stack([getattr(norm, name) for norm in norms]))
+        for name in ("running_mean", "running_var", "weight")
+    )
+    return nn.functional.batch_norm(x, mean, var, weight, None, False, 0.0, float(norms[0].eps))  # type: ignore[arg-type]
+
+
+def states_returned(module: nn.Module) -> dict[str, int]:
+    """How many states every spiking layer returns besides its spikes."""
+    found = {name: (_adapter_of(layer), layer) for name, layer in module.named_modules()}
+    return {name: a.states(layer) for name, (a, layer) in found.items() if a is not None}
+
+
+def _is_multi_step(layer: nn.Module) -> bool:
+    return any(asks(layer) for asks in MULTI_STEP)
 
 
 def _adapter_of(layer: nn.Module) -> Adapter | None:

@@ -15,13 +15,35 @@ What is carried here is `m = v - r` after the leak, so that every sample starts 
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import torch
-from spikingjelly.activation_based import base, functional, neuron
+from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import Tensor, nn
 
-from snnconv.adapters import adapter, resets, strictness
+from snnconv.adapters import MULTI_STEP, adapter, batch_norm_through_time, in_frames, resets, step_layer, strictness
 from snnconv.errors import Refused
 from snnconv.neuron import MembraneNorm, Neuron
+
+THRESHOLD_DEPENDENT = (
+    layer.ThresholdDependentBatchNorm1d,
+    layer.ThresholdDependentBatchNorm2d,
+    layer.ThresholdDependentBatchNorm3d,
+)
+TEMPORAL_EFFECTIVE = (
+    layer.TemporalEffectiveBatchNorm1d,
+    layer.TemporalEffectiveBatchNorm2d,
+    layer.TemporalEffectiveBatchNorm3d,
+)
+THROUGH_TIME = (layer.BatchNormThroughTime1d, layer.BatchNormThroughTime2d, layer.BatchNormThroughTime3d)
+
+
+def _is_multi_step(layer: nn.Module) -> bool:
+    return isinstance(layer, base.MultiStepModule) or getattr(layer, "step_mode", "s") == "m"
+
+
+MULTI_STEP.append(_is_multi_step)
 
 
 @resets
@@ -29,6 +51,57 @@ def reset(module: nn.Module) -> None:
     """Forget every state as spikingjelly does."""
     if any(isinstance(layer, base.MemoryModule) for layer in module.modules()):
         functional.reset_net(module)
+
+
+@step_layer(base.StepModule)
+def stateless(found: Any, timesteps: int) -> None:
+    """A layer that computes every step by itself."""
+    own = type(found).__module__.startswith("spikingjelly.")
+    if own and found.step_mode == "m" and "s" in found.supported_step_mode():
+        found.step_mode = "s"
+        in_frames(found, found.forward)
+
+
+@step_layer(layer.SeqToANNContainer, layer.MultiStepContainer)
+def container(found: Any, timesteps: int) -> None:
+    """A sequence of layers of one step."""
+    in_frames(found, partial(nn.Sequential.forward, found))
+
+
+@step_layer(*THRESHOLD_DEPENDENT)
+def threshold_dependent(found: Any, timesteps: int) -> None:
+    """tdBN, at inference a batch norm: what its factor was initialised to is in the weight."""
+    in_frames(found, found.super_forward)
+
+
+@step_layer(*TEMPORAL_EFFECTIVE)
+def temporal_effective(found: Any, timesteps: int) -> None:
+    """TEBN: a batch norm, and a scale that belongs to the step."""
+    _ensure_steps(found, len(found.scale), timesteps)
+    in_frames(found, partial(_scaled, found))
+
+
+def _scaled(found: Any, x: Tensor) -> Tensor:
+    return found.super_forward(x) * torch.ops.snnconv.at_step(found.scale)
+
+
+@step_layer(*THROUGH_TIME)
+def through_time(found: Any, timesteps: int) -> None:
+    """BNTT: a batch norm for each step."""
+    _ensure_steps(found, found.T, timesteps)
+    forward = partial(batch_norm_through_time, found.bn_list)
+    if found.step_mode == "m":
+        in_frames(found, forward)
+    else:
+        found.forward = forward
+
+
+def _ensure_steps(found: Any, held: int, timesteps: int) -> None:
+    if held < timesteps:
+        raise Refused(
+            f"spikingjelly.{type(found).__name__} holds constants for {held} time steps, not for {timesteps}",
+            f"give --timesteps {held} or fewer",
+        )
 
 
 @adapter(neuron.IFNode)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,8 @@ from snnconv.capture import capture, fitted
 from snnconv.checkpoint import Checkpoint
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
-from snnconv.nn import PerStep, run
 from snnconv.program import Drive, Origin, SpikingProgram, TimeContract
+from snnconv.sources.forwards import Forward, StepByStep, forward_of
 from snnconv.sources.options import Resolver
 
 
@@ -24,13 +25,15 @@ from snnconv.sources.options import Resolver
 class Source:
     """A loaded model.
 
-    `module` computes one time step by its framework's own code; it is None for a program read back from a `.pt2`.
+    `module` computes by its framework's own code, called over time as `forward` says; it is None for a program read back from a
+    `.pt2`.
     `program` is captured from it and not folded. `notes` tells what was changed when the file was read.
     """
 
     program: SpikingProgram
     module: nn.Module | None
     notes: tuple[str, ...] = ()
+    forward: Forward = field(default_factory=StepByStep)
 
     def run(self, x: Tensor, drive: Drive | None = None) -> Tensor:
         """The model's output on `x` from a fresh state, by its own code where there is any.
@@ -45,10 +48,9 @@ class Source:
             # Some frameworks give float32 spikes whatever they compute in.
             watched = drive is not None or self.program.dtype is not torch.float32
             for name in self.program.neurons if watched else ():
-                hook = self.module.get_submodule(name).register_forward_hook(_driving(name, drive))
+                hook = self.module.get_submodule(name).register_forward_hook(_driving(name, drive, self.program))
                 hooks.callback(hook.remove)
-            adapters.reset(self.module)
-            return run(self.module, x, contract.timesteps, contract.readout, contract.event)
+            return self.forward.run(self.module, x, contract)
 
     def to(self, dtype: torch.dtype) -> Source:
         """The same source computing in `dtype`, with the constants of the module's neurons as they are in it."""
@@ -61,38 +63,52 @@ class Source:
         return replace(self, program=replace(program, neurons=neurons), module=module)
 
 
-def _driving(name: str, drive: Drive | None) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], spikes: Tensor) -> Tensor | None:
-        driven = None if drive is None else drive(name, inputs[0], spikes)
-        return (spikes if driven is None else driven).to(inputs[0].dtype)
+def _driving(name: str, drive: Drive | None, program: SpikingProgram) -> Callable[[nn.Module, tuple[Tensor, ...], Any], Any]:
+    dims = len(program.neurons[name].shape) + 1
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
+        current, states = inputs[0], output[1:] if isinstance(output, tuple) else None
+        spikes = output if states is None else output[0]
+        if current.dim() > dims:
+            seen = torch.stack([_driven(name, drive, c, s) for c, s in zip(current, spikes, strict=True)])
+        else:
+            seen = _driven(name, drive, current, spikes)
+        return seen if states is None else (seen, *states)
 
     return hook
+
+
+def _driven(name: str, drive: Drive | None, current: Tensor, spikes: Tensor) -> Tensor:
+    driven = None if drive is None else drive(name, current, spikes)
+    return (spikes if driven is None else driven).to(current.dtype)
 
 
 def captured(module: nn.Module, arch: str, checkpoint: Checkpoint, contract: TimeContract, settle: Resolver) -> Source:
     """The source of a module whose spiking layers have adapters. Raises `Refused` where another layer keeps a state."""
     module = module.eval().requires_grad_(False)
     table = adapters.known(module)
+    forward = forward_of(module, contract)
+    _ensure_known(module, table, contract, forward)
     adapters.reset(module)
-    _ensure_known(module, table, contract)
+    step, framed = adapters.one_step(module, contract.timesteps)
+    forward.shorten(step, contract.timesteps)
+    states = adapters.states_returned(module)
     origin = Origin(arch, checkpoint.sha256, settle.settled)
-    return Source(capture(module, table, contract, origin), module, checkpoint.notes)
+    program = capture(step, table, contract, origin, call=forward.step, framed=framed, states=states)
+    return Source(program, module, checkpoint.notes, forward)
 
 
-def _ensure_known(module: nn.Module, table: dict[str, Neuron], contract: TimeContract) -> None:
-    """Run two steps of a copy and look who remembers something without being known for it."""
+def _ensure_known(module: nn.Module, table: dict[str, Neuron], contract: TimeContract, forward: Forward) -> None:
+    """Run a copy twice and look who remembers something without being known for it."""
     probe = copy.deepcopy(module)
-    x = torch.rand(2, *contract.input_shape, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         try:
-            probe(x)
+            forward.run(probe, x, contract)
+            before = _remembered(probe)
+            forward.run(probe, x, contract)
         except Exception:
             return  # Capturing runs it as well, and says what is wrong.
-        before = _remembered(probe)
-        for layer in probe.modules():
-            if isinstance(layer, PerStep):
-                layer.t = 0
-        probe(x)
     for path, held in _remembered(probe).items():
         told = any(path == name or path.startswith(f"{name}.") for name in table)
         if not told and [(id(t), n) for t, n in held.items()] != [(id(t), n) for t, n in before[path].items()]:

@@ -1,0 +1,146 @@
+"""How a network is called over time: one step a call, all steps in one call, or with its states handed in and out.
+
+A `Forward` runs the network by its own code, which is the reference of everything; and, for the capture, it calls a copy of it
+that was brought into the form of one step (`snnconv.adapters.one_step`).
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from snnconv import adapters
+from snnconv.errors import Refused
+from snnconv.nn import frames, read_out
+from snnconv.program import TimeContract
+
+_TIMESTEPS = ("T", "t", "timesteps", "time_steps", "timestep", "time_step", "num_steps", "steps")
+
+
+class Forward(Protocol):
+    """`run` is a whole run on `x` from a fresh state, read out; `step` is one step of a copy in the form of one step.
+
+    `shorten` tells such a copy that there is but one step, where it must know.
+    """
+
+    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor: ...
+    def step(self, module: nn.Module, x: Tensor) -> Tensor: ...
+    def shorten(self, module: nn.Module, timesteps: int) -> None: ...
+
+
+class _Unaware:
+    def shorten(self, module: nn.Module, timesteps: int) -> None:
+        return None
+
+
+class StepByStep(_Unaware):
+    """`forward(x)` `[B, ...]` is one time step."""
+
+    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
+        adapters.reset(module)
+        return read_out([module(frame) for frame in frames(x, contract.timesteps, contract.event)], contract.readout)
+
+    def step(self, module: nn.Module, x: Tensor) -> Tensor:
+        return module(x)
+
+
+@dataclass(frozen=True)
+class AllAtOnce:
+    """`forward(x)` `[T, B, ...]` is all time steps, and gives `[T, B, K]`, or `[B, K]` where it reads out itself.
+
+    `spreads` says that it is given one image `[B, ...]` and shows it at every step itself.
+    """
+
+    spreads: bool = False
+
+    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
+        adapters.reset(module)
+        y = module(x if self.spreads else torch.stack(list(frames(x, contract.timesteps, contract.event))))
+        return y if y.dim() == 2 else read_out(list(y), contract.readout)
+
+    def step(self, module: nn.Module, x: Tensor) -> Tensor:
+        y = module(x if self.spreads else x.unsqueeze(0))
+        return y if not isinstance(y, Tensor) or y.dim() == 2 else y.squeeze(0)
+
+    def shorten(self, module: nn.Module, timesteps: int) -> None:
+        """A network that shows the image itself holds the number of times under one of the usual names."""
+        for name in _TIMESTEPS if self.spreads else ():
+            if getattr(module, name, None) == timesteps:
+                setattr(module, name, 1)
+
+
+@dataclass(frozen=True)
+class HandedOn(_Unaware):
+    """`forward(x, *states)` is one time step and returns its states: `order` says where each is returned, `output` where y is.
+
+    The first step is handed empty tensors, as snntorch's own `init_leaky` does.
+    """
+
+    order: tuple[int, ...]
+    output: int
+
+    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
+        adapters.reset(module)
+        outputs, states = [], self._none(x)
+        for frame in frames(x, contract.timesteps, contract.event):
+            returned = module(frame, *states)
+            outputs.append(returned[self.output])
+            states = tuple(returned[i] for i in self.order)
+        return read_out(outputs, contract.readout)
+
+    def step(self, module: nn.Module, x: Tensor) -> Tensor:
+        return module(x, *self._none(x))[self.output]
+
+    def _none(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(x.new_zeros(0) for _ in self.order)
+
+
+def forward_of(module: nn.Module, contract: TimeContract) -> Forward:
+    """How `module` is called over time. Raises `Refused` where its forward does not tell."""
+    wanted = list(inspect.signature(module.forward).parameters.values())
+    states = [p.name for p in wanted[1:] if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if states:
+        return _handed_on(module, states)
+    if adapters.takes_all_steps(module):
+        return AllAtOnce(spreads=not contract.event and _spreads(module, contract))
+    return StepByStep()
+
+
+def _spreads(module: nn.Module, contract: TimeContract) -> bool:
+    """Whether a network of all steps is shown one image: the other way it does not run."""
+    try:
+        with torch.no_grad():
+            AllAtOnce().run(module, torch.zeros(contract.batch_shape(2)), contract)
+    except Exception:
+        return True
+    return False
+
+
+def _handed_on(module: nn.Module, states: list[str]) -> HandedOn:
+    """Reads off the return statement which of the names are states, handed in under the same names, and which is the output."""
+    names = _returned(module)
+    outputs = [name for name in names if name not in states]
+    if not set(states) <= set(names) or len(outputs) != 1:
+        seen = f"and returns {', '.join(names)}" if names else "and what it returns has no names"
+        raise Refused(
+            f"the network's forward is handed the states {', '.join(states)} {seen}",
+            "let it return each state under its own name, and one output: `return spikes, mem1, mem2`",
+        )
+    return HandedOn(tuple(names.index(state) for state in states), names.index(outputs[0]))
+
+
+def _returned(module: nn.Module) -> list[str]:
+    """The names that `forward` returns; empty where they differ or are none."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(type(module).forward)))
+    except (OSError, TypeError, SyntaxError):
+        return []
+    returns = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
+    found = [[e.id for e in v.elts if isinstance(e, ast.Name)] if isinstance(v, ast.Tuple) else [] for v in returns]
+    return found[0] if found and all(names == found[0] for names in found) else []
