@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -221,6 +221,7 @@ def _flatten(exported: torch.export.ExportedProgram) -> fx.GraphModule:
         if node.op == "get_attr":
             node.target = str(node.target).removeprefix("net.")
     _forget_batch_size(graph)
+    _write_anew(graph)
     _drop_frames(graph)
     _drop_unread_neurons(graph)
     _ensure_membranes_unread(graph)
@@ -234,6 +235,43 @@ def _flatten(exported: torch.export.ExportedProgram) -> fx.GraphModule:
         put(root, path, held[path])
     graph.lint()
     return fx.GraphModule(root, graph)
+
+
+def _write_anew(graph: fx.Graph) -> None:
+    """Turn operators that change their input in place (`out += identity`) into those that return a new value.
+
+    Raises `Refused` where another name for the same memory is read afterwards.
+    """
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        if not isinstance(node.target, torch._ops.OpOverload) or not node.target._schema.is_mutable:
+            continue
+        changed, name = node.args[0], node.target._schema.name.removeprefix("aten::")
+        plain = getattr(_ATEN, name.removesuffix("_"), None)
+        seen = [a for a in _same_memory(changed) if a not in (changed, node)]
+        if plain is None or plain is getattr(_ATEN, name) or any(order[u] > order[node] for a in seen for u in a.users):
+            raise Refused(f"the network changes a value in place, in {node.target}", "write it without the in-place operator")
+        later = [user for user in changed.users if order[user] > order[node]]
+        for user in later:
+            user.replace_input_with(changed, node)
+        node.target = getattr(plain, node.target._overloadname)
+
+
+def _same_memory(node: fx.Node) -> list[fx.Node]:
+    """Every value that may share its memory with that of `node`."""
+    base = node
+    while _is_view(base):
+        base = cast(fx.Node, base.args[0])
+    found = [base]
+    for value in found:
+        found += [user for user in value.users if _is_view(user) and user.args[0] is value]
+    return found
+
+
+def _is_view(node: fx.Node) -> bool:
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    return any(returned.alias_info is not None and not returned.alias_info.is_write for returned in node.target._schema.returns)
 
 
 def _drop_frames(graph: fx.Graph) -> None:

@@ -36,8 +36,8 @@ def captured(wiring: Callable[[Wired, Tensor], Tensor], **layers: nn.Module) -> 
     return program_of(trained(Wired(wiring, **layers)), shape=(2, 4, 4))
 
 
-def assert_captured_alike(wiring: Callable[[Wired, Tensor], Tensor]) -> SpikingProgram:
-    source = source_of(trained(Wired(wiring)), shape=(2, 4, 4))
+def assert_captured_alike(wiring: Callable[[Wired, Tensor], Tensor], **layers: nn.Module) -> SpikingProgram:
+    source = source_of(trained(Wired(wiring, **layers)), shape=(2, 4, 4))
     for batch in (1, 3):
         x = inputs(source, batch)
         assert torch.equal(source.program.run(x), source.run(x))
@@ -121,6 +121,35 @@ def test_reshapes_that_keep_the_batch_are_captured(name: str) -> None:
 @pytest.mark.parametrize("operator", ["view", "reshape"])
 def test_a_reshape_that_leaves_one_size_open_is_captured(operator: str) -> None:
     assert_captured_alike(lambda m, x: m.head(getattr(m.a(m.conv(x)), operator)(x.shape[0], -1)))
+
+
+def added_in_place(m: Wired, y: Tensor) -> Tensor:
+    z = m.conv2(y)
+    z += y
+    return z.relu_().mul_(2)
+
+
+def changed_behind_a_view(m: Wired, y: Tensor) -> Tensor:
+    z = m.conv2(y)
+    z.flatten(1).add_(1)
+    return z
+
+
+def seen_through_a_view(m: Wired, y: Tensor) -> Tensor:
+    z = m.conv2(y)
+    seen = z.flatten(1)
+    z += 1
+    return z + seen.view_as(z)
+
+
+def test_operators_in_place_are_captured() -> None:
+    assert_captured_alike(lambda m, x: m.head(added_in_place(m, m.a(m.conv(x))).flatten(1)), conv2=nn.Conv2d(3, 3, 1))
+
+
+@pytest.mark.parametrize("change", [changed_behind_a_view, seen_through_a_view])
+def test_a_change_that_another_name_sees_is_refused(change: Callable[[Wired, Tensor], Tensor]) -> None:
+    with pytest.raises(Refused, match=r"changes a value in place, in aten.add_"):
+        captured(lambda m, x: m.head(change(m, m.a(m.conv(x))).flatten(1)), conv2=nn.Conv2d(3, 3, 1))
 
 
 ARITHMETIC = {

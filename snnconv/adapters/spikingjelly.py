@@ -15,6 +15,7 @@ What is carried here is `m = v - r` after the leak, so that every sample starts 
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -58,8 +59,10 @@ def stateless(found: Any, timesteps: int) -> None:
     """A layer that computes every step by itself."""
     own = type(found).__module__.startswith("spikingjelly.")
     if own and found.step_mode == "m" and "s" in found.supported_step_mode():
-        found.step_mode = "s"
-        in_frames(found, found.forward)
+        # The layer itself still says "m": the network around it may ask.
+        single = copy.copy(found)
+        single.step_mode = "s"
+        in_frames(found, single.forward)
 
 
 @step_layer(layer.SeqToANNContainer, layer.MultiStepContainer)

@@ -17,8 +17,9 @@ from snnconv.checkpoint import Checkpoint
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
 from snnconv.program import Drive, Origin, SpikingProgram, TimeContract
-from snnconv.sources.forwards import Forward, StepByStep, forward_of
+from snnconv.sources.forwards import AllAtOnce, Forward, StepByStep, forward_of
 from snnconv.sources.options import Resolver
+from snnconv.sources.time_mixing import ensure_steps_apart
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def captured(module: nn.Module, arch: str, checkpoint: Checkpoint, contract: Tim
     table = adapters.known(module)
     forward = forward_of(module, contract)
     _ensure_known(module, table, contract, forward)
+    if isinstance(forward, AllAtOnce):
+        ensure_steps_apart(module, forward, contract)
     adapters.reset(module)
     step, framed = adapters.one_step(module, contract.timesteps)
     forward.shorten(step, contract.timesteps)

@@ -87,13 +87,13 @@ NETWORKS: dict[str, Made] = {
 
 def made(name: str) -> nn.Module:
     torch.manual_seed(0)
-    net = mixed_signs(NETWORKS[name]())
+    net = mixed_signs(NETWORKS[name]() if name in NETWORKS else MIXING[name][0]())
     net.timesteps, net.input_shape = T, (2, 6, 6)
     return net
 
 
 def __getattr__(name: str) -> Made:
-    if name not in NETWORKS:
+    if name not in NETWORKS | MIXING:
         raise AttributeError(name)
     return lambda: made(name)
 
@@ -138,3 +138,62 @@ def test_constants_for_fewer_steps_than_asked_for_are_refused(tmp_path: Path) ->
     torch.save(made("temporal_effective").state_dict(), tmp_path / "net.pth")
     with pytest.raises(Refused, match="TemporalEffectiveBatchNorm2d holds constants for 8 time steps, not for 9"):
         loaded(made("temporal_effective"), f"{__name__}:temporal_effective", tmp_path, timesteps=9)
+
+
+class Attending(Written):
+    """Attention over the time steps, between two layers."""
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        y = self.sn1(self.bn1(self.conv1(x_seq)))
+        flat = y.flatten(2).transpose(0, 1)
+        mixed = torch.softmax(flat @ flat.transpose(1, 2), -1) @ flat
+        y = mixed.transpose(0, 1).reshape(y.shape)
+        return self.fc(self.pool(self.sn2(self.bn2(self.conv2(y)))).flatten(2))
+
+
+class Summing(Written):
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return super().forward(x_seq).sum(0)
+
+
+class Looking(Written):
+    """Compares each step with the mean over all of them."""
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        y = self.sn1(self.bn1(self.conv1(x_seq)))
+        y = y - y.mean(0, keepdim=True)
+        return self.fc(self.pool(self.sn2(self.bn2(y))).flatten(2))
+
+
+MIXING: dict[str, tuple[Made, str]] = {
+    "attending": (Attending, r"mixes time steps, first in test_spikingjelly_steps.py line \d+ \(mixed = torch.softmax"),
+    "looking": (Looking, r"mixes time steps, first in test_spikingjelly_steps.py line \d+ \(y = y - y.mean"),
+    "parallel": (lambda: Written(node=lambda: neuron.PSN(T)), r"mixes time steps, in what comes after bn1 \(BatchNorm2d\)"),
+    "temporal": (
+        lambda: nn.Sequential(layer.Conv2d(2, 6, 3, step_mode="m"), Over(), layer.Flatten(step_mode="m"), layer.Linear(96, 10)),
+        r"mixes time steps, first in 1.conv \(Conv3d\)",
+    ),
+    "summing": (Summing, "reads out by itself, by sum, not by mean; give --readout sum"),
+}
+
+
+class Over(nn.Module):
+    """A convolution over time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(6, 6, (3, 1, 1), padding=(1, 0, 0))
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return self.conv(x_seq.permute(1, 2, 0, 3, 4)).permute(2, 0, 1, 3, 4)
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_a_network_that_mixes_time_steps_is_refused_with_the_place(name: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=MIXING[name][1]):
+        loaded(made(name), f"{__name__}:{name}", tmp_path)
+
+
+def test_a_network_that_reads_out_by_its_sum_is_equivalent_once_that_is_said(tmp_path: Path) -> None:
+    source = loaded(made("summing"), f"{__name__}:summing", tmp_path, readout="sum")
+    verified(source, tmp_path, images(), (("n.onnx", "sequence"),))

@@ -1,0 +1,151 @@
+"""Does a network that takes all time steps in one call compute each step from that step and the neurons' states alone?
+
+Then running it step by step gives the same, and one step is all of it. Otherwise (attention over time, a convolution over time, a
+neuron without a step) the first place that differs is named: a layer by its path, or a line of the network's own code.
+"""
+
+from __future__ import annotations
+
+import copy
+import linecache
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import snnconv
+from snnconv import adapters
+from snnconv.errors import Refused
+from snnconv.nn import READOUTS, frames, read_out
+from snnconv.per_step import AT_STEP
+from snnconv.program import TimeContract
+from snnconv.sources.forwards import AllAtOnce
+
+_TOLERANCE = 1e-9
+_TODO = "one step must follow from its own input and the neurons' states"
+_Seen = list[tuple[str, Tensor]]
+"""What was computed, in order: where, and the value."""
+
+
+def ensure_steps_apart(module: nn.Module, forward: AllAtOnce, contract: TimeContract) -> None:
+    """Raise `Refused` unless `module`, run step by step in float64 on noise, is what it is over all steps at once."""
+    step, _ = adapters.one_step(module, contract.timesteps)
+    forward.shorten(step, contract.timesteps)
+    whole_net, step = copy.deepcopy(module).double(), step.double()
+    x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).double()
+    whole, steps = _Seen(), [_Seen() for _ in range(contract.timesteps)]
+    try:
+        with torch.no_grad(), _recorded(whole_net, whole):
+            y = forward.run(whole_net, x, contract)
+        adapters.reset(step)
+        outputs = []
+        for t, frame in enumerate(frames(x, contract.timesteps, contract.event)):
+            with torch.no_grad(), _recorded(step, steps[t]), _AtStep(t):
+                outputs.append(forward.step(step, frame))
+    except Exception as error:
+        where = _last(steps) or "its forward"
+        raise Refused(
+            f"the network mixes time steps, in {where}: one step alone does not run ({str(error).splitlines()[0]})", _TODO
+        ) from error
+    if _close(y, read_out(outputs, contract.readout)):
+        return
+    other = next((r for r in READOUTS if r != "none" and _close(y, read_out(outputs, r))), None)
+    if other is not None:
+        raise Refused(f"the network reads out by itself, by {other}, not by {contract.readout}", f"give --readout {other}")
+    where = _first_unlike(whole, steps)
+    raise Refused(f"the network mixes time steps, first in {where}: run step by step it computes something else", _TODO)
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b, _TOLERANCE, _TOLERANCE)
+
+
+def _first_unlike(whole: _Seen, steps: list[_Seen]) -> str:
+    """The first place at which the steps together are not the whole."""
+    for (where, value), *parts in zip(whole, *steps, strict=False):
+        if any(place != where for place, _ in parts) or not _is_whole(value, [part for _, part in parts]):
+            return where
+    return "its read-out"
+
+
+def _is_whole(value: Tensor, parts: list[Tensor]) -> bool:
+    """Whether `value` is the steps one after the other, along whichever dimension, or the same at each of them."""
+    if all(_close(value, part) for part in parts):
+        return True
+    return any(_close(value, torch.cat(parts, dim)) for dim in range(value.dim()) if _fit(parts, dim))
+
+
+def _fit(parts: list[Tensor], dim: int) -> bool:
+    return all(part.dim() == parts[0].dim() > dim and part.shape == parts[0].shape for part in parts)
+
+
+def _last(steps: list[_Seen]) -> str:
+    """Where a step was when it failed: behind the last place that it passed."""
+    seen = next((s for s in reversed(steps) if s), None)
+    return f"what comes after {seen[-1][0]}" if seen else ""
+
+
+class _AtStep(TorchDispatchMode):
+    """Gives the entry of step `t` of constants that change from step to step."""
+
+    def __init__(self, t: int) -> None:
+        super().__init__()
+        self.t = t
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        return args[0][self.t] if func is AT_STEP else func(*args, **(kwargs or {}))
+
+
+class _Lines(TorchFunctionMode):
+    """Notes what every line of the network's own code computes."""
+
+    def __init__(self, seen: _Seen) -> None:
+        super().__init__()
+        self.seen = seen
+        modules = (torch, snnconv, *(sys.modules[name] for name in adapters.FRAMEWORKS if name in sys.modules))
+        self.libraries = tuple(str(Path(m.__file__).parent) for m in modules if m.__file__)
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.is_floating_point():
+            frame = sys._getframe(1)
+            if not frame.f_code.co_filename.startswith(self.libraries):
+                line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+                self.seen.append((f"{Path(frame.f_code.co_filename).name} line {frame.f_lineno} ({line})", result))
+        return result
+
+
+@contextmanager
+def _recorded(net: nn.Module, seen: _Seen) -> Iterator[None]:
+    """Note what the layers and the lines of `net` compute while the block runs."""
+
+    def hooked(path: str) -> Any:
+        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                seen.append((f"{path} ({type(layer).__name__})", output))
+
+        return hook
+
+    hooks = [layer.register_forward_hook(hooked(path)) for path, layer in _layers(net, "")]
+    try:
+        with _Lines(seen):
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _layers(net: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
+    """The layers that are called as one: they have no layers of their own, or are a framework's."""
+    for name, layer in net.named_children():
+        inner = f"{path}.{name}" if path else name
+        if not any(True for _ in layer.children()) or type(layer).__module__.split(".")[0] in adapters.FRAMEWORKS:
+            yield inner, layer
+        else:
+            yield from _layers(layer, inner)

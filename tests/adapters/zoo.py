@@ -1,0 +1,50 @@
+"""spikingjelly's model zoo. Its package imports torchvision, for weights from the network, and h5py, for data sets."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import spikingjelly.activation_based
+import torch
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+
+_PACKAGE = "spikingjelly.activation_based.model"
+
+
+def _model(name: str) -> ModuleType:
+    """One file of the zoo, without the package around it."""
+    for missing in ("torchvision", "torchvision.models", "torchvision.models.utils"):
+        if missing not in sys.modules:
+            stub = sys.modules[missing] = ModuleType(missing)
+            stub.__spec__ = ModuleSpec(missing, None)
+    sys.modules["torchvision.models.utils"].load_state_dict_from_url = torch.hub.load_state_dict_from_url
+    if _PACKAGE not in sys.modules:
+        package = sys.modules[_PACKAGE] = ModuleType(_PACKAGE)
+        package.__path__ = [str(Path(spikingjelly.activation_based.__file__).parent / "model")]
+    return importlib.import_module(f"{_PACKAGE}.{name}")
+
+
+def resnet(block: str, step_mode: str) -> nn.Module:
+    """The zoo's `SpikingResNet` at CIFAR size, with one block a stage."""
+    model = _model("spiking_resnet")
+    torch.manual_seed(0)
+    net = model.SpikingResNet(getattr(model, block), [1, 1, 1, 1], 10, spiking_neuron=neuron.LIFNode, tau=2.0, v_threshold=0.4)
+    functional.set_step_mode(net, step_mode)
+    net.timesteps, net.input_shape = 4, (3, 32, 32)
+    return net
+
+
+def vgg(step_mode: str) -> nn.Module:
+    """The zoo's `SpikingVGG` with a slim configuration, its classifier with fewer hidden units."""
+    torch.manual_seed(0)
+    made = _model("spiking_vgg").SpikingVGG
+    net = made([8, "M", 16, "M", 16, "M"], True, num_classes=10, spiking_neuron=neuron.IFNode, v_threshold=0.5)
+    net.classifier[0], net.classifier[3], net.classifier[6] = layer.Linear(784, 64), layer.Linear(64, 64), layer.Linear(64, 10)
+    functional.set_step_mode(net, step_mode)
+    net.timesteps, net.input_shape = 4, (3, 32, 32)
+    return net
