@@ -43,11 +43,19 @@ class _Slot(nn.Module):
     `framed`: it is called with `[1, B, ...]`. `states`: so many of its states the neuron returned besides its spikes.
     """
 
-    def __init__(self, name: str, framed: bool, states: int) -> None:
+    def __init__(self, name: str, neuron: nn.Module, framed: bool, states: int) -> None:
         super().__init__()
+        self._neuron = (neuron,)
         self.name, self.framed, self.states = name, framed, states
         self.state: Tensor | None = None
         self.shapes: list[tuple[int, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else the network asks of its neuron."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self._neuron[0], name)
 
     def forward(self, current: Tensor, *handed: Tensor) -> Tensor | tuple[Tensor, ...]:
         x = current.squeeze(0) if self.framed else current
@@ -107,7 +115,7 @@ def capture(
         states: how many states a neuron returns besides its spikes, where it does.
     """
     net, states = copy.deepcopy(module).eval(), states or {}
-    slots = [_replace(net, _Slot(name, name in framed, states.get(name, 0))) for name in neurons]
+    slots = [_replace(net, name, name in framed, states.get(name, 0)) for name in neurons]
     reset(net)
     used = _shapes(net, slots, contract, call)
     if not used:
@@ -134,9 +142,10 @@ _NO_NEURON = (
 )
 
 
-def _replace(net: nn.Module, slot: _Slot) -> _Slot:
+def _replace(net: nn.Module, name: str, framed: bool, states: int) -> _Slot:
     """Put a slot wherever the neuron stands: a module may have several names."""
-    neuron = net.get_submodule(slot.name)
+    neuron = net.get_submodule(name)
+    slot = _Slot(name, neuron, framed, states)
     for path in [path for path, module in net.named_modules(remove_duplicate=False) if module is neuron]:
         parent, _, leaf = path.rpartition(".")
         setattr(net.get_submodule(parent), leaf, slot)
@@ -183,6 +192,11 @@ def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract, call: Ca
             f"the network returns {what}", "its forward must return one float tensor [B, K], the output of one time step"
         )
     for slot in slots:
+        if len(slot.shapes) == contract.timesteps > 1:
+            raise Refused(
+                f"neuron {slot.name} is called {len(slot.shapes)} times: the network's forward loops over the time steps itself",
+                "give a network whose forward is the inside of that loop; it may be handed its states and return them",
+            )
         if len(slot.shapes) > 1:
             raise Refused(
                 f"neuron {slot.name} is called {len(slot.shapes)} times in one time step and would share its potential",

@@ -72,6 +72,7 @@ def words(neuron: Neuron) -> str:
     # The carried amount has the leak applied; people think of the one before it.
     amount = _range(neuron.reset / neuron.leak if bool((neuron.leak != 0).all()) else neuron.reset)
     reset = f"soft reset by {amount}" if neuron.soft else f"hard reset to {amount}"
+    reset = reset if neuron.resets else "no reset"
     carried = f", carries {measured}" if neuron.norm is not None and neuron.norm.carried else ""
     return f"leak {_range(neuron.leak)}, fires on {measured} {sign} {_range(neuron.threshold)}{where}, {reset}{carried}"
 

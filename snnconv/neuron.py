@@ -46,13 +46,15 @@ def compare(u: Tensor, threshold: Tensor, strict: bool, inverted: Tensor | None)
     return fired
 
 
-def carry(u: Tensor, fired: Tensor, leak: Tensor | None, shift: Tensor | None, reset: Tensor, soft: bool) -> Tensor:
-    """The state carried to the next step: `reset` is R under a hard reset and S under a soft one; no `leak` means 1."""
+def carry(u: Tensor, fired: Tensor, leak: Tensor | None, shift: Tensor | None, reset: Tensor | None, soft: bool) -> Tensor:
+    """The state carried to the next step: `reset` is R under a hard reset and S under a soft one, or None; no `leak` means 1."""
     kept = u
     if leak is not None:
         kept = kept * leak
     if shift is not None:
         kept = kept + shift
+    if reset is None:
+        return kept
     if soft:
         return kept - reset * fired.to(u.dtype)
     return torch.where(fired, reset, kept)
@@ -136,6 +138,11 @@ class Neuron:
         u = self.charge(current, state, t)
         fired = self.fires(u)
         return u, fired.to(u.dtype), self.carry(u, fired)
+
+    @property
+    def resets(self) -> bool:
+        """Whether a spike leaves a trace in the state: a soft reset by nothing does not."""
+        return not self.soft or bool(self.reset.any())
 
     @property
     def per_step(self) -> bool:

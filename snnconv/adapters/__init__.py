@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -35,12 +35,15 @@ FRAMEWORKS = {"snntorch": "snnconv.adapters.snntorch", "spikingjelly": "snnconv.
 __all__ = [
     "Adapter",
     "adapter",
+    "filled",
+    "in_frames",
     "known",
     "lif",
-    "in_frames",
     "one_step",
     "reset",
     "resets",
+    "settled",
+    "states_returned",
     "step_layer",
     "strictness",
     "takes_all_steps",
@@ -156,6 +159,30 @@ def one_step(module: nn.Module, timesteps: int) -> tuple[nn.Module, frozenset[st
         if kind is not None and _adapter_of(layer) is None and not _departs(type(layer), kind):
             STEP_LAYERS[kind](layer, timesteps)
     return copied, frozenset(framed)
+
+
+Filled = Callable[[str, nn.Module, Mapping[str, Tensor]], list[str]]
+FILLED: list[Filled] = []
+"""What looks at layers that a checkpoint was loaded into; see `filled`."""
+
+
+def filled(settle: Filled) -> Filled:
+    """Register a function that settles a layer once a checkpoint was loaded into it, and says what the file had otherwise.
+
+    `settle(path, layer, before)` gets the tensors that the layer held before, by their names, and returns notes. The file wins.
+    """
+    FILLED.append(settle)
+    return settle
+
+
+def settled(module: nn.Module, before: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Settle every layer of `module`, whose state was `before`; what the file had otherwise than the factory."""
+    _load()
+    notes = []
+    for path, layer in module.named_modules():
+        mine = {key.removeprefix(f"{path}."): value for key, value in before.items() if key.startswith(f"{path}.")}
+        notes += [note for settle in FILLED for note in settle(path, layer, mine)]
+    return tuple(notes)
 
 
 def in_frames(layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:

@@ -1,43 +1,49 @@
-"""Neurons of snntorch 1.x, with `init_hidden=True`: the layer keeps its membrane and gives spikes alone.
+"""Neurons of snntorch 1.x, whether the layer keeps its membrane (`init_hidden=True`) or is handed it and returns it.
 
 `Leaky` resets one step late: it fires on `mem > threshold` and takes the reset out of the next step's potential,
 
     mem = clamp(beta) * mem + x - threshold * [mem > threshold]        reset_mechanism="subtract"
     mem = clamp(beta) * mem * (1 - [mem > threshold]) + x              reset_mechanism="zero"
+    mem = clamp(beta) * mem + x                                        reset_mechanism="none"
 
 so a soft reset subtracts the whole threshold, untouched by the leak.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import snntorch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from snnconv.adapters import adapter
+from snnconv.adapters import adapter, filled, strictness
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
 
 
-@adapter(snntorch.Leaky, reset=snntorch.Leaky.reset_mem)
+def _states(layer: snntorch.Leaky) -> int:
+    return 0 if layer.init_hidden and not layer.output else 1
+
+
+@adapter(snntorch.Leaky, reset=snntorch.Leaky.reset_mem, states=_states)
 def leaky(layer: snntorch.Leaky) -> Neuron:
     """The canonical neuron of a `Leaky`. Raises `Refused` for what no canonical neuron does."""
     _ensure_plain(layer)
-    mechanism = _mechanism(layer)
-    soft = mechanism == "subtract"
+    mechanism = layer.reset_mechanism
+    soft = mechanism != "zero"
     leak, threshold = (_constant(value) for value in (layer.beta.clamp(0, 1), layer.threshold))
-    if not layer.reset_delay and (soft or bool((threshold < 0).any())):
+    if mechanism != "none" and not layer.reset_delay and (soft or bool((threshold < 0).any())):
         raise Refused(
             "snntorch.Leaky with reset_delay=False resets twice where the membrane is above the threshold after a reset",
             "use reset_delay=True, or reset_mechanism='zero' with thresholds of at least 0",
         )
-    return Neuron(threshold=threshold, leak=leak, reset=threshold if soft else torch.zeros(()), soft=soft)
+    amount = threshold if mechanism == "subtract" else torch.zeros(())
+    return Neuron(threshold, leak, amount, soft=soft, strict=strictness(layer.spike_grad, "snntorch.Leaky"))
 
 
 def _ensure_plain(layer: snntorch.Leaky) -> None:
     reasons = {
-        "keeps its membrane outside of the layer: build it with init_hidden=True": not layer.init_hidden,
-        "also returns its membrane: build it with output=False": bool(layer.output),
         "lets only one neuron of a layer fire (inhibition)": bool(layer.inhibition),
         "quantises its membrane (state_quant)": bool(layer.state_quant),
         "scales its spikes (graded_spikes_factor)": bool((layer.graded_spikes_factor != 1).any()),
@@ -47,19 +53,29 @@ def _ensure_plain(layer: snntorch.Leaky) -> None:
             raise Refused(f"snntorch.Leaky {reason}")
 
 
-def _mechanism(layer: snntorch.Leaky) -> str:
-    held = list(layer.reset_dict)[int(layer.reset_mechanism_val)]
-    if held != layer.reset_mechanism:
-        raise Refused(
-            f"snntorch.Leaky was built with reset_mechanism='{layer.reset_mechanism}', but the checkpoint says '{held}'",
-            "build it in the factory as it was trained",
-        )
-    if held == "none":
-        raise Refused("snntorch.Leaky without a reset is not supported yet")
-    return held
+@filled
+def settle(path: str, layer: nn.Module, before: Mapping[str, Tensor]) -> list[str]:
+    """What a checkpoint changed of the constants that the factory had set; a reset is switched over, for snntorch would not."""
+    notes: list[str] = []
+    if not isinstance(layer, snntorch.Leaky):
+        return notes
+    for name in ("threshold", "beta"):
+        was, now = before.get(name), layer._buffers.get(name)
+        if was is not None and now is not None and not torch.equal(was, now):
+            notes.append(f"{path}.{name} is {_shown(was)} in the factory and {_shown(now)} in the checkpoint, which holds")
+    built, held = layer.reset_mechanism, list(layer.reset_dict)[int(layer.reset_mechanism_val)]
+    if built != held:
+        layer.reset_mechanism = held
+        layer.state_function = {"subtract": layer._base_sub, "zero": layer._base_zero, "none": layer._base_int}[held]
+        notes.append(f"{path}.reset_mechanism is '{built}' in the factory and '{held}' in the checkpoint, which holds")
+    return notes
+
+
+def _shown(value: Tensor) -> str:
+    return f"{value.item():g}" if value.numel() == 1 else f"of {value.numel()} values"
 
 
 def _constant(value: Tensor) -> Tensor:
     """A scalar where it is one number; snntorch holds some as `[1]`."""
-    value = value.detach().to(torch.float32)
+    value = value.detach().double()
     return value.reshape(()) if value.numel() == 1 else value

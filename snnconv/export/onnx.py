@@ -167,6 +167,8 @@ def _decide(u, threshold, inverted, strict):
 def _carry(u, fired, leak, shift, reset, soft):
     kept = u if leak is None else op.Mul(u, leak)
     kept = kept if shift is None else op.Add(kept, shift)
+    if reset is None:
+        return kept
     return op.Where(fired, op.Sub(kept, reset) if soft else reset, kept)
 
 

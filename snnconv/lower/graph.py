@@ -78,7 +78,7 @@ def neuron_arguments(module: torch.nn.Module, graph: fx.Graph, name: Path, neuro
         "inverted": inverted,
         "leak": None if bool((neuron.leak == 1).all()) else neuron.leak,
         "shift": neuron.shift,
-        "reset": neuron.reset,
+        "reset": neuron.reset if neuron.resets else None,
         "gain": neuron.gain,
         "offset": neuron.offset,
     }

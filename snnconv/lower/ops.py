@@ -14,11 +14,11 @@ from torch import Tensor
 from snnconv.neuron import at_step, carry, charge, compare
 
 _CONSTANTS = (
-    "Tensor threshold, Tensor? inverted, Tensor? leak, Tensor? shift, Tensor reset, Tensor? gain, Tensor? offset, "
+    "Tensor threshold, Tensor? inverted, Tensor? leak, Tensor? shift, Tensor? reset, Tensor? gain, Tensor? offset, "
     "bool strict, bool soft, str name"
 )
 CONSTANTS = ("threshold", "inverted", "leak", "shift", "reset", "gain", "offset")
-"""The tensors of a lowered neuron, in the order of the operators' arguments; all but threshold and reset may be absent."""
+"""The tensors of a lowered neuron, in the order of the operators' arguments; all but threshold may be absent."""
 
 
 def fire(
@@ -28,7 +28,7 @@ def fire(
     inverted: Tensor | None,
     leak: Tensor | None,
     shift: Tensor | None,
-    reset: Tensor,
+    reset: Tensor | None,
     gain: Tensor | None,
     offset: Tensor | None,
     strict: bool,
@@ -46,7 +46,7 @@ def fire_over_time(
     inverted: Tensor | None,
     leak: Tensor | None,
     shift: Tensor | None,
-    reset: Tensor,
+    reset: Tensor | None,
     gain: Tensor | None,
     offset: Tensor | None,
     strict: bool,

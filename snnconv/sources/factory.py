@@ -7,10 +7,12 @@ may run.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from snnconv import adapters
 from snnconv.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.errors import InputError
 from snnconv.program import TimeContract
@@ -31,14 +33,14 @@ def load(path: Path, options: SourceOptions) -> Source:
     settle.reject("leak", "threshold", "strict", reason="the factory sets the constants of its neurons")
     checkpoint = read_checkpoint(path)
     module = build(arch)
-    _fill(module, checkpoint, arch)
+    notes = _fill(module, checkpoint, arch)
     contract = TimeContract(
         timesteps=settle("timesteps", *_timesteps(module, arch)),
         input_shape=tuple(settle("input_shape", _input_shape(module, options, arch), "factory")),
         event=settle("input", "static") == "event",
         readout=settle("readout", "mean"),
     )
-    return captured(module, arch, checkpoint, contract, settle)
+    return captured(module, arch, replace(checkpoint, notes=(*checkpoint.notes, *notes)), contract, settle)
 
 
 def build(arch: str) -> nn.Module:
@@ -51,13 +53,16 @@ def build(arch: str) -> nn.Module:
     return module
 
 
-def _fill(module: nn.Module, checkpoint: Checkpoint, arch: str) -> None:
+def _fill(module: nn.Module, checkpoint: Checkpoint, arch: str) -> tuple[str, ...]:
+    """Load the checkpoint; what it has otherwise than the factory is told, and holds."""
     layout = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     problem = misfit(checkpoint.state, layout)
     if problem:
         raise InputError(f"{checkpoint.path}: does not fit --arch {arch}: {problem}", "use the factory it was trained with")
     known: dict[str, Tensor] = {key: value for key, value in checkpoint.state.items() if key in layout}
+    before = {key: value.clone() for key, value in module.state_dict().items()}
     module.load_state_dict(known, strict=False)
+    return adapters.settled(module, before)
 
 
 def _timesteps(module: nn.Module, arch: str) -> tuple[int, str]:

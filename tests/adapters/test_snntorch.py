@@ -11,100 +11,172 @@ import snntorch.utils
 import torch
 from torch import Tensor, nn
 
-from snnconv.data import Data
+from snnconv.adapters import known
 from snnconv.errors import Refused
 from snnconv.export import export, format_of
 from snnconv.fold import fold
-from snnconv.runtimes import open_candidate
-from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verdict import judge
-from snnconv.verify import verify
+from snnconv.inspection import inspect
+from snnconv.sources import Source
+from tests.adapters.conversions import loaded, mixed_signs, trained, verified
 
 T = 8
-NEURONS: dict[str, Callable[[], nn.Module]] = {
-    "subtract": lambda: snntorch.Leaky(0.8, 0.5, init_hidden=True),
-    "zero": lambda: snntorch.Leaky(0.8, 0.5, init_hidden=True, reset_mechanism="zero"),
-    "zero at once": lambda: snntorch.Leaky(0.8, 0.5, init_hidden=True, reset_mechanism="zero", reset_delay=False),
-    "learned": lambda: snntorch.Leaky(torch.tensor([0.7]), 0.4, init_hidden=True, learn_beta=True, learn_threshold=True),
-    "per channel": lambda: snntorch.Leaky(torch.linspace(-0.1, 1.1, 6).view(6, 1, 1), 0.5, init_hidden=True),
+NEURONS: dict[str, Callable[..., nn.Module]] = {
+    "subtract": lambda **given: snntorch.Leaky(0.8, 0.5, **given),
+    "zero": lambda **given: snntorch.Leaky(0.8, 0.5, reset_mechanism="zero", **given),
+    "zero_at_once": lambda **given: snntorch.Leaky(0.8, 0.5, reset_mechanism="zero", reset_delay=False, **given),
+    "none": lambda **given: snntorch.Leaky(0.8, 0.7, reset_mechanism="none", **given),
+    "none_at_once": lambda **given: snntorch.Leaky(0.8, 0.7, reset_mechanism="none", reset_delay=False, **given),
+    "learned": lambda **given: snntorch.Leaky(torch.tensor([0.7]), 0.4, learn_beta=True, learn_threshold=True, **given),
+    "per_channel": lambda **given: snntorch.Leaky(torch.linspace(-0.1, 1.1, 6).view(6, 1, 1), 0.5, **given),
 }
 
 
-def network(neuron: Callable[[], nn.Module]) -> nn.Sequential:
-    """A network as snntorch's tutorials build them, with a norm whose gammas have both signs."""
+class Handed(nn.Module):
+    """As snntorch's documentation has it: the membranes are handed in and returned."""
+
+    def __init__(self, neuron: Callable[..., nn.Module]) -> None:
+        super().__init__()
+        self.conv, self.norm, self.lif1 = nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), neuron()
+        self.head, self.lif2 = nn.Linear(96, 10), NEURONS["subtract"]()
+
+    def forward(self, x: Tensor, mem1: Tensor, mem2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        spk1, mem1 = self.lif1(self.norm(self.conv(x)), mem1)
+        spk2, mem2 = self.lif2(self.head(spk1.flatten(1)), mem2)
+        return mem1, mem2, spk2
+
+
+class Unnamed(Handed):
+    def forward(self, x: Tensor, mem1: Tensor, mem2: Tensor) -> tuple[Tensor, ...]:
+        return tuple(super().forward(x, mem1, mem2))
+
+
+class Membrane(Handed):
+    """Its output is a membrane potential."""
+
+    def forward(self, x: Tensor, mem1: Tensor, mem2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mem1, mem2, _ = super().forward(x, mem1, mem2)
+        potential = 2 * mem2
+        return potential, mem1, mem2
+
+
+class Looping(Handed):
+    """Loops over the time steps by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1, mem2, spikes = self.lif1.reset_mem(), self.lif2.reset_mem(), []
+        for _ in range(T):
+            mem1, mem2, spike = super().forward(x, mem1, mem2)
+            spikes.append(spike)
+        return torch.stack(spikes).mean(0)
+
+
+def hidden(name: str) -> nn.Module:
+    """As snntorch's tutorials have it: the layers keep their membranes."""
+    neuron, last = NEURONS[name](init_hidden=True), NEURONS["subtract"](init_hidden=True)
+    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), neuron, nn.Flatten(), nn.Linear(96, 10), last)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {f"hidden_{name}": lambda name=name: hidden(name) for name in NEURONS}
+NETWORKS |= {f"handed_{name}": lambda name=name: Handed(NEURONS[name]) for name in ("subtract", "zero", "none")}
+OTHERS: dict[str, Callable[[], nn.Module]] = {
+    kind.__name__.lower(): lambda kind=kind: kind(NEURONS["subtract"]) for kind in (Unnamed, Membrane, Looping)
+}
+
+
+def made(name: str) -> nn.Module:
     torch.manual_seed(0)
-    layers = (nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), neuron(), nn.Flatten(), nn.Linear(96, 10), NEURONS["subtract"]())
-    net = nn.Sequential(*layers)
-    with torch.no_grad():
-        net[1].weight.copy_(torch.tensor([1.0, -1.0, 0.7, -0.4, 1.3, 0.9]))
+    net = mixed_signs((NETWORKS | OTHERS)[name]())
     net.timesteps, net.input_shape = T, (2, 6, 6)
     return net
 
 
-FACTORIES = {name: (lambda made=made: network(made)) for name, made in NEURONS.items()}
-subtract, zero, zero_at_once, learned, per_channel = FACTORIES.values()
+def __getattr__(name: str) -> Callable[[], nn.Module]:
+    """The factories, by name, as `--arch` finds them."""
+    if name not in NETWORKS | OTHERS:
+        raise AttributeError(name)
+    return lambda: made(name)
 
 
-def trained(net: nn.Module) -> nn.Module:
-    optimizer, x = torch.optim.Adam(net.parameters(), 0.01), torch.rand(16, 2, 6, 6)
-    for _ in range(5):
-        snntorch.utils.reset(net)
-        spikes = torch.stack([net(x) for _ in range(T)]).mean(0)
-        loss = nn.functional.cross_entropy(spikes, torch.arange(16) % 10)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return net
+def run(net: nn.Module, x: Tensor) -> Tensor:
+    """The loops of snntorch's tutorials."""
+    snntorch.utils.reset(net)
+    if isinstance(net, nn.Sequential):
+        return torch.stack([net(x) for _ in range(T)]).mean(0)
+    mem1, mem2, spikes = net.lif1.reset_mem(), net.lif2.reset_mem(), []
+    for _ in range(T):
+        mem1, mem2, spike = net(x, mem1, mem2)
+        spikes.append(spike)
+    return torch.stack(spikes).mean(0)
 
 
-def loaded(name: str, tmp_path: Path) -> Source:
-    torch.save(trained(FACTORIES[name]()).state_dict(), tmp_path / "net.pth")
-    return load_source(tmp_path / "net.pth", SourceOptions(arch=f"{__name__}:{name.replace(' ', '_')}"))
+def images(count: int = 20) -> Tensor:
+    return torch.rand(count, 2, 6, 6, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("name", NEURONS)
+def source_of(name: str, folder: Path) -> Source:
+    return loaded(trained(made(name), run, images()), f"{__name__}:{name}", folder)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_spike_is_snntorchs(name: str, tmp_path: Path) -> None:
-    source = loaded(name, tmp_path)
-    x = torch.rand(20, 2, 6, 6, generator=torch.Generator().manual_seed(1))
-    for file, form in (("n.onnx", "sequence"), ("n.onnx", "step"), ("n.ts", "sequence"), ("n.ts", "step")):
-        export(fold(source.program), tmp_path / file, format_of(tmp_path / file), form)
-        found = verify(source, open_candidate(tmp_path / file), Data(x, None, "noise"), ("s", file))
-        assert judge(found).equivalent, judge(found).faults
-        assert all(0 < tally.spikes_reference < tally.values and not tally.unexplained for tally in found.layers[:-1])
+    source = source_of(name, tmp_path)
+    for found in verified(source, tmp_path, images()):
+        assert all(0 < tally.spikes_reference < tally.values for tally in found.layers[:-1])
 
 
-def test_the_reference_is_snntorchs_own_loop(tmp_path: Path) -> None:
-    source = loaded("learned", tmp_path)
-    x = torch.rand(5, 2, 6, 6, generator=torch.Generator().manual_seed(2))
-    net: nn.Module = source.module
-    for _ in range(2):
-        snntorch.utils.reset(net)
+@pytest.mark.parametrize("name", ["hidden_learned", "handed_zero"])
+def test_the_reference_is_snntorchs_own_loop(name: str, tmp_path: Path) -> None:
+    source = source_of(name, tmp_path)
+    for count in (5, 3):
         with torch.no_grad():
-            expected: Tensor = torch.stack([net(x) for _ in range(T)]).mean(0)
-        assert torch.equal(source.run(x), expected)
+            torch.testing.assert_close(source.run(images(count)), run(source.module, images(count)), rtol=1e-6, atol=0)
+
+
+def test_a_neuron_without_a_reset_takes_no_part_of_the_graph_for_it(tmp_path: Path) -> None:
+    source = source_of("hidden_none", tmp_path)
+    export(fold(source.program), tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"), "step")
+    assert "no reset" in inspect(source).neurons[0].words
+    assert b"2.reset" not in (tmp_path / "n.onnx").read_bytes()
+
+
+REFUSED = {
+    "unnamed": "is handed the states mem1, mem2 and what it returns has no names; let it return each state under its own name",
+    "membrane": "computes with the membrane potential of lif2",
+    "looping": "neuron lif1 is called 8 times: the network's forward loops over the time steps itself",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_forward_that_is_no_step_is_refused_with_what_to_do(name: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=REFUSED[name]):
+        loaded(made(name), f"{__name__}:{name}", tmp_path)
 
 
 WRONG = {
-    "keeps its membrane outside": lambda: snntorch.Leaky(0.8),
-    "also returns its membrane": lambda: snntorch.Leaky(0.8, init_hidden=True, output=True),
     "lets only one neuron": lambda: snntorch.Leaky(0.8, init_hidden=True, inhibition=True),
     "quantises its membrane": lambda: snntorch.Leaky(0.8, init_hidden=True, state_quant=lambda u: u),
     "scales its spikes": lambda: snntorch.Leaky(0.8, init_hidden=True, graded_spikes_factor=2.0),
     "resets twice": lambda: snntorch.Leaky(0.8, init_hidden=True, reset_delay=False),
-    "without a reset": lambda: snntorch.Leaky(0.8, init_hidden=True, reset_mechanism="none"),
+    "does not fire spikes of 0 and 1": lambda: snntorch.Leaky(0.8, init_hidden=True, spike_grad=torch.sigmoid),
 }
 
 
 @pytest.mark.filterwarnings("ignore:Inhibition")
 @pytest.mark.parametrize("reason", WRONG)
 def test_what_no_canonical_neuron_does_is_refused_with_its_reason(reason: str) -> None:
-    from snnconv.adapters import known
-
     with pytest.raises(Refused, match=reason):
         known(nn.Sequential(WRONG[reason]()))
 
 
-def test_a_checkpoint_with_another_reset_than_the_factory_is_refused(tmp_path: Path) -> None:
-    torch.save(FACTORIES["zero"]().state_dict(), tmp_path / "net.pth")
-    with pytest.raises(Refused, match="built with reset_mechanism='subtract', but the checkpoint says 'zero'"):
-        load_source(tmp_path / "net.pth", SourceOptions(arch=f"{__name__}:subtract"))
+def test_what_the_checkpoint_has_otherwise_than_the_factory_holds_and_is_told(tmp_path: Path) -> None:
+    net = made("hidden_zero")
+    net[2].threshold.fill_(0.4)
+    source = loaded(net, f"{__name__}:hidden_subtract", tmp_path)
+    assert source.notes == (
+        "2.threshold is 0.5 in the factory and 0.4 in the checkpoint, which holds",
+        "2.reset_mechanism is 'subtract' in the factory and 'zero' in the checkpoint, which holds",
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(source.run(images()), run(net.eval(), images()), rtol=1e-6, atol=0)
+    (found,) = verified(source, tmp_path, images(), (("n.onnx", "sequence"),))
+    assert set(source.notes) <= set(found.notes)
