@@ -20,21 +20,34 @@ def inspect(
     debug: o.Debug = False,
 ) -> int:
     """Show what is inside a checkpoint, what folds into what, what does not and why."""
-    loaded = o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config)
     from snnconv.inspection import inspect as look
+    from snnconv.inspection import inspect_unknown
+    from snnconv.sources import UnknownLayers
+    from snnconv.sources.source import TEACH
     from snnconv_cli import render
 
-    found = look(loaded)
+    try:
+        found = look(o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config))
+    except UnknownLayers as error:
+        found = inspect_unknown(arch or "", error)
+    code = 3 if found.unknown else 0
     if json:
         render.print_json(found.document())
-        return 0
+        return code
     out = render.console()
     out.print(f"{source}: {found.arch}, {found.parameters:,} parameters", style="bold")
+    if found.operations is not None:
+        out.print(f"  a time step  {found.operations:,} multiply-accumulates, {found.state_bytes:,} bytes of state")
     for name, value in found.settings.items():
         out.print(f"  {name.replace('_', '-'):<12} {value}")
     for note in found.notes:
         out.print(f"  note         {note}")
     render.print_table("", ("neuron", "potential", "semantics"), ((n.name, n.shape, n.words) for n in found.neurons))
+    if found.unknown:
+        rows = ((path or "the network", kind, "keeps a state, and no adapter knows it") for path, kind in found.unknown.items())
+        render.print_table("", ("unknown at", "class", "why"), rows)
+        out.print(f"cannot be converted: {TEACH}")
+        return code
     render.print_statistics(found.sites)
     render.print_sites(found.sites)
     out.print("every norm folds" if found.foldable else "cannot be folded: see the refused norms above")

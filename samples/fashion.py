@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from snnconv.nn import LIF, MPBN, TEBN, PSPNorm
+from snnconv.nn import LIF, MPBN, TEBN, PSPNorm, run
 
 TIMESTEPS = 4
 
@@ -79,3 +79,8 @@ def psp() -> FashionNet:
 def tebn() -> FashionNet:
     """An untrained network with one batch norm per block and one scale of it per time step."""
     return FashionNet(lambda channels, side, reset: LIF(reset=reset), lambda channels: TEBN(channels, TIMESTEPS))
+
+
+def logits(net: FashionNet, x: Tensor) -> Tensor:
+    """The logits `[B, 10]` of images `[B, 1, 28, 28]`, averaged over time, from a fresh state."""
+    return run(net, x, net.timesteps)

@@ -1,9 +1,11 @@
-"""Train a network of `fashion.py` on Fashion-MNIST, or write the small test file that stands beside the checkpoints.
+"""Train a network of the `fashion*.py` on Fashion-MNIST, or write the small test file that stands beside the checkpoints.
 
     python samples/train.py per_channel -o samples/fashion_per_channel.pth
     python samples/train.py per_element -o samples/fashion_per_element.safetensors
     python samples/train.py psp -o samples/fashion_psp.safetensors
     python samples/train.py tebn -o samples/fashion_tebn.safetensors
+    python samples/train.py mpbn -o samples/fashion_spikingjelly.safetensors
+    python samples/train.py leaky -o samples/fashion_snntorch.safetensors
     python samples/train.py test500 -o samples/fashion_test500.npz
 
 An image is its pixels divided by 255, as float32, and nothing else.
@@ -15,17 +17,24 @@ import argparse
 import gzip
 import struct
 import time
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
-from fashion import FashionNet, per_channel, per_element, psp, tebn
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from snnconv.nn import MPBN, TEBN, PSPNorm, run
+from snnconv.nn import MPBN, TEBN, PSPNorm
 
-NETWORKS = {"per_channel": per_channel, "per_element": per_element, "psp": psp, "tebn": tebn}
+NETWORKS = {
+    **dict.fromkeys(("per_channel", "per_element", "psp", "tebn"), "fashion"),
+    "mpbn": "fashion_spikingjelly",
+    "leaky": "fashion_snntorch",
+}
+"""The file that each network stands in, beside a function `logits(net, images)`."""
+Logits = Callable[[nn.Module, Tensor], Tensor]
 SUFFIXES = {**dict.fromkeys(NETWORKS, (".pth", ".safetensors")), "test500": (".npz",)}
 DATA = Path("/usr/share/datasets/fashion-mnist")
 
@@ -59,7 +68,7 @@ def norms_over_time(net: nn.Module) -> list[nn.Module]:
     return [module for module in net.modules() if isinstance(module, MPBN | PSPNorm | TEBN)]
 
 
-def fit(net: FashionNet, images: Tensor, labels: Tensor, epochs: int, batch: int, rate: float) -> None:
+def fit(net: nn.Module, logits: Logits, images: Tensor, labels: Tensor, epochs: int, batch: int, rate: float) -> None:
     """Train `net` in place with Adam under a one-cycle schedule, on the cross entropy of the time-averaged logits.
 
     In training every time step is normalised by its own batch, at inference all of them by the running statistics. The last
@@ -75,7 +84,7 @@ def fit(net: FashionNet, images: Tensor, labels: Tensor, epochs: int, batch: int
                 norm.eval()
         total = 0.0
         for picked in torch.randperm(len(images))[: steps * batch].split(batch):
-            loss = nn.functional.cross_entropy(run(net, images[picked], net.timesteps), labels[picked])
+            loss = nn.functional.cross_entropy(logits(net, images[picked]), labels[picked])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -85,20 +94,19 @@ def fit(net: FashionNet, images: Tensor, labels: Tensor, epochs: int, batch: int
 
 
 @torch.no_grad()
-def hits(net: FashionNet, images: Tensor, labels: Tensor, batch: int = 500) -> Tensor:
+def hits(net: nn.Module, logits: Logits, images: Tensor, labels: Tensor, batch: int = 500) -> Tensor:
     """Which images `net` classifies as labelled, as bool `[N]`."""
     net.eval()
-    logits = torch.cat([run(net, part, net.timesteps) for part in images.split(batch)])
-    return logits.argmax(1) == labels
+    return torch.cat([logits(net, part).argmax(1) for part in images.split(batch)]) == labels
 
 
-def negative_gammas(net: FashionNet) -> str:
+def negative_gammas(net: nn.Module) -> str:
     """How many gammas of each membrane norm are negative: their neurons fire below a threshold, not above it."""
     gammas = [norm.weight for norm in norms_over_time(net) if isinstance(norm, MPBN) and norm.weight is not None]
     return ", ".join(f"{int((gamma < 0).sum())} of {gamma.numel()}" for gamma in gammas) or "no membrane norm has a gamma"
 
 
-def save(net: FashionNet, path: Path) -> None:
+def save(net: nn.Module, path: Path) -> None:
     """Write the state dict, in the format that the suffix names."""
     if path.suffix == ".safetensors":
         save_file(net.state_dict(), path)
@@ -110,14 +118,15 @@ def train(args: argparse.Namespace) -> None:
     """Train, save and measure one network."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    net = NETWORKS[args.what]()
+    file = import_module(NETWORKS[args.what])
+    net: nn.Module = getattr(file, args.what)()
     images, labels = tensors(args.data, "train")
     start = time.perf_counter()
-    fit(net, images[: args.images], labels[: args.images], args.epochs, args.batch, args.rate)
+    fit(net, file.logits, images[: args.images], labels[: args.images], args.epochs, args.batch, args.rate)
     print(f"trained in {time.perf_counter() - start:.0f} s")
     save(net, args.output)
     print(f"negative gammas: {negative_gammas(net)}")
-    right = hits(net, *tensors(args.data, "t10k"))
+    right = hits(net, file.logits, *tensors(args.data, "t10k"))
     print(f"test accuracy: {right[:500].float().mean():.2%} of the first 500, {right.float().mean():.2%} of all {len(right):,}")
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from snnconv.inspection import inspect, words
+from snnconv.inspection import inspect, inspect_unknown, words
 from snnconv.nn import LIF, MPBN, PSPNorm
 from snnconv.results import NormStatistics
+from snnconv.sources import SourceOptions, UnknownLayers, load_source
 from tests.networks import SHAPE, per_channel, source_of
 
 
@@ -47,3 +50,33 @@ def test_a_refused_norm_is_listed_and_not_raised() -> None:
     found = inspect(source_of(net, shape=SHAPE))
     assert not found.foldable
     assert [(site.kind, site.outcome) for site in found.sites] == [("GroupNorm", "refused")]
+
+
+class Half(nn.Module):
+    """Nobody taught this neuron."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.v = getattr(self, "v", torch.zeros_like(x)) / 2 + x
+        return (self.v > 0.5).to(x.dtype)
+
+
+def untaught() -> nn.Module:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), Half(), nn.Conv2d(4, 4, 3), LIF(), Half(), nn.Flatten(), nn.Linear(64, 3))
+    net.input_shape = (2, 8, 8)
+    return net
+
+
+def test_layers_that_nobody_taught_are_all_listed_beside_the_neurons_that_are_known(tmp_path: Path) -> None:
+    torch.save(untaught().state_dict(), tmp_path / "net.pth")
+    with pytest.raises(UnknownLayers, match=r"1 \(Half\) keeps a state.*so do 1 more layers; teach it") as error:
+        load_source(tmp_path / "net.pth", SourceOptions(arch=f"{__name__}:untaught"))
+    found = inspect_unknown("net:untaught", error.value)
+    assert (found.unknown, [n.name for n in found.neurons]) == ({"1": "Half", "4": "Half"}, ["3"])
+    assert not found.foldable
+
+
+def test_operations_and_state_are_those_of_one_step_on_one_sample() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), LIF(), nn.Flatten(), nn.Linear(144, 3))
+    found = inspect(source_of(net, shape=(2, 8, 8)))
+    assert found.operations == 4 * 36 * 2 * 9 + 144 * 3
+    assert found.state_bytes == 4 * 36 * 4

@@ -17,28 +17,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from snnconv.errors import Refused
+from snnconv.errors import BackendMissing, Refused
 from snnconv.neuron import Neuron, lif
 from snnconv.nn import LIF
 from snnconv.nn import reset as reset_own
 
 ENTRY_POINTS = "snnconv.adapters"
-FRAMEWORKS = {"snntorch": "snnconv.adapters.snntorch", "spikingjelly": "snnconv.adapters.spikingjelly"}
-"""What is imported here once the user's own code has imported the framework."""
+FRAMEWORKS = {"snntorch": 1, "spikingjelly": 2}
+"""The frameworks known, and their major versions; the file of each is imported once the user's own code has imported it."""
 
 __all__ = [
     "Adapter",
     "adapter",
     "filled",
     "in_frames",
+    "installing",
     "known",
     "lif",
+    "load",
     "one_step",
     "reset",
     "resets",
@@ -95,7 +97,7 @@ def adapter(
 
 def known(module: nn.Module, dtype: torch.dtype = torch.float32) -> dict[str, Neuron]:
     """The neuron of every spiking layer in `module`, by its path, its constants in `dtype`."""
-    _load()
+    load()
     found = {name: _adapter_of(layer) for name, layer in module.named_modules()}
     return {name: a.neuron(module.get_submodule(name)).to(dtype) for name, a in found.items() if a is not None}
 
@@ -177,7 +179,7 @@ def filled(settle: Filled) -> Filled:
 
 def settled(module: nn.Module, before: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Settle every layer of `module`, whose state was `before`; what the file had otherwise than the factory."""
-    _load()
+    load()
     notes = []
     for path, layer in module.named_modules():
         mine = {key.removeprefix(f"{path}."): value for key, value in before.items() if key.startswith(f"{path}.")}
@@ -226,6 +228,11 @@ def _departs(derived: type, kind: type) -> bool:
     return any(hasattr(kind, name) for name in names - {"extra_repr"})
 
 
+def installing(framework: str) -> str:
+    """What to type to get a framework."""
+    return f"pip install 'snnconv[{framework}]'"
+
+
 def _own_reset(layer: nn.Module) -> None:
     method = getattr(layer, "reset", None)
     if not callable(method):
@@ -235,9 +242,13 @@ def _own_reset(layer: nn.Module) -> None:
     method()
 
 
-def _load() -> None:
-    for framework, adapters in FRAMEWORKS.items():
+def load() -> None:
+    """Import what knows the frameworks that are in use. Raises `BackendMissing` for a version that is not supported."""
+    for framework, major in FRAMEWORKS.items():
         if framework in sys.modules:
-            import_module(adapters)
+            found = version(framework)
+            if found.partition(".")[0] != str(major):
+                raise BackendMissing(f"{framework} {found} is installed; {major}.x is supported", installing(framework))
+            import_module(f"{__name__}.{framework}")
     for point in entry_points(group=ENTRY_POINTS):
         point.load()

@@ -14,11 +14,11 @@ from snnconv.errors import InputError
 from snnconv.files import readable
 from snnconv.sources import archive, factory, official
 from snnconv.sources.options import SourceOptions, configure
-from snnconv.sources.source import Source
+from snnconv.sources.source import Source, UnknownLayers
 
 ENTRY_POINTS = "snnconv.sources"
 
-__all__ = ["SOURCES", "Source", "SourceKind", "SourceOptions", "configure", "load_source"]
+__all__ = ["SOURCES", "Source", "SourceKind", "SourceOptions", "UnknownLayers", "configure", "load_source"]
 
 
 class SourceKind(Protocol):

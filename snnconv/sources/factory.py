@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.checkpoint import Checkpoint, misfit, read_checkpoint
-from snnconv.errors import InputError
+from snnconv.errors import BackendMissing, InputError
 from snnconv.program import TimeContract
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source, captured
@@ -45,9 +45,16 @@ def load(path: Path, options: SourceOptions) -> Source:
 
 def build(arch: str) -> nn.Module:
     """Import and call a `package.module:factory`. Raises `InputError` where that fails."""
-    factory = imported(arch, called=f"--arch {arch}")
-    with blamed(f"--arch {arch}", "calling it", "it takes no arguments"):
-        module = factory()
+    try:
+        factory = imported(arch, called=f"--arch {arch}")
+        with blamed(f"--arch {arch}", "calling it", "it takes no arguments"):
+            module = factory()
+    except InputError as error:
+        missing = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
+        if missing in adapters.FRAMEWORKS:
+            raise BackendMissing(f"--arch {arch} needs {missing}", adapters.installing(missing)) from error
+        raise
+    adapters.load()
     if not isinstance(module, nn.Module):
         raise InputError(f"--arch {arch}: returns a {type(module).__name__}", "it must return a torch.nn.Module")
     return module

@@ -64,6 +64,24 @@ class Source:
         return replace(self, program=replace(program, neurons=neurons), module=module)
 
 
+class UnknownLayers(Refused):
+    """Layers that keep a state and have no adapter: `unknown` names the class of each by its path.
+
+    `known` are the neurons of `module` that have one.
+    """
+
+    def __init__(self, module: nn.Module, known: dict[str, Neuron], unknown: dict[str, str]) -> None:
+        first, kind = next(iter(unknown.items()))
+        others = f"; so do {len(unknown) - 1} more layers" if len(unknown) > 1 else ""
+        super().__init__(
+            f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{others}", TEACH
+        )
+        self.module, self.known, self.unknown = module, known, unknown
+
+
+TEACH = "teach it in the file of the factory: from snnconv.adapters import adapter"
+
+
 def _driving(name: str, drive: Drive | None, program: SpikingProgram) -> Callable[[nn.Module, tuple[Tensor, ...], Any], Any]:
     dims = len(program.neurons[name].shape) + 1
 
@@ -112,14 +130,13 @@ def _ensure_known(module: nn.Module, table: dict[str, Neuron], contract: TimeCon
             forward.run(probe, x, contract)
         except Exception:
             return  # Capturing runs it as well, and says what is wrong.
+    unknown = {}
     for path, held in _remembered(probe).items():
         told = any(path == name or path.startswith(f"{name}.") for name in table)
         if not told and [(id(t), n) for t, n in held.items()] != [(id(t), n) for t, n in before[path].items()]:
-            layer = probe.get_submodule(path)
-            raise Refused(
-                f"{path or 'the network'} ({type(layer).__name__}) keeps a state from step to step, and no adapter knows it",
-                "teach it in the file of the factory: from snnconv.adapters import adapter",
-            )
+            unknown[path] = type(probe.get_submodule(path)).__name__
+    if unknown:
+        raise UnknownLayers(module, table, unknown)
 
 
 def _remembered(module: nn.Module) -> dict[str, dict[Tensor, int]]:

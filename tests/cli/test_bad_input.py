@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import re
 import signal
 import sys
 import warnings
@@ -28,7 +29,7 @@ from snnconv.nn import LIF
 from tests.cli.run import ARCH, Result, made, place, run, run_process
 from tests.networks import Residual
 
-USAGE, REFUSED = 2, 3
+USAGE, REFUSED, BACKEND = 2, 3, 4
 Members = list[tuple[str, bytes]]
 Edit = Callable[[Members], Members]
 State = dict[str, Tensor]
@@ -369,6 +370,68 @@ def test_a_network_without_neurons_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     torch.save(torch.nn.Linear(2, 2).state_dict(), path)
     check(run("inspect", path, "--arch", "factories:dull", "--input-shape", "2"), REFUSED, "no spiking neuron")
+
+
+# Frameworks.
+
+
+FRAMEWORKS = """
+def missing():
+    import snntorch
+
+def lone():
+    import snntorch
+    from torch import nn
+    net = nn.Sequential(nn.Linear(2, 2), snntorch.Leaky(0.5, init_hidden=True))
+    net.input_shape = (2,)
+    return net
+
+def untaught():
+    from torch import nn
+    class Half(nn.Module):
+        v = 0
+        def forward(self, x):
+            self.v = self.v / 2 + x
+            return (self.v > 0.5).to(x.dtype)
+    net = nn.Sequential(nn.Linear(2, 2), Half())
+    net.input_shape = (2,)
+    return net
+"""
+
+
+@pytest.fixture
+def frameworks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint beside a file of factories."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
+    (tmp_path / "nets.py").write_text(FRAMEWORKS)
+    torch.save({"0.weight": torch.ones(2, 2), "0.bias": torch.ones(2)}, tmp_path / "net.pth")
+    return tmp_path / "net.pth"
+
+
+def test_a_framework_that_is_not_installed_is_named_with_the_command(frameworks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "snntorch", None)
+    check(
+        run("inspect", frameworks, "--arch", "nets:missing"),
+        BACKEND,
+        "nets:missing needs snntorch; pip install 'snnconv[snntorch]'",
+    )
+
+
+def test_another_version_of_a_framework_is_named_beside_the_supported_one(
+    frameworks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snnconv.adapters.version", lambda name: "0.9.4")
+    words = "snntorch 0.9.4 is installed; 1.x is supported; pip install 'snnconv[snntorch]'"
+    check(run("inspect", frameworks, "--arch", "nets:lone"), BACKEND, words)
+
+
+def test_inspect_lists_a_neuron_that_nobody_taught_and_says_what_to_do(frameworks: Path) -> None:
+    result = run("inspect", frameworks, "--arch", "nets:untaught")
+    assert result.code == REFUSED
+    assert re.search(r"^ 1 +Half +keeps a state, and no adapter knows it *$", result.out, re.M)
+    assert result.out.endswith("teach it in the file of the factory: from snnconv.adapters import adapter\n")
+    assert json.loads(run("inspect", frameworks, "--arch", "nets:untaught", "--json").out)["unknown"] == {"1": "Half"}
 
 
 # Options.

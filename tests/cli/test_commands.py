@@ -93,6 +93,7 @@ act3  6  0 to 1.47  0  1  -0.2531 to 0.2841  0.3989 to 1.572  0
 """
 INSPECT = f"""\
 net.pth: tests.networks:per_channel, 1,037 parameters
+a time step  30,432 multiply-accumulates, 4,608 bytes of state
 arch  tests.networks:per_channel (option)
 timesteps  4 (factory)
 input-shape  2,8,8 (factory)
