@@ -18,14 +18,17 @@ CHECKPOINTS = {
     "per_element": ("fashion_per_element.safetensors", ".ts", {"BatchNorm2d", "MPBN"}),
     "psp": ("fashion_psp.safetensors", ".onnx", {"PSPNorm"}),
     "tebn": ("fashion_tebn.safetensors", ".ts", {"BatchNorm2d", "per-step scale"}),
+    "mpbn": ("fashion_spikingjelly.safetensors", ".onnx", {"BatchNorm2d", "MPBN"}),
+    "leaky": ("fashion_snntorch.safetensors", ".onnx", {"BatchNorm2d"}),
 }
-ACCURACY = {"per_channel": 0.91, "per_element": 0.898, "psp": 0.90, "tebn": 0.906}
+FILES = {"mpbn": "fashion_spikingjelly", "leaky": "fashion_snntorch"}
+ACCURACY = {"per_channel": 0.91, "per_element": 0.898, "psp": 0.90, "tebn": 0.906, "mpbn": 0.904, "leaky": 0.906}
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_sample_converts(name: str, tmp_path: Path) -> None:
     file, suffix, kinds = CHECKPOINTS[name]
-    source = load_source(SAMPLES / file, SourceOptions(arch=f"samples.fashion:{name}"))
+    source = load_source(SAMPLES / file, SourceOptions(arch=f"samples.{FILES.get(name, 'fashion')}:{name}"))
     data = open_data(str(SAMPLES / "fashion_test500.npz"), source.program.contract)
     target, quiet = Target(tmp_path / f"net{suffix}"), lambda stage: lambda part, share: None
     result = convert(source, [target], data, SAMPLES / file, Policy(), Plan(), quiet)
