@@ -121,14 +121,14 @@ def capture(
     if not used:
         raise Refused(*_NO_NEURON)
     _leave_steps_open(net, contract)
-    graph = _flatten(_export(net, used, contract, call))
-    shapes = {slot.name: slot.shapes[0] for slot in used}
+    table = {slot.name: fitted(neurons[slot.name], slot.shapes[0], slot.name) for slot in used}
+    graph = _flatten(_export(net, used, {name: neuron.state_shape for name, neuron in table.items()}, contract, call))
     read = [str(node.args[2]) for node in neuron_calls(graph.graph)]
     if not read:
         raise Refused(*_NO_NEURON)
     program = SpikingProgram(
         graph=graph,
-        neurons={name: fitted(neurons[name], shapes[name], name) for name in read},
+        neurons={name: table[name] for name in read},
         contract=contract,
         origin=origin,
     )
@@ -205,9 +205,11 @@ def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract, call: Ca
     return order
 
 
-def _export(net: nn.Module, slots: list[_Slot], contract: TimeContract, call: Call) -> torch.export.ExportedProgram:
+def _export(
+    net: nn.Module, slots: list[_Slot], shapes: dict[str, tuple[int, ...]], contract: TimeContract, call: Call
+) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch")
-    states = [torch.zeros(2, *slot.shapes[0]) for slot in slots]
+    states = [torch.zeros(2, *shapes[slot.name]) for slot in slots]
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")

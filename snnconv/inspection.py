@@ -72,7 +72,7 @@ def inspect(source: Source) -> Inspection:
         neurons=_views(program.neurons),
         sites=sites,
         operations=_operations(program),
-        state_bytes=sum(torch.Size(n.shape).numel() * n.threshold.itemsize for n in program.neurons.values()),
+        state_bytes=sum(torch.Size(n.state_shape).numel() * n.threshold.itemsize for n in program.neurons.values()),
     )
 
 
@@ -105,8 +105,10 @@ def words(neuron: Neuron) -> str:
     reset = f"soft reset by {amount}" if neuron.soft else f"hard reset to {amount}"
     reset = reset if neuron.resets else "no reset"
     carried = f", carries {measured}" if neuron.norm is not None and neuron.norm.carried else ""
+    synapse = "" if neuron.synapse is None else f"synaptic current decays by {_range(neuron.synapse)}, "
     taken = "" if neuron.gain is None else f", takes {_range(neuron.gain)} of its current"
-    return f"leak {_range(neuron.leak)}{taken}, fires on {measured} {sign} {_range(neuron.threshold)}{where}, {reset}{carried}"
+    fires = f"fires on {measured} {sign} {_range(neuron.threshold)}{where}"
+    return f"{synapse}leak {_range(neuron.leak)}{taken}, {fires}, {reset}{carried}"
 
 
 def _range(t: Tensor) -> str:

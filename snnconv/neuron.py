@@ -2,16 +2,17 @@
 
 One time step of every neuron that snnconv knows is
 
-    u = m + g * x + c                    potential before firing (g = 1 and c = 0 unless a norm left them)
+    i = A * i + g * x + c                what arrives: the current, or a synaptic current that decays by A
+    u = m + i                            potential before firing (g = 1 and c = 0 unless a norm left them)
     s = [N(u) > theta]                   N is the membrane norm, gone once folded; >= where not strict;
                                          < or <= on the channels where the direction is inverted
     m = R where fired, L * v + B else    hard reset: R is what is carried, leak already applied
     m = L * v + B - S * s                soft reset
 
-with m = 0 before the first step. v is what is carried: u itself, or N(u) where the membrane norm normalises the state as well.
-L, B, R, S, g, c and theta are scalars, per channel or per element; g and c may have one such value per time step. The same three
-functions (`charge`, `compare`, `carry`) serve the reference, the lowered torch graph and TorchScript, so they keep to what
-`torch.jit` accepts.
+with m = i = 0 before the first step. v is what is carried: u itself, or N(u) where the membrane norm normalises the state too.
+A, L, B, R, S, g, c and theta are scalars, per channel or per element; g and c may have one such value per time step. The same
+functions (`arrive`, `charge`, `compare`, `carry`) serve the reference, the lowered torch graph and TorchScript, so they keep to
+what `torch.jit` accepts.
 """
 
 from __future__ import annotations
@@ -26,16 +27,21 @@ from torch import Tensor
 Shape = tuple[int, ...]
 
 
-def charge(current: Tensor, state: Tensor | None, gain: Tensor | None, offset: Tensor | None) -> Tensor:
-    """The potential `u = m + g * x + c`; `state` is None before the first step, where m = 0."""
-    u = current
+def arrive(current: Tensor, gain: Tensor | None, offset: Tensor | None, synapse: Tensor | None, before: Tensor | None) -> Tensor:
+    """What arrives at the membrane, `i = A * i + g * x + c`; `before` is i of the step before, None at the first."""
+    i = current
     if gain is not None:
-        u = u * gain
+        i = i * gain
     if offset is not None:
-        u = u + offset
-    if state is not None:
-        u = state + u
-    return u
+        i = i + offset
+    if synapse is not None and before is not None:
+        i = synapse * before + i
+    return i
+
+
+def charge(arriving: Tensor, state: Tensor | None) -> Tensor:
+    """The potential `u = m + i`; `state` is None before the first step, where m = 0."""
+    return arriving if state is None else state + arriving
 
 
 def compare(u: Tensor, threshold: Tensor, strict: bool, inverted: Tensor | None) -> Tensor:
@@ -58,6 +64,18 @@ def carry(u: Tensor, fired: Tensor, leak: Tensor | None, shift: Tensor | None, r
     if soft:
         return kept - reset * fired.to(u.dtype)
     return torch.where(fired, reset, kept)
+
+
+def unpacked(state: Tensor | None, synapse: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """m and i out of a state; i only where there is a synapse."""
+    if state is None or synapse is None:
+        return state, None
+    return state.select(1, 0), state.select(1, 1)
+
+
+def packed(m: Tensor, i: Tensor, synapse: Tensor | None) -> Tensor:
+    """The state that `unpacked` takes apart."""
+    return m if synapse is None else torch.stack([m, i], 1)
 
 
 def at_step(constant: Tensor | None, t: int, dims: int) -> Tensor | None:
@@ -103,7 +121,8 @@ class Neuron:
     """The constants of one spiking layer.
 
     Tensors broadcast against `[B, *shape]`: scalars `[]`, per channel `[C, 1, 1]`, per element `[C, H, W]`. `gain` and `offset`
-    may also be per step: `[T, 1, C, 1, 1]`, the second dimension standing for the batch.
+    may also be per step: `[T, 1, C, 1, 1]`, the second dimension standing for the batch. `synapse` is A, None where a current
+    lasts for its own step only.
     `inverted` is bool per channel or element: True fires *below* the threshold.
     """
 
@@ -115,6 +134,7 @@ class Neuron:
     shift: Tensor | None = None
     gain: Tensor | None = None
     offset: Tensor | None = None
+    synapse: Tensor | None = None
     inverted: Tensor | None = None
     norm: MembraneNorm | None = None
     shape: Shape = field(default=())
@@ -124,9 +144,10 @@ class Neuron:
         threshold, inverted = self.comparator()
         return compare(u if self.norm is None else self.norm(u), threshold, self.strict, inverted)
 
-    def charge(self, current: Tensor, state: Tensor | None, t: int) -> Tensor:
-        """The potential `[B, *shape]` at step `t`, given the current and the state of the step before."""
-        return charge(current, state, at_step(self.gain, t, current.dim()), at_step(self.offset, t, current.dim()))
+    def arrive(self, current: Tensor, before: Tensor | None, t: int) -> Tensor:
+        """What arrives at the membrane `[B, *shape]` at step `t`, given what did at the step before."""
+        gain, offset = (at_step(constant, t, current.dim()) for constant in (self.gain, self.offset))
+        return arrive(current, gain, offset, self.synapse, before)
 
     def carry(self, u: Tensor, fired: Tensor) -> Tensor:
         """The state after a step with potential `u` and spikes `fired`, both `[B, *shape]`."""
@@ -134,10 +155,17 @@ class Neuron:
         return carry(v, fired, self.leak, self.shift, self.reset, self.soft)
 
     def step(self, current: Tensor, state: Tensor | None, t: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Time step `t` on `current` `[B, *shape]`: the potential, the spikes in {0, 1}, the next state."""
-        u = self.charge(current, state, t)
+        """Time step `t` on `current` `[B, *shape]`: the potential, the spikes in {0, 1}, the next state `[B, *state_shape]`."""
+        m, before = unpacked(state, self.synapse)
+        i = self.arrive(current, before, t)
+        u = charge(i, m)
         fired = self.fires(u)
-        return u, fired.to(u.dtype), self.carry(u, fired)
+        return u, fired.to(u.dtype), packed(self.carry(u, fired), i, self.synapse)
+
+    @property
+    def state_shape(self) -> Shape:
+        """The shape of what is kept between two steps: m, or m and i as `[2, *shape]`."""
+        return self.shape if self.synapse is None else (2, *self.shape)
 
     @property
     def resets(self) -> bool:
@@ -226,7 +254,7 @@ torch.library.define("snnconv::neuron", "(Tensor current, Tensor state, str name
 
 @torch.library.register_fake("snnconv::neuron")
 def _neuron_shapes(current: Tensor, state: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(current), torch.empty_like(current)
+    return torch.empty_like(current), torch.empty_like(state)
 
 
 NEURON_OP = torch.ops.snnconv.neuron.default

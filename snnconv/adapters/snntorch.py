@@ -6,12 +6,15 @@
     mem = clamp(beta) * mem * (1 - [mem > threshold]) + x              reset_mechanism="zero"
     mem = clamp(beta) * mem + x                                        reset_mechanism="none"
 
-so a soft reset subtracts the whole threshold, untouched by the leak.
+so a soft reset subtracts the whole threshold, untouched by the leak. `Synaptic` does the same with a synaptic current,
+`syn = clamp(alpha) * syn + x`, in the place of x; but its delayed reset to zero wipes out what arrives with it, and that is
+refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import snntorch
 import torch
@@ -27,19 +30,20 @@ def _states(layer: snntorch.Leaky) -> int:
 
 
 @adapter(snntorch.Leaky, reset=snntorch.Leaky.reset_mem, states=_states)
-def leaky(layer: snntorch.Leaky) -> Neuron:
+def leaky(layer: snntorch.Leaky | snntorch.Synaptic) -> Neuron:
     """The canonical neuron of a `Leaky`. Raises `Refused` for what no canonical neuron does."""
     _ensure_plain(layer)
     mechanism = layer.reset_mechanism
     soft = mechanism != "zero"
     leak, threshold = (_constant(value) for value in (layer.beta.clamp(0, 1), layer.threshold))
+    name = f"snntorch.{type(layer).__name__}"
     if mechanism != "none" and not layer.reset_delay and (soft or bool((threshold < 0).any())):
         raise Refused(
-            "snntorch.Leaky with reset_delay=False resets twice where the membrane is above the threshold after a reset",
+            f"{name} with reset_delay=False resets twice where the membrane is above the threshold after a reset",
             "use reset_delay=True, or reset_mechanism='zero' with thresholds of at least 0",
         )
     amount = threshold if mechanism == "subtract" else torch.zeros(())
-    return Neuron(threshold, leak, amount, soft=soft, strict=strictness(layer.spike_grad, "snntorch.Leaky"))
+    return Neuron(threshold, leak, amount, soft=soft, strict=strictness(layer.spike_grad, name))
 
 
 def _ensure_plain(layer: snntorch.Leaky) -> None:
@@ -50,16 +54,27 @@ def _ensure_plain(layer: snntorch.Leaky) -> None:
     }
     for reason, holds in reasons.items():
         if holds:
-            raise Refused(f"snntorch.Leaky {reason}")
+            raise Refused(f"snntorch.{type(layer).__name__} {reason}")
+
+
+@adapter(snntorch.Synaptic, reset=snntorch.Synaptic.reset_mem, states=lambda layer: 2 * _states(layer))
+def synaptic(layer: snntorch.Synaptic) -> Neuron:
+    """The canonical neuron of a `Synaptic`. Raises `Refused` for what no canonical neuron does."""
+    if layer.reset_mechanism == "zero" and layer.reset_delay:
+        raise Refused(
+            "snntorch.Synaptic with a delayed reset to zero loses what arrives at that step",
+            "use reset_mechanism='subtract', or reset_delay=False",
+        )
+    return replace(leaky(layer), synapse=_constant(layer.alpha.clamp(0, 1)))
 
 
 @filled
 def settle(path: str, layer: nn.Module, before: Mapping[str, Tensor]) -> list[str]:
     """What a checkpoint changed of the constants that the factory had set; a reset is switched over, for snntorch would not."""
     notes: list[str] = []
-    if not isinstance(layer, snntorch.Leaky):
+    if not isinstance(layer, snntorch.Leaky | snntorch.Synaptic):
         return notes
-    for name in ("threshold", "beta"):
+    for name in ("threshold", "beta", "alpha"):
         was, now = before.get(name), layer._buffers.get(name)
         if was is not None and now is not None and not torch.equal(was, now):
             notes.append(f"{path}.{name} is {_shown(was)} in the factory and {_shown(now)} in the checkpoint, which holds")

@@ -139,6 +139,18 @@ def normalised(layer: neuron.MPBNLIFNode) -> Neuron:
     return _neuron(layer, decay, layer.decay_input, threshold, norm)
 
 
+@adapter(neuron.CUBALIFNode)
+def current_based(layer: neuron.CUBALIFNode) -> Neuron:
+    """The canonical neuron of a `CUBALIFNode`: `c = c_decay * c + x`, `h = v_decay * v + c`. Raises `Refused`."""
+    leak = _double(layer.v_decay)
+    if layer.v_reset:
+        raise Refused(f"spikingjelly.CUBALIFNode starts from v_reset={layer.v_reset:g}, not from 0", "use v_reset=0.0 or None")
+    soft = layer.v_reset is None
+    amount = leak * _double(layer.v_threshold) if soft else _double(0.0)
+    strict, fires = _strict(layer), _double(layer.v_threshold)
+    return Neuron(fires, leak, amount, soft=soft, strict=strict, synapse=_double(layer.c_decay))
+
+
 def _re_parameterised(layer: neuron.MPBNLIFNode, decay: Tensor) -> Neuron:
     """What is left of an `MPBNLIFNode` that has no norm any more: its formula for the threshold, as it computes it."""
     deviation = torch.sqrt(layer.sigma2 + layer.eps)

@@ -68,6 +68,7 @@ def describe(program: SpikingProgram, form: str, batch: int | None) -> dict[str,
             {
                 "name": name,
                 "shape": list(neuron.shape),
+                "state": list(neuron.state_shape),
                 "reset": "soft" if neuron.soft else "hard",
                 "fires_on": ">" if neuron.strict else ">=",
                 "thresholds": neuron.threshold.numel(),

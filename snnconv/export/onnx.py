@@ -115,20 +115,29 @@ class _Names:
 
 
 def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[..., Any]]:
-    def fire(current, state, threshold, inverted, leak, shift, reset, gain, offset, strict: bool, soft: bool, name: str):
-        u = op.Add(state, _charge(current, gain, offset))
+    def fire(current, state, threshold, inverted, leak, shift, reset, gain, offset, synapse, strict: bool, soft: bool, name: str):
+        m, i = state, _charge(current, gain, offset)
+        if synapse is not None:
+            m, before = (op.Gather(state, op.Constant(value_int=part), axis=1) for part in (0, 1))
+            i = op.Add(op.Mul(synapse, before), i)
+        u = op.Add(m, i)
         fired = _decide(u, threshold, inverted, strict)
         names.record(name, "", u, fired)
-        return op.Cast(fired, to=onnx.TensorProto.FLOAT), _carry(u, fired, leak, shift, reset, soft)
+        following = _carry(u, fired, leak, shift, reset, soft)
+        if synapse is not None:
+            beside = op.Constant(value_ints=[1])
+            following = op.Concat(op.Unsqueeze(following, beside), op.Unsqueeze(i, beside), axis=1)
+        return op.Cast(fired, to=onnx.TensorProto.FLOAT), following
 
     def fire_over_time(
-        current, threshold, inverted, leak, shift, reset, gain, offset,
+        current, threshold, inverted, leak, shift, reset, gain, offset, synapse,
         strict: bool, soft: bool, name: str, timesteps: int, constant: bool,
     ):  # fmt: skip
         steps = _steps(current, gain, offset, timesteps, constant)
-        decisions, state = [], None
+        decisions, state, i = [], None, None
         for t in range(timesteps):
-            u = steps[t] if state is None else op.Add(state, steps[t])
+            i = steps[t] if synapse is None or i is None else op.Add(op.Mul(synapse, i), steps[t])
+            u = i if state is None else op.Add(state, i)
             decisions.append(_decide(u, threshold, inverted, strict))
             names.record(name, f".{t}", u, decisions[t])
             if t < timesteps - 1:

@@ -140,6 +140,7 @@ def _walk(
     reset: Tensor | None,
     gain: Tensor | None,
     offset: Tensor | None,
+    synapse: Tensor | None,
     strict: bool,
     soft: bool,
     name: str,
@@ -151,7 +152,7 @@ def _walk(
 ) -> Tensor:
     seen: list[Tensor] = []
     fired = ops.fire_over_time(
-        current, threshold, inverted, leak, shift, reset, gain, offset, strict, soft, timesteps, constant, seen
+        current, threshold, inverted, leak, shift, reset, gain, offset, synapse, strict, soft, timesteps, constant, seen
     )
     if observe:
         potentials[name] = torch.cat(seen)
@@ -169,6 +170,7 @@ def _fire(
     reset: Tensor | None,
     gain: Tensor | None,
     offset: Tensor | None,
+    synapse: Tensor | None,
     strict: bool,
     soft: bool,
     name: str,
@@ -177,7 +179,7 @@ def _fire(
     spikes: dict[str, Tensor],
 ) -> Tensor:
     potentials[name], spikes[name], following[name] = ops.fire(
-        current, state[name], threshold, inverted, leak, shift, reset, gain, offset, strict, soft
+        current, state[name], threshold, inverted, leak, shift, reset, gain, offset, synapse, strict, soft
     )
     return spikes[name]
 

@@ -18,7 +18,7 @@ from snnconv.program import TIME_STEP, Path, TimeContract, put, tensors
 class Lowered:
     """A graph without norms and with nothing left implicit.
 
-    `neurons` maps each neuron to the shape of its potential, in the order of the states. `counts_steps` says that the state of a
+    `neurons` maps each neuron to the shape of its state, in the order of the states. `counts_steps` says that the state of a
     step form ends with `TIME_STEP`, the number of steps that each sample has seen, int64 `[B]`.
     """
 
@@ -81,6 +81,7 @@ def neuron_arguments(module: torch.nn.Module, graph: fx.Graph, name: Path, neuro
         "reset": neuron.reset if neuron.resets else None,
         "gain": neuron.gain,
         "offset": neuron.offset,
+        "synapse": neuron.synapse,
     }
     arguments = []
     for constant in ops.CONSTANTS:

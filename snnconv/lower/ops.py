@@ -11,13 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from snnconv.neuron import at_step, carry, charge, compare
+from snnconv.neuron import arrive, at_step, carry, charge, compare, packed, unpacked
 
 _CONSTANTS = (
     "Tensor threshold, Tensor? inverted, Tensor? leak, Tensor? shift, Tensor? reset, Tensor? gain, Tensor? offset, "
-    "bool strict, bool soft, str name"
+    "Tensor? synapse, bool strict, bool soft, str name"
 )
-CONSTANTS = ("threshold", "inverted", "leak", "shift", "reset", "gain", "offset")
+CONSTANTS = ("threshold", "inverted", "leak", "shift", "reset", "gain", "offset", "synapse")
 """The tensors of a lowered neuron, in the order of the operators' arguments; all but threshold may be absent."""
 
 
@@ -31,13 +31,16 @@ def fire(
     reset: Tensor | None,
     gain: Tensor | None,
     offset: Tensor | None,
+    synapse: Tensor | None,
     strict: bool,
     soft: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of a folded neuron: potential, spikes, next state, each `[B, ...]`."""
-    u = charge(current, state, gain, offset)
+    """One step of a folded neuron: potential and spikes `[B, ...]`, next state, with a synapse `[B, 2, ...]`."""
+    m, before = unpacked(state, synapse)
+    i = arrive(current, gain, offset, synapse, before)
+    u = charge(i, m)
     fired = compare(u, threshold, strict, inverted)
-    return u, fired.to(u.dtype), carry(u, fired, leak, shift, reset, soft)
+    return u, fired.to(u.dtype), packed(carry(u, fired, leak, shift, reset, soft), i, synapse)
 
 
 def fire_over_time(
@@ -49,6 +52,7 @@ def fire_over_time(
     reset: Tensor | None,
     gain: Tensor | None,
     offset: Tensor | None,
+    synapse: Tensor | None,
     strict: bool,
     soft: bool,
     timesteps: int,
@@ -66,7 +70,7 @@ def fire_over_time(
     for t in range(timesteps):
         now = current if constant else current.narrow(0, t * batch, batch)
         g, c = at_step(gain, t, current.dim()), at_step(offset, t, current.dim())
-        u, s, state = fire(now, state, threshold, inverted, leak, shift, reset, g, c, strict, soft)
+        u, s, state = fire(now, state, threshold, inverted, leak, shift, reset, g, c, synapse, strict, soft)
         potentials.append(u)
         spikes.append(s)
     return torch.cat(spikes)
@@ -118,7 +122,7 @@ REDUCE_TIME = torch.ops.snnconv.reduce_time.default
 
 @torch.library.register_fake("snnconv::fire")
 def _(current, state, *constants):
-    return torch.empty_like(current), torch.empty_like(current)
+    return torch.empty_like(current), torch.empty_like(state)
 
 
 @torch.library.register_fake("snnconv::fire_over_time")

@@ -46,7 +46,7 @@ _AFFINE_IN_FIRST = {
 def lower_sequence(program: SpikingProgram) -> Lowered:
     """`x -> y` over all steps of the program's contract, starting from a fresh state."""
     graph = _Builder(program).build()
-    shapes = {name: neuron.shape for name, neuron in program.neurons.items()}
+    shapes = {name: neuron.state_shape for name, neuron in program.neurons.items()}
     return Lowered(graph, "sequence", program.contract, shapes, program.counts_steps)
 
 

@@ -37,7 +37,7 @@ def lower_step(program: SpikingProgram) -> Lowered:
             node.replace_all_uses_with(_entry(graph.graph, node.args[0], count))
         graph.graph.erase_node(node)
     graph.graph.lint()
-    shapes = {name: neuron.shape for name, neuron in program.neurons.items()}
+    shapes = {name: neuron.state_shape for name, neuron in program.neurons.items()}
     return Lowered(fx.GraphModule(graph, graph.graph), "step", program.contract, shapes, program.counts_steps)
 
 

@@ -84,7 +84,7 @@ class LIF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One time step: input current `[B, C, ...]` in, spikes in {0, 1} of the same shape out."""
-        u = charge(x, self.state, None, None)
+        u = charge(x, self.state)
         v = u if self.norm is None else self.norm(u)
         fired = v > self.threshold if self.strict else v >= self.threshold
         spike = _Spike.apply(v - self.threshold, fired, self.surrogate_width)

@@ -149,7 +149,7 @@ def read_card(path: Path, text: str) -> Card:
         batch, form = metadata["batch"], metadata["form"]
         if form not in ("sequence", "step") or not (batch is None or (isinstance(batch, int) and 0 < batch <= _LARGEST_BATCH)):
             raise ValueError(f"form {form!r}, batch {batch!r}")
-        neurons = {str(n["name"]): tuple(map(int, n["shape"])) for n in metadata["neurons"]}
+        neurons = {str(n["name"]): tuple(map(int, n["state"])) for n in metadata["neurons"]}
         return Card(form, batch, contract, neurons, str(metadata["source"]["sha256"]), bool(metadata["counts_steps"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its snnconv metadata is damaged ({error})", "export it again") from error

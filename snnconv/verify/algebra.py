@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.lower import lower
-from snnconv.neuron import Neuron
+from snnconv.neuron import Neuron, charge
 from snnconv.program import SpikingProgram
 from snnconv.results import Check
 from snnconv.runtimes import Candidate, Observation, RunFailure
@@ -80,9 +80,10 @@ def _numbers(graph: fx.Graph) -> Iterator[float]:
 
 @dataclass
 class _Found:
-    """What was found about one layer so far: its state in the source, steps seen, flips, largest error, first wrong step."""
+    """What was found about one layer so far: its state in the source and what arrived there last; flips, the largest error."""
 
     state: Tensor | None = None
+    arrived: Tensor | None = None
     steps: int = 0
     flips: int = 0
     error: float = 0.0
@@ -98,7 +99,8 @@ class _Comparison:
 
     def see(self, name: str, current: Tensor, spikes: Tensor) -> None:
         neuron, found = self.neurons[name], self.layers[name]
-        u, fired = neuron.charge(current, found.state, found.steps), spikes > 0
+        found.arrived = neuron.arrive(current, found.arrived, found.steps)
+        u, fired = charge(found.arrived, found.state), spikes > 0
         flips = int((fired ^ (self.seen.spikes[name][found.steps] > 0)).count_nonzero())
         error = _error(self.seen.potentials[name][found.steps], u)
         if found.first is None and (flips or not error <= self.tolerance):

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnconv.neuron import Neuron
+from snnconv.neuron import Neuron, charge
 from snnconv.nn import read_out
 from snnconv.program import SpikingProgram
 from snnconv.results import MARGIN_BINS, MARGIN_BINS_PER_DECADE, MARGIN_DECADES, Difference, LayerTally
@@ -153,6 +153,9 @@ def _allowances(
             magnitude = magnitude * _largest_over_time(neuron.gain, magnitude.dim())
         if neuron.offset is not None:
             magnitude = magnitude + _largest_over_time(neuron.offset, magnitude.dim())
+        if neuron.synapse is not None:
+            terms[name] += 2 * contract.timesteps
+            magnitude = magnitude * sum(neuron.synapse.abs() ** k for k in range(contract.timesteps))
         allowed[name] = bound(magnitude, terms[name])
     allowed[OUTPUT] = bound(read_out([magnitudes.current[""]] * contract.timesteps, contract.readout), terms[OUTPUT])
     return allowed, terms
@@ -189,12 +192,14 @@ class _Judge:
         self.found = {name: LayerTally(name) for name in program.neurons}
         self.comparators = {name: neuron.comparator() for name, neuron in folded.neurons.items()}
         self.calls: list[tuple[int, str]] = []
+        self.arrived: dict[str, Tensor] = {}
         self.diverged_at = torch.full((len(x),), _NEVER)
         self.some_diverged = False
 
     def free(self, name: str, current: Tensor, spikes: Tensor) -> None:
         """The source's own run: judges the samples that have not diverged, and notes those that do here."""
         step = self._call(name)
+        current = self._arrived(name, current, step)
         fired, reference = as_mask(self.seen.spikes[name][step]), as_mask(spikes)
         unlike = reference ^ fired
         differs = _count(unlike)
@@ -214,10 +219,11 @@ class _Judge:
 
     def driven(self, rows: Tensor) -> Callable[[str, Tensor, Tensor], Tensor]:
         """Drives the source with the candidate's spikes on `rows`, and judges what comes after each of them diverged."""
-        self.calls = []
+        self.calls, self.arrived = [], {}
 
         def drive(name: str, current: Tensor, spikes: Tensor) -> Tensor:
             step = self._call(name)
+            current = self._arrived(name, current, step)
             late = (self.diverged_at[rows] < len(self.calls) - 1).nonzero().flatten()
             if len(late):
                 self._judge(name, step, rows[late], current[late], None, driven=True)
@@ -270,10 +276,18 @@ class _Judge:
         self.calls.append((step, name))
         return step
 
+    def _arrived(self, name: str, current: Tensor, step: int) -> Tensor:
+        """What arrives at the membranes of `name`, synaptic currents included."""
+        neuron = self.program.neurons[name]
+        arrived = neuron.arrive(current, self.arrived.get(name), step)
+        if neuron.synapse is not None:
+            self.arrived[name] = arrived
+        return arrived
+
     def _judge(
-        self, name: str, step: int, rows: Tensor | None, current: Tensor, unlike: Tensor | None, driven: bool = False
+        self, name: str, step: int, rows: Tensor | None, arrived: Tensor, unlike: Tensor | None, driven: bool = False
     ) -> None:
-        """Judge the `rows` (None: all) of one neuron at one step, given the source's current into them.
+        """Judge the `rows` (None: all) of one neuron at one step, given what arrives at them in the source.
 
         `unlike` marks, on all rows, the spikes in which the free-running source differs; a driven source is asked anew.
         """
@@ -284,7 +298,7 @@ class _Judge:
         if step:
             before = [_take(kind[name][step - 1], rows) for kind in (self.seen.potentials, self.seen.spikes)]
             state = neuron.carry(before[0], as_mask(before[1]))
-        expected = neuron.charge(current, state, step)
+        expected = charge(arrived, state)
         allowed = _take(self.allowed[name], rows)
         if state is not None:
             normalised = neuron.norm is not None and neuron.norm.carried

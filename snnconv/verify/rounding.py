@@ -34,11 +34,13 @@ _AVERAGES = {
     _ATEN.mean.dim,
     _ATEN.sum.dim_IntList,
 }
+_PRODUCTS = {_ATEN.matmul.default, _ATEN.bmm.default, _ATEN.mm.default}
 _PLAIN = {
     _ATEN.add.Tensor,
     _ATEN.mul.Tensor,
     _ATEN.cat.default,
     _ATEN.flatten.using_ints,
+    _ATEN.unflatten.int,
     _ATEN.view.default,
     _ATEN.reshape.default,
     _ATEN.permute.default,
@@ -87,7 +89,9 @@ class Magnitudes(fx.Interpreter):
         if n in self._constants:
             self._sizes[n] = self._constants[n].numel()
             return self._constants[n]
-        before = max((self._terms.get(a, 0) for a in n.all_input_nodes), default=0)
+        inputs = [self._terms.get(a, 0) for a in n.all_input_nodes]
+        # The relative errors of the factors of a product add up.
+        before = sum(inputs) if n.target in _PRODUCTS or n.target is _ATEN.mul.Tensor else max(inputs, default=0)
         result = super().run_node(n) if n not in self._norms else self._normalised(n)
         if n.target is NEURON_OP:
             self.terms[str(n.args[2])] = before
@@ -107,7 +111,7 @@ class Magnitudes(fx.Interpreter):
             return self._spikes[args[2]], None
         if target is _ATEN.sub.Tensor:
             target = _ATEN.add.Tensor
-        known = target in _SUMS_OVER_WEIGHT | _AVERAGES | _PLAIN or not isinstance(target, torch._ops.OpOverload)
+        known = target in _SUMS_OVER_WEIGHT | _AVERAGES | _PRODUCTS | _PLAIN or not isinstance(target, torch._ops.OpOverload)
         if not known:
             raise Refused(f"no rounding bound is known for {target}", "the verdict would be a guess")
         # Values and parameters are absolute already: only a number in the call can make the result negative.
@@ -127,6 +131,8 @@ class Magnitudes(fx.Interpreter):
                 raise Refused(f"no rounding bound is known for {node.target} with a weight that depends on the input")
             weight = self._constants[node.args[1]]
             return (weight[:, 0] if node.target in TRANSPOSED else weight[0]).numel() + 1
+        if node.target in _PRODUCTS:
+            return self.env[node.args[0]].shape[-1]
         if node.target in _AVERAGES:
             return math.ceil(self._sizes[node.args[0]] / max(result.numel(), 1)) + 1
         return 4 if node.target is BATCH_NORM else 1 if node.op == "call_function" else 0

@@ -26,6 +26,9 @@ NEURONS: dict[str, Callable[..., nn.Module]] = {
     "zero_at_once": lambda **given: snntorch.Leaky(0.8, 0.5, reset_mechanism="zero", reset_delay=False, **given),
     "none": lambda **given: snntorch.Leaky(0.8, 0.7, reset_mechanism="none", **given),
     "none_at_once": lambda **given: snntorch.Leaky(0.8, 0.7, reset_mechanism="none", reset_delay=False, **given),
+    "synaptic": lambda **given: snntorch.Synaptic(0.6, 0.8, 0.5, **given),
+    "synaptic_zero": lambda **given: snntorch.Synaptic(0.6, 0.8, 0.5, reset_mechanism="zero", reset_delay=False, **given),
+    "synaptic_none": lambda **given: snntorch.Synaptic(0.6, 0.5, 0.9, learn_alpha=True, reset_mechanism="none", **given),
     "learned": lambda **given: snntorch.Leaky(torch.tensor([0.7]), 0.4, learn_beta=True, learn_threshold=True, **given),
     "per_channel": lambda **given: snntorch.Leaky(torch.linspace(-0.1, 1.1, 6).view(6, 1, 1), 0.5, **given),
 }
@@ -43,6 +46,20 @@ class Handed(nn.Module):
         spk1, mem1 = self.lif1(self.norm(self.conv(x)), mem1)
         spk2, mem2 = self.lif2(self.head(spk1.flatten(1)), mem2)
         return mem1, mem2, spk2
+
+
+class Synapses(nn.Module):
+    """The same with synaptic currents."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.lif1 = nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), NEURONS["synaptic"]()
+        self.head = nn.Linear(96, 10)
+
+    def forward(self, x: Tensor, syn1: Tensor, mem1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        spk1, syn1, mem1 = self.lif1(self.norm(self.conv(x)), syn1, mem1)
+        y = self.head(spk1.flatten(1))
+        return syn1, mem1, y
 
 
 class Unnamed(Handed):
@@ -78,6 +95,7 @@ def hidden(name: str) -> nn.Module:
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {f"hidden_{name}": lambda name=name: hidden(name) for name in NEURONS}
 NETWORKS |= {f"handed_{name}": lambda name=name: Handed(NEURONS[name]) for name in ("subtract", "zero", "none")}
+NETWORKS["handed_synapses"] = Synapses
 OTHERS: dict[str, Callable[[], nn.Module]] = {
     kind.__name__.lower(): lambda kind=kind: kind(NEURONS["subtract"]) for kind in (Unnamed, Membrane, Looping)
 }
@@ -102,9 +120,10 @@ def run(net: nn.Module, x: Tensor) -> Tensor:
     snntorch.utils.reset(net)
     if isinstance(net, nn.Sequential):
         return torch.stack([net(x) for _ in range(T)]).mean(0)
-    mem1, mem2, spikes = net.lif1.reset_mem(), net.lif2.reset_mem(), []
+    first, second = (net.lif1.reset_mem(), net.lif2.reset_mem()) if isinstance(net, Handed) else net.lif1.reset_mem()
+    spikes = []
     for _ in range(T):
-        mem1, mem2, spike = net(x, mem1, mem2)
+        first, second, spike = net(x, first, second)
         spikes.append(spike)
     return torch.stack(spikes).mean(0)
 
@@ -157,6 +176,7 @@ WRONG = {
     "quantises its membrane": lambda: snntorch.Leaky(0.8, init_hidden=True, state_quant=lambda u: u),
     "scales its spikes": lambda: snntorch.Leaky(0.8, init_hidden=True, graded_spikes_factor=2.0),
     "resets twice": lambda: snntorch.Leaky(0.8, init_hidden=True, reset_delay=False),
+    "loses what arrives at that step": lambda: snntorch.Synaptic(0.5, 0.8, reset_mechanism="zero", init_hidden=True),
     "does not fire spikes of 0 and 1": lambda: snntorch.Leaky(0.8, init_hidden=True, spike_grad=torch.sigmoid),
 }
 

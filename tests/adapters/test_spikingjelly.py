@@ -32,6 +32,8 @@ NEURONS: dict[str, Made] = {
     "mpbn_resting": lambda: neuron.MPBNLIFNode(3.0, v_threshold=0.3, v_reset=-0.1, out_channels=6),
     "mpbn_learnable": lambda: neuron.MPBNLIFNode(2.0, v_threshold=0.3, out_channels=6, learnable_vth=True),
     "mpbn_learnable_soft": lambda: neuron.MPBNLIFNode(2.0, v_threshold=0.3, v_reset=None, out_channels=6, learnable_vth=True),
+    "cuba": lambda: neuron.CUBALIFNode(0.5, 0.75, 0.3),
+    "cuba_soft": lambda: neuron.CUBALIFNode(0.3, 0.6, 0.5, None),
     "mpbn_off": lambda: neuron.MPBNLIFNode(2.0, v_threshold=0.3, out_channels=6, mpbn=False),
 }
 
@@ -98,6 +100,7 @@ def test_the_reference_is_spikingjellys_own_loop(tmp_path: Path) -> None:
 
 
 WRONG = {
+    "starts from v_reset=0.1": lambda: neuron.CUBALIFNode(v_reset=0.1),
     "does not fire spikes": lambda: neuron.LIFNode(surrogate_function=surrogate.Sigmoid(spiking=False)),
     "what is silent and not what fired": lambda: without_norms(
         neuron.MPBNLIFNode(v_reset=None, out_channels=2), normalize_residual=True

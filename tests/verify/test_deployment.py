@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from snnconv.fold import fold
 from snnconv.lower import lower
-from snnconv.neuron import Neuron
+from snnconv.neuron import Neuron, charge
 from snnconv.nn import LIF, MPBN
 from snnconv.program import SpikingProgram, TimeContract
 from snnconv.results import MARGIN_BINS, LayerTally
@@ -105,7 +105,7 @@ class Meddled(Neuron):
     flips: tuple[Place, ...] = ()
 
     def step(self, current: Tensor, state: Tensor | None, t: int) -> tuple[Tensor, Tensor, Tensor]:
-        u = self.charge(current, state, t).clone()
+        u = charge(self.arrive(current, None, t), state).clone()
         for (step, sample, index), by in self.moves.items():
             if step == t:
                 u[sample].view(-1)[index] += by
