@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,17 @@ import snntorch.utils
 import torch
 from torch import Tensor, nn
 
+from snnconv import adapters
 from snnconv.adapters import known
+from snnconv.data import Data
 from snnconv.errors import Refused
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.inspection import inspect
+from snnconv.runtimes import open_candidate
 from snnconv.sources import Source
+from snnconv.verdict import judge
+from snnconv.verify import verify
 from tests.adapters.conversions import loaded, mixed_signs, trained, verified
 
 T = 8
@@ -149,6 +155,27 @@ def test_the_reference_is_snntorchs_own_loop(name: str, tmp_path: Path) -> None:
     for count in (5, 3):
         with torch.no_grad():
             torch.testing.assert_close(source.run(images(count)), run(source.module, images(count)), rtol=1e-6, atol=0)
+
+
+def test_a_synaptic_current_that_decays_otherwise_is_found(tmp_path: Path) -> None:
+    source = source_of("hidden_synaptic", tmp_path)
+    export(fold(source.program), tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"), "step")
+    candidate = open_candidate(tmp_path / "n.onnx")
+    off = torch.nextafter(candidate.constants()["2.synapse"], torch.tensor(1.0))
+    found = judge(verify(source, candidate.with_constants({"2.synapse": off}), Data(images(), None, "noise"), ("s", "n")))
+    assert [fault.layer for fault in found.faults] == ["2"], "one unit in the last place: the proof alone"
+    found = judge(verify(source, candidate.with_constants({"2.synapse": off + 0.01}), Data(images(), None, "noise"), ("s", "n")))
+    assert {"proof", "deployment"} <= {fault.level for fault in found.faults}
+
+
+def test_an_adapter_that_forgets_the_synapse_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(nn.Identity())
+    forgetful = replace(adapters.ADAPTERS[snntorch.Synaptic], neuron=adapters.ADAPTERS[snntorch.Leaky].neuron)
+    monkeypatch.setitem(adapters.ADAPTERS, snntorch.Synaptic, forgetful)
+    source = source_of("hidden_synaptic", tmp_path)
+    export(fold(source.program), tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"))
+    found = judge(verify(source, open_candidate(tmp_path / "n.onnx"), Data(images(), None, "noise"), ("s", "n")))
+    assert "algebra" in {fault.level for fault in found.faults}
 
 
 def test_a_neuron_without_a_reset_takes_no_part_of_the_graph_for_it(tmp_path: Path) -> None:
