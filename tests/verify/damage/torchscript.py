@@ -25,7 +25,7 @@ NORMED = but(BOTH, "plain")
 LAYERS = ("act1", "act2", "act3")
 _WRITTEN_BY_TORCH = ("version", ".data/version", "byteorder", ".data/serialization_id")
 _BODY = "graph_module"
-_ARGUMENTS = ("threshold", "inverted", "leak", "shift", "reset", "gain", "offset", "strict", "soft")
+_ARGUMENTS = ("threshold", "inverted", "leak", "shift", "reset", "gain", "offset", "synapse", "strict", "soft")
 
 
 class Script:
@@ -119,7 +119,7 @@ def _(s: Script, rng: Random) -> None:
 
 @code("strictness at one step", SEQUENCE, 6, quiet=True)
 def _(s: Script, rng: Random) -> None:
-    s.edit("lower/ops", "g, c, strict, soft", f"g, c, torch.ne(strict, torch.eq(t, {rng.choice([1, 2])})), soft")
+    s.edit("lower/ops", "g, c, synapse, strict, soft", f"g, c, synapse, torch.ne(strict, torch.eq(t, {rng.choice([1, 2])})), soft")
 
 
 @code("fires below instead of above", BOTH)
@@ -422,8 +422,8 @@ def _(s: Script, rng: Random) -> None:
 def _(s: Script, rng: Random) -> None:
     s.edit(
         "export/torchscript",
-        r"offset, strict, soft, timesteps",
-        "offset, torch.ne(strict, torch.__not__(observe)), soft, timesteps",
+        r"synapse, strict, soft, timesteps",
+        "synapse, torch.ne(strict, torch.__not__(observe)), soft, timesteps",
     )
 
 
@@ -433,7 +433,7 @@ def _(s: Script, rng: Random) -> None:
     s.edit(
         "export/torchscript",
         r"shift, reset, gain",
-        f"shift, torch.add(reset, torch.mul({amount}, int(torch.__not__(observe)))), gain",
+        f"shift, torch.add(unchecked_cast(Tensor, reset), torch.mul({amount}, int(torch.__not__(observe)))), gain",
     )
 
 
