@@ -6,6 +6,7 @@ Exit codes: 0 done or equivalent, 1 not equivalent, 2 usage or unreadable input,
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -82,6 +83,8 @@ def _root(
 def main() -> None:
     """Run the command line; every failure is one `error:` line on stderr unless --debug is given."""
     debug = "--debug" in sys.argv
+    # Importing spikingjelly makes torch warn of a compiler for GPUs that is not there.
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
     try:
         code = app(standalone_mode=False)
         if code == _INTERRUPTED:

@@ -11,11 +11,9 @@ an entry point of the group `snnconv.adapters` that imports it:
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points, version
 from typing import TypeVar
@@ -35,20 +33,18 @@ FRAMEWORKS = {"snntorch": 1, "spikingjelly": 2}
 __all__ = [
     "Adapter",
     "adapter",
+    "adapter_of",
+    "departs",
     "filled",
-    "in_frames",
     "installing",
     "known",
     "lif",
     "load",
-    "one_step",
     "reset",
     "resets",
     "settled",
     "states_returned",
-    "step_layer",
     "strictness",
-    "takes_all_steps",
 ]
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -73,10 +69,6 @@ def _nothing(layer: nn.Module) -> None:
 ADAPTERS: dict[type[nn.Module], Adapter] = {LIF: Adapter(LIF.neuron, _nothing)}  # type: ignore[arg-type]
 RESETS: list[Callable[[nn.Module], None]] = [reset_own]
 """What makes a whole network forget, one function per framework; adapters add what single layers need."""
-STEP_LAYERS: dict[type[nn.Module], Callable[[nn.Module, int], None]] = {}
-"""What brings a layer of a copied network into the form of one step; see `step_layer`."""
-MULTI_STEP: list[Callable[[nn.Module], bool]] = []
-"""Which layers take the time steps of a run in one call, `[T, B, ...]`, one question per framework."""
 
 
 def adapter(
@@ -98,7 +90,7 @@ def adapter(
 def known(module: nn.Module, dtype: torch.dtype = torch.float32) -> dict[str, Neuron]:
     """The neuron of every spiking layer in `module`, by its path, its constants in `dtype`."""
     load()
-    found = {name: _adapter_of(layer) for name, layer in module.named_modules()}
+    found = {name: adapter_of(layer) for name, layer in module.named_modules()}
     return {name: a.neuron(module.get_submodule(name)).to(dtype) for name, a in found.items() if a is not None}
 
 
@@ -107,7 +99,7 @@ def reset(module: nn.Module) -> None:
     for forget in RESETS:
         forget(module)
     for layer in module.modules():
-        found = _adapter_of(layer)
+        found = adapter_of(layer)
         if found is not None:
             found.reset(layer)
 
@@ -129,38 +121,6 @@ def strictness(fire: Callable[[Tensor], Tensor], name: str) -> bool:
     if bool(below.any()) or not bool((above == 1).all()) or at.item() not in (0, 1):
         raise Refused(f"{name} does not fire spikes of 0 and 1 on its threshold", "let its surrogate function spike at inference")
     return at.item() == 0
-
-
-def step_layer(
-    *kinds: type[nn.Module],
-) -> Callable[[Callable[[nn.Module, int], None]], Callable[[nn.Module, int], None]]:
-    """Register the function under it as what brings layers of these classes into the form of one step.
-
-    `function(layer, timesteps)` changes a layer of a copied network in place. Where a constant of the layer changes from step to
-    step, it calls `torch.ops.snnconv.at_step(constants)` on all of them, `[T, ...]`.
-    """
-
-    def register(change: Callable[[nn.Module, int], None]) -> Callable[[nn.Module, int], None]:
-        STEP_LAYERS.update(dict.fromkeys(kinds, change))
-        return change
-
-    return register
-
-
-def takes_all_steps(module: nn.Module) -> bool:
-    """Whether a layer of `module` takes all time steps in one call."""
-    return any(_is_multi_step(layer) for layer in module.modules())
-
-
-def one_step(module: nn.Module, timesteps: int) -> tuple[nn.Module, frozenset[str]]:
-    """A copy of `module` in the form of one step, and the paths of its neurons that are called with `[1, B, ...]`."""
-    copied = copy.deepcopy(module)
-    framed = [path for path, layer in copied.named_modules() if _adapter_of(layer) is not None and _is_multi_step(layer)]
-    for layer in list(copied.modules()):
-        kind = next((kind for kind in type(layer).__mro__ if kind in STEP_LAYERS), None)
-        if kind is not None and _adapter_of(layer) is None and not _departs(type(layer), kind):
-            STEP_LAYERS[kind](layer, timesteps)
-    return copied, frozenset(framed)
 
 
 Filled = Callable[[str, nn.Module, Mapping[str, Tensor]], list[str]]
@@ -187,41 +147,19 @@ def settled(module: nn.Module, before: Mapping[str, Tensor]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def in_frames(layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
-    """Let `layer`, called with `[1, B, ...]`, compute `forward` on `[B, ...]`."""
-    layer.forward = partial(_in_frames, forward)
-
-
-def _in_frames(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    return forward(x.squeeze(0)).unsqueeze(0)
-
-
-def batch_norm_through_time(norms: nn.ModuleList, x: Tensor) -> Tensor:
-    """One batch norm per time step, without a bias, on a step `x` `[B, C, ...]` (BNTT, arXiv 2010.01729)."""
-    mean, var, weight = (
-        torch.ops.snnconv.at_step(torch.stack([getattr(norm, name) for norm in norms]))
-        for name in ("running_mean", "running_var", "weight")
-    )
-    return nn.functional.batch_norm(x, mean, var, weight, None, False, 0.0, float(norms[0].eps))  # type: ignore[arg-type]
-
-
 def states_returned(module: nn.Module) -> dict[str, int]:
     """How many states every spiking layer returns besides its spikes."""
-    found = {name: (_adapter_of(layer), layer) for name, layer in module.named_modules()}
+    found = {name: (adapter_of(layer), layer) for name, layer in module.named_modules()}
     return {name: a.states(layer) for name, (a, layer) in found.items() if a is not None}
 
 
-def _is_multi_step(layer: nn.Module) -> bool:
-    return any(asks(layer) for asks in MULTI_STEP)
-
-
-def _adapter_of(layer: nn.Module) -> Adapter | None:
+def adapter_of(layer: nn.Module) -> Adapter | None:
     """That of the layer's class, or of the nearest class it derives from, unless it computes something else than that class."""
     kind = next((kind for kind in type(layer).__mro__ if kind in ADAPTERS), None)
-    return None if kind is None or _departs(type(layer), kind) else ADAPTERS[kind]
+    return None if kind is None or departs(type(layer), kind) else ADAPTERS[kind]
 
 
-def _departs(derived: type, kind: type) -> bool:
+def departs(derived: type, kind: type) -> bool:
     """Whether a class between `derived` and `kind` has another method in the place of one of `kind`."""
     between = derived.__mro__[: derived.__mro__.index(kind)]
     names = {name for c in between for name, value in vars(c).items() if callable(value) and not name.startswith("__")}

@@ -23,7 +23,8 @@ import torch
 from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import Tensor, nn
 
-from snnconv.adapters import MULTI_STEP, adapter, batch_norm_through_time, in_frames, resets, step_layer, strictness
+from snnconv.adapters import adapter, resets, strictness
+from snnconv.adapters.step_form import batch_norm_through_time, in_frames, multi_step, step_layer
 from snnconv.errors import Refused
 from snnconv.neuron import MembraneNorm, Neuron
 
@@ -40,11 +41,10 @@ TEMPORAL_EFFECTIVE = (
 THROUGH_TIME = (layer.BatchNormThroughTime1d, layer.BatchNormThroughTime2d, layer.BatchNormThroughTime3d)
 
 
-def _is_multi_step(layer: nn.Module) -> bool:
-    return isinstance(layer, base.MultiStepModule) or getattr(layer, "step_mode", "s") == "m"
-
-
-MULTI_STEP.append(_is_multi_step)
+@multi_step
+def takes_all_steps(found: nn.Module) -> bool:
+    """A layer in step mode "m", or of a kind that has no other."""
+    return isinstance(found, base.MultiStepModule) or getattr(found, "step_mode", "s") == "m"
 
 
 @resets

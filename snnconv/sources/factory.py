@@ -1,8 +1,8 @@
 """A network of the user's own: `--arch package.module:factory` builds it, the checkpoint fills it.
 
-The factory takes no arguments and returns a module whose forward is one time step and whose neurons are `snnconv.nn.LIF` or have
-an adapter (`snnconv.adapters`). It may carry attributes `timesteps` and `input_shape`. Naming it is the user's word that its code
-may run.
+The factory takes no arguments and returns a module whose neurons are `snnconv.nn.LIF` or have an adapter (`snnconv.adapters`) and
+whose forward is one time step, or all of them (`snnconv.sources.forwards`). It may carry attributes `timesteps` and
+`input_shape`. Naming it is the user's word that its code may run.
 """
 
 from __future__ import annotations

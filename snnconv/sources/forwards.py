@@ -1,7 +1,7 @@
 """How a network is called over time: one step a call, all steps in one call, or with its states handed in and out.
 
 A `Forward` runs the network by its own code, which is the reference of everything; and, for the capture, it calls a copy of it
-that was brought into the form of one step (`snnconv.adapters.one_step`).
+that was brought into the form of one step (`snnconv.adapters.step_form`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv import adapters
+from snnconv.adapters.step_form import takes_all_steps
 from snnconv.errors import Refused
 from snnconv.nn import frames, read_out
 from snnconv.program import TimeContract
@@ -107,7 +108,7 @@ def forward_of(module: nn.Module, contract: TimeContract) -> Forward:
     states = [p.name for p in wanted[1:] if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if states:
         return _handed_on(module, states)
-    if adapters.takes_all_steps(module):
+    if takes_all_steps(module):
         return AllAtOnce(spreads=not contract.event and _spreads(module, contract))
     return StepByStep()
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv import adapters
+from snnconv.adapters.step_form import one_step
 from snnconv.capture import capture, fitted
 from snnconv.checkpoint import Checkpoint
 from snnconv.errors import Refused
@@ -111,7 +112,7 @@ def captured(module: nn.Module, arch: str, checkpoint: Checkpoint, contract: Tim
     if isinstance(forward, AllAtOnce):
         ensure_steps_apart(module, forward, contract)
     adapters.reset(module)
-    step, framed = adapters.one_step(module, contract.timesteps)
+    step, framed = one_step(module, contract.timesteps)
     forward.shorten(step, contract.timesteps)
     states = adapters.states_returned(module)
     origin = Origin(arch, checkpoint.sha256, settle.settled)

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import snnconv
 from snnconv import adapters
+from snnconv.adapters.step_form import one_step
 from snnconv.errors import Refused
 from snnconv.nn import READOUTS, frames, read_out
 from snnconv.per_step import AT_STEP
@@ -35,7 +36,7 @@ _Seen = list[tuple[str, Tensor]]
 
 def ensure_steps_apart(module: nn.Module, forward: AllAtOnce, contract: TimeContract) -> None:
     """Raise `Refused` unless `module`, run step by step in float64 on noise, is what it is over all steps at once."""
-    step, _ = adapters.one_step(module, contract.timesteps)
+    step, _ = one_step(module, contract.timesteps)
     forward.shorten(step, contract.timesteps)
     whole_net, step = copy.deepcopy(module).double(), step.double()
     x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).double()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -17,7 +17,14 @@ from snnconv.sources import Source, SourceOptions, load_source
 from snnconv.verdict import judge
 from snnconv.verify import verify
 
-ARTIFACTS = (("n.onnx", "sequence"), ("n.onnx", "step"), ("n.ts", "sequence"), ("n.ts", "step"))
+Artifacts = tuple[tuple[str, str], ...]
+ARTIFACTS: Artifacts = (("n.onnx", "sequence"), ("n.onnx", "step"), ("n.ts", "sequence"), ("n.ts", "step"))
+
+
+def in_turn(networks: Iterable[str], name: str) -> Artifacts:
+    """One ONNX and one TorchScript artifact, a sequence and a step: the other way round for every second network."""
+    odd = list(networks).index(name) % 2
+    return (ARTIFACTS[odd], ARTIFACTS[3 - odd])
 
 
 def mixed_signs(net: nn.Module) -> nn.Module:
@@ -48,7 +55,7 @@ def loaded(net: nn.Module, arch: str, folder: Path, **options: object) -> Source
     return load_source(folder / "net.pth", SourceOptions(arch=arch, **options))
 
 
-def verified(source: Source, folder: Path, x: Tensor, artifacts: tuple[tuple[str, str], ...] = ARTIFACTS) -> list[Verification]:
+def verified(source: Source, folder: Path, x: Tensor, artifacts: Artifacts = ARTIFACTS) -> list[Verification]:
     """Export `source` in every way and verify each artifact; all must be equivalent, without an unexplained flip."""
     found = []
     for file, form in artifacts:

@@ -23,7 +23,7 @@ from snnconv.runtimes import open_candidate
 from snnconv.sources import Source
 from snnconv.verdict import judge
 from snnconv.verify import verify
-from tests.adapters.conversions import loaded, mixed_signs, trained, verified
+from tests.adapters.conversions import in_turn, loaded, mixed_signs, trained, verified
 
 T = 8
 NEURONS: dict[str, Callable[..., nn.Module]] = {
@@ -145,7 +145,7 @@ def source_of(name: str, folder: Path) -> Source:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_spike_is_snntorchs(name: str, tmp_path: Path) -> None:
     source = source_of(name, tmp_path)
-    for found in verified(source, tmp_path, images()):
+    for found in verified(source, tmp_path, images(), in_turn(NETWORKS, name)):
         assert all(0 < tally.spikes_reference < tally.values for tally in found.layers[:-1])
 
 

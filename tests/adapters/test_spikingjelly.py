@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snnconv.adapters import known
 from snnconv.errors import Refused
-from tests.adapters.conversions import loaded, mixed_signs, trained, verified
+from tests.adapters.conversions import in_turn, loaded, mixed_signs, trained, verified
 
 T = 8
 Made = Callable[[], nn.Module]
@@ -88,7 +88,7 @@ def net_of(name: str) -> nn.Module:
 @pytest.mark.parametrize("name", FACTORIES)
 def test_every_spike_is_spikingjellys(name: str, tmp_path: Path) -> None:
     source = loaded(net_of(name), f"{__name__}:{name}", tmp_path)
-    for found in verified(source, tmp_path, images()):
+    for found in verified(source, tmp_path, images(), in_turn(FACTORIES, name)):
         assert all(0 < tally.spikes_reference < tally.values for tally in found.layers[:-1]), found.layers
 
 
@@ -112,3 +112,7 @@ WRONG = {
 def test_what_no_canonical_neuron_does_is_refused_with_its_reason(reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         known(nn.Sequential(WRONG[reason]()))
+
+
+def test_a_node_that_computes_something_else_than_the_one_it_derives_from_is_unknown() -> None:
+    assert known(nn.Sequential(neuron.LIAFNode(torch.relu, False))) == {}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snnconv.errors import Refused
 from snnconv.sources import Source
-from tests.adapters.conversions import loaded, mixed_signs, trained, verified
+from tests.adapters.conversions import in_turn, loaded, mixed_signs, trained, verified
 
 T = 8
 Made = Callable[[], nn.Module]
@@ -125,7 +125,7 @@ def test_every_spike_is_that_of_the_forward_over_all_steps(name: str, tmp_path: 
     with torch.no_grad():
         torch.testing.assert_close(source.run(images()), run(name)(source.module, images()), rtol=1e-6, atol=1e-6)
 
-    for found in verified(source, tmp_path, images()):
+    for found in verified(source, tmp_path, images(), in_turn(NETWORKS, name)):
         assert all(0 < tally.spikes_reference < tally.values for tally in found.layers[:-1]), found.layers
 
 

@@ -119,7 +119,9 @@ def _(s: Script, rng: Random) -> None:
 
 @code("strictness at one step", SEQUENCE, 6, quiet=True)
 def _(s: Script, rng: Random) -> None:
-    s.edit("lower/ops", "g, c, synapse, strict, soft", f"g, c, synapse, torch.ne(strict, torch.eq(t, {rng.choice([1, 2])})), soft")
+    s.edit(
+        "lower/ops", "g, c, synapse, strict, soft", f"g, c, synapse, torch.ne(strict, torch.eq(t, {rng.choice([1, 2])})), soft"
+    )
 
 
 @code("fires below instead of above", BOTH)
