@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import TypeVar
 
 import torch
@@ -180,11 +180,18 @@ def _own_reset(layer: nn.Module) -> None:
     method()
 
 
+def _version(framework: str) -> str:
+    try:
+        return version(framework)
+    except PackageNotFoundError:  # run from a checkout of its own
+        return str(getattr(sys.modules[framework], "__version__", "of no version"))
+
+
 def load() -> None:
     """Import what knows the frameworks that are in use. Raises `BackendMissing` for a version that is not supported."""
     for framework, major in FRAMEWORKS.items():
-        if framework in sys.modules:
-            found = version(framework)
+        if sys.modules.get(framework) is not None:
+            found = _version(framework)
             if found.partition(".")[0] != str(major):
                 raise BackendMissing(f"{framework} {found} is installed; {major}.x is supported", installing(framework))
             import_module(f"{__name__}.{framework}")

@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import snntorch
 import torch
 from torch import Tensor, nn
 
 from snnconv.adapters import adapter, filled, strictness
+from snnconv.adapters.step_form import batch_norm_through_time, step_layer
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
 
@@ -66,6 +69,27 @@ def synaptic(layer: snntorch.Synaptic) -> Neuron:
             "use reset_mechanism='subtract', or reset_delay=False",
         )
     return replace(leaky(layer), synapse=_constant(layer.alpha.clamp(0, 1)))
+
+
+@step_layer(nn.ModuleList)
+def batch_norm_tt(layer: Any, timesteps: int) -> None:
+    """`BatchNormTT1d` and `BatchNormTT2d` give a list of batch norms without a bias, one per step, which the forward indexes."""
+    norms = [norm for norm in layer if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.bias is None]
+    if len(norms) < 2 or len(norms) != len(layer):
+        return
+    if len(norms) < timesteps:
+        raise Refused(
+            f"snntorch.BatchNormTT holds constants for {len(norms)} time steps, not for {timesteps}",
+            f"give --timesteps {len(norms)} or fewer",
+        )
+    layer.__class__ = _AnyStep
+
+
+class _AnyStep(nn.ModuleList):
+    """Whatever its index, the norm of the step that runs."""
+
+    def __getitem__(self, index: object) -> Any:
+        return partial(batch_norm_through_time, self)
 
 
 @filled

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,11 +70,13 @@ def _in_frames(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 def batch_norm_through_time(norms: nn.ModuleList, x: Tensor) -> Tensor:
     """One batch norm per time step, without a bias, on a step `x` `[B, C, ...]` (BNTT, arXiv 2010.01729)."""
-    mean, var, weight = (
-        torch.ops.snnconv.at_step(torch.stack([getattr(norm, name) for norm in norms]))
-        for name in ("running_mean", "running_var", "weight")
-    )
-    return nn.functional.batch_norm(x, mean, var, weight, None, False, 0.0, float(norms[0].eps))  # type: ignore[arg-type]
+    steps: list[Any] = list(norms)
+
+    def held(name: str) -> Tensor:
+        return torch.ops.snnconv.at_step(torch.stack([getattr(norm, name) for norm in steps]))
+
+    weight = None if steps[0].weight is None else held("weight")
+    return nn.functional.batch_norm(x, held("running_mean"), held("running_var"), weight, None, False, 0.0, steps[0].eps)
 
 
 def _is_multi_step(layer: nn.Module) -> bool:

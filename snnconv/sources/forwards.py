@@ -21,6 +21,7 @@ from snnconv.errors import Refused
 from snnconv.nn import frames, read_out
 from snnconv.program import TimeContract
 
+_COUNTERS = ("step", "t", "time_step", "timestep")
 _TIMESTEPS = ("T", "t", "timesteps", "time_steps", "timestep", "time_step", "num_steps", "steps")
 
 
@@ -78,28 +79,33 @@ class AllAtOnce:
 
 @dataclass(frozen=True)
 class HandedOn(_Unaware):
-    """`forward(x, *states)` is one time step and returns its states: `order` says where each is returned, `output` where y is.
+    """`forward(x, ...)` is one time step, is handed its states by name and returns them.
 
+    `states` says where each of them is returned, `output` where y is; `counter` names what is handed the number of the step.
     The first step is handed empty tensors, as snntorch's own `init_leaky` does.
     """
 
-    order: tuple[int, ...]
+    states: dict[str, int]
     output: int
+    counter: str | None = None
 
     def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
         adapters.reset(module)
         outputs, states = [], self._none(x)
-        for frame in frames(x, contract.timesteps, contract.event):
-            returned = module(frame, *states)
+        for t, frame in enumerate(frames(x, contract.timesteps, contract.event)):
+            returned = module(frame, **states, **self._number(t))
             outputs.append(returned[self.output])
-            states = tuple(returned[i] for i in self.order)
+            states = {name: returned[i] for name, i in self.states.items()}
         return read_out(outputs, contract.readout)
 
     def step(self, module: nn.Module, x: Tensor) -> Tensor:
-        return module(x, *self._none(x))[self.output]
+        return module(x, **self._none(x), **self._number(0))[self.output]
 
-    def _none(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(x.new_zeros(0) for _ in self.order)
+    def _none(self, x: Tensor) -> dict[str, Tensor]:
+        return {name: x.new_zeros(0) for name in self.states}
+
+    def _number(self, t: int) -> dict[str, int]:
+        return {} if self.counter is None else {self.counter: t}
 
 
 def forward_of(module: nn.Module, contract: TimeContract) -> Forward:
@@ -126,6 +132,8 @@ def _spreads(module: nn.Module, contract: TimeContract) -> bool:
 def _handed_on(module: nn.Module, states: list[str]) -> HandedOn:
     """Reads off the return statement which of the names are states, handed in under the same names, and which is the output."""
     names = _returned(module)
+    counter = next((name for name in states if name in _COUNTERS and name not in names), None)
+    states = [name for name in states if name != counter]
     outputs = [name for name in names if name not in states]
     if not set(states) <= set(names) or len(outputs) != 1:
         seen = f"and returns {', '.join(names)}" if names else "and what it returns has no names"
@@ -133,7 +141,7 @@ def _handed_on(module: nn.Module, states: list[str]) -> HandedOn:
             f"the network's forward is handed the states {', '.join(states)} {seen}",
             "let it return each state under its own name, and one output: `return spikes, mem1, mem2`",
         )
-    return HandedOn(tuple(names.index(state) for state in states), names.index(outputs[0]))
+    return HandedOn({state: names.index(state) for state in states}, names.index(outputs[0]), counter)
 
 
 def _returned(module: nn.Module) -> list[str]:

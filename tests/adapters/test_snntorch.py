@@ -68,6 +68,22 @@ class Synapses(nn.Module):
         return syn1, mem1, y
 
 
+class Through(nn.Module):
+    """A batch norm per time step, which the number of the step picks."""
+
+    def __init__(self, steps: int = T) -> None:
+        super().__init__()
+        self.conv, self.norm1, self.lif1 = nn.Conv2d(2, 6, 3), snntorch.BatchNormTT2d(6, steps), NEURONS["subtract"]()
+        self.fc, self.norm2, self.lif2 = nn.Linear(96, 20), snntorch.BatchNormTT1d(20, steps), NEURONS["zero"]()
+        self.head = nn.Linear(20, 10)
+
+    def forward(self, x: Tensor, step: int, mem1: Tensor, mem2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        spk1, mem1 = self.lif1(self.norm1[step](self.conv(x)), mem1)
+        spk2, mem2 = self.lif2(self.norm2[step](self.fc(spk1.flatten(1))), mem2)
+        y = self.head(spk2)
+        return mem1, mem2, y
+
+
 class Unnamed(Handed):
     def forward(self, x: Tensor, mem1: Tensor, mem2: Tensor) -> tuple[Tensor, ...]:
         return tuple(super().forward(x, mem1, mem2))
@@ -101,7 +117,7 @@ def hidden(name: str) -> nn.Module:
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {f"hidden_{name}": lambda name=name: hidden(name) for name in NEURONS}
 NETWORKS |= {f"handed_{name}": lambda name=name: Handed(NEURONS[name]) for name in ("subtract", "zero", "none")}
-NETWORKS["handed_synapses"] = Synapses
+NETWORKS |= {"handed_synapses": Synapses, "through_time": Through}
 OTHERS: dict[str, Callable[[], nn.Module]] = {
     kind.__name__.lower(): lambda kind=kind: kind(NEURONS["subtract"]) for kind in (Unnamed, Membrane, Looping)
 }
@@ -126,10 +142,11 @@ def run(net: nn.Module, x: Tensor) -> Tensor:
     snntorch.utils.reset(net)
     if isinstance(net, nn.Sequential):
         return torch.stack([net(x) for _ in range(T)]).mean(0)
-    first, second = (net.lif1.reset_mem(), net.lif2.reset_mem()) if isinstance(net, Handed) else net.lif1.reset_mem()
+    first, second = net.lif1.reset_mem() if isinstance(net, Synapses) else (net.lif1.reset_mem(), net.lif2.reset_mem())
     spikes = []
-    for _ in range(T):
-        first, second, spike = net(x, first, second)
+    for step in range(T):
+        number = (step,) if isinstance(net, Through) else ()
+        first, second, spike = net(x, *number, first, second)
         spikes.append(spike)
     return torch.stack(spikes).mean(0)
 
@@ -183,6 +200,11 @@ def test_a_neuron_without_a_reset_takes_no_part_of_the_graph_for_it(tmp_path: Pa
     export(fold(source.program), tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"), "step")
     assert "no reset" in inspect(source).neurons[0].words
     assert b"2.reset" not in (tmp_path / "n.onnx").read_bytes()
+
+
+def test_norms_for_fewer_steps_than_asked_for_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="BatchNormTT holds constants for 8 time steps, not for 9; give --timesteps 8 or fewer"):
+        loaded(made("through_time"), f"{__name__}:through_time", tmp_path, timesteps=9)
 
 
 REFUSED = {
