@@ -57,10 +57,11 @@ def loaded(net: nn.Module, arch: str, folder: Path, **options: object) -> Source
 
 def verified(source: Source, folder: Path, x: Tensor, artifacts: Artifacts = ARTIFACTS) -> list[Verification]:
     """Export `source` in every way and verify each artifact; all must be equivalent, without an unexplained flip."""
-    found = []
+    found, folded = [], fold(source.program)
     for file, form in artifacts:
-        export(fold(source.program), folder / file, format_of(folder / file), form)
-        found.append(verify(source, open_candidate(folder / file), Data(x, None, "noise"), ("s", file)))
+        export(folded, folder / file, format_of(folder / file), form)
+        candidate = open_candidate(folder / file)
+        found.append(verify(source, candidate, Data(x, None, "noise"), ("s", file), folded=folded, fresh=True))
         verdict = judge(found[-1])
         assert verdict.equivalent, (file, form, verdict.faults)
         assert not any(tally.unexplained for tally in found[-1].layers)
