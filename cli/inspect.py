@@ -23,14 +23,13 @@ def inspect(
     from snnconv.inspection import inspect as look
     from snnconv.inspection import inspect_unknown
     from snnconv.sources import UnknownLayers
-    from snnconv.sources.source import TEACH
     from snnconv_cli import render
 
+    code, todo = 0, ""
     try:
         found = look(o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config))
     except UnknownLayers as error:
-        found = inspect_unknown(arch or "", error)
-    code = 3 if found.unknown else 0
+        found, code, todo = inspect_unknown(arch or "", error), error.exit_code, error.todo
     if json:
         render.print_json(found.document())
         return code
@@ -46,7 +45,7 @@ def inspect(
     if found.unknown:
         rows = ((path or "the network", kind, "keeps a state, and no adapter knows it") for path, kind in found.unknown.items())
         render.print_table("", ("unknown at", "class", "why"), rows)
-        out.print(f"cannot be converted: {TEACH}")
+        out.print(f"cannot be converted: {todo}")
         return code
     render.print_statistics(found.sites)
     render.print_sites(found.sites)

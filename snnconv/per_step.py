@@ -6,8 +6,13 @@ runs. It has no kernel on purpose: whoever runs a graph over time knows the step
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from snnconv.errors import Refused
 
 torch.library.define("snnconv::at_step", "(Tensor constant) -> Tensor")
 
@@ -18,3 +23,20 @@ def _entry(constant: Tensor) -> Tensor:
 
 
 AT_STEP = torch.ops.snnconv.at_step.default
+
+
+class EntryAt(TorchDispatchMode):
+    """While it is on, `snnconv::at_step` gives the entry of step `t`."""
+
+    def __init__(self, t: int) -> None:
+        super().__init__()
+        self.t = t
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        return args[0][self.t] if func is AT_STEP else func(*args, **(kwargs or {}))
+
+
+def ensure_steps(holder: str, held: int, wanted: int) -> None:
+    """Raise `Refused` where `holder` holds constants for fewer steps than wanted."""
+    if held < wanted:
+        raise Refused(f"{holder} holds constants for {held} time steps, not for {wanted}", f"give --timesteps {held} or fewer")

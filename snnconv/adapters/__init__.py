@@ -12,7 +12,7 @@ an entry point of the group `snnconv.adapters` that imports it:
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, version
@@ -36,6 +36,7 @@ __all__ = [
     "adapter_of",
     "departs",
     "filled",
+    "forgotten",
     "installing",
     "known",
     "lif",
@@ -62,11 +63,11 @@ class Adapter:
     states: Callable[[nn.Module], int] = lambda layer: 0
 
 
-def _nothing(layer: nn.Module) -> None:
-    """The whole network was made to forget already."""
+def forgotten(layer: nn.Module) -> None:
+    """The reset of layers that `RESETS` has made to forget already, with the whole network."""
 
 
-ADAPTERS: dict[type[nn.Module], Adapter] = {LIF: Adapter(LIF.neuron, _nothing)}  # type: ignore[arg-type]
+ADAPTERS: dict[type[nn.Module], Adapter] = {LIF: Adapter(LIF.neuron, forgotten)}  # type: ignore[arg-type]
 RESETS: list[Callable[[nn.Module], None]] = [reset_own]
 """What makes a whole network forget, one function per framework; adapters add what single layers need."""
 
@@ -90,18 +91,15 @@ def adapter(
 def known(module: nn.Module, dtype: torch.dtype = torch.float32) -> dict[str, Neuron]:
     """The neuron of every spiking layer in `module`, by its path, its constants in `dtype`."""
     load()
-    found = {name: adapter_of(layer) for name, layer in module.named_modules()}
-    return {name: a.neuron(module.get_submodule(name)).to(dtype) for name, a in found.items() if a is not None}
+    return {name: found.neuron(layer).to(dtype) for name, layer, found in _spiking(module)}
 
 
 def reset(module: nn.Module) -> None:
     """Forget every state in `module`: the next call is the first time step of a new sample."""
     for forget in RESETS:
         forget(module)
-    for layer in module.modules():
-        found = adapter_of(layer)
-        if found is not None:
-            found.reset(layer)
+    for _, layer, found in _spiking(module):
+        found.reset(layer)
 
 
 def resets(forget: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
@@ -149,8 +147,15 @@ def settled(module: nn.Module, before: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 def states_returned(module: nn.Module) -> dict[str, int]:
     """How many states every spiking layer returns besides its spikes."""
-    found = {name: (adapter_of(layer), layer) for name, layer in module.named_modules()}
-    return {name: a.states(layer) for name, (a, layer) in found.items() if a is not None}
+    return {name: found.states(layer) for name, layer, found in _spiking(module)}
+
+
+def _spiking(module: nn.Module) -> Iterator[tuple[str, nn.Module, Adapter]]:
+    """Every spiking layer with its path and what is known of it."""
+    for name, layer in module.named_modules():
+        found = adapter_of(layer)
+        if found is not None:
+            yield name, layer, found
 
 
 def adapter_of(layer: nn.Module) -> Adapter | None:

@@ -26,6 +26,7 @@ from snnconv.adapters import adapter, filled, strictness
 from snnconv.adapters.step_form import batch_norm_through_time, step_layer
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
+from snnconv.per_step import ensure_steps
 
 
 def _states(layer: snntorch.Leaky) -> int:
@@ -77,11 +78,7 @@ def batch_norm_tt(layer: Any, timesteps: int) -> None:
     norms = [norm for norm in layer if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.bias is None]
     if len(norms) < 2 or len(norms) != len(layer):
         return
-    if len(norms) < timesteps:
-        raise Refused(
-            f"snntorch.BatchNormTT holds constants for {len(norms)} time steps, not for {timesteps}",
-            f"give --timesteps {len(norms)} or fewer",
-        )
+    ensure_steps("snntorch.BatchNormTT", len(norms), timesteps)
     layer.__class__ = _AnyStep
 
 

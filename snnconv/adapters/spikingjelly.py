@@ -23,10 +23,11 @@ import torch
 from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import Tensor, nn
 
-from snnconv.adapters import adapter, resets, strictness
+from snnconv.adapters import adapter, forgotten, resets, strictness
 from snnconv.adapters.step_form import batch_norm_through_time, in_frames, multi_step, step_layer
 from snnconv.errors import Refused
 from snnconv.neuron import MembraneNorm, Neuron
+from snnconv.per_step import ensure_steps
 
 THRESHOLD_DEPENDENT = (
     layer.ThresholdDependentBatchNorm1d,
@@ -80,7 +81,7 @@ def threshold_dependent(found: Any, timesteps: int) -> None:
 @step_layer(*TEMPORAL_EFFECTIVE)
 def temporal_effective(found: Any, timesteps: int) -> None:
     """TEBN: a batch norm, and a scale that belongs to the step."""
-    _ensure_steps(found, len(found.scale), timesteps)
+    ensure_steps(_named(found), len(found.scale), timesteps)
     in_frames(found, partial(_scaled, found))
 
 
@@ -91,7 +92,7 @@ def _scaled(found: Any, x: Tensor) -> Tensor:
 @step_layer(*THROUGH_TIME)
 def through_time(found: Any, timesteps: int) -> None:
     """BNTT: a batch norm for each step."""
-    _ensure_steps(found, found.T, timesteps)
+    ensure_steps(_named(found), found.T, timesteps)
     forward = partial(batch_norm_through_time, found.bn_list)
     if found.step_mode == "m":
         in_frames(found, forward)
@@ -99,33 +100,25 @@ def through_time(found: Any, timesteps: int) -> None:
         found.forward = forward
 
 
-def _ensure_steps(found: Any, held: int, timesteps: int) -> None:
-    if held < timesteps:
-        raise Refused(
-            f"spikingjelly.{type(found).__name__} holds constants for {held} time steps, not for {timesteps}",
-            f"give --timesteps {held} or fewer",
-        )
-
-
-@adapter(neuron.IFNode)
+@adapter(neuron.IFNode, reset=forgotten)
 def integrate_and_fire(layer: neuron.IFNode) -> Neuron:
     """The canonical neuron of an `IFNode`."""
     return _neuron(layer, _double(0.0), decay_input=False)
 
 
-@adapter(neuron.LIFNode)
+@adapter(neuron.LIFNode, reset=forgotten)
 def leaky(layer: neuron.LIFNode) -> Neuron:
     """The canonical neuron of a `LIFNode`."""
     return _neuron(layer, 1 / _double(layer.tau), layer.decay_input)
 
 
-@adapter(neuron.ParametricLIFNode)
+@adapter(neuron.ParametricLIFNode, reset=forgotten)
 def parametric(layer: neuron.ParametricLIFNode) -> Neuron:
     """The canonical neuron of a `ParametricLIFNode`, with the leak it has learned."""
     return _neuron(layer, _double(layer.w.sigmoid()), layer.decay_input)
 
 
-@adapter(neuron.MPBNLIFNode)
+@adapter(neuron.MPBNLIFNode, reset=forgotten)
 def normalised(layer: neuron.MPBNLIFNode) -> Neuron:
     """The canonical neuron of an `MPBNLIFNode`. Raises `Refused` for what no canonical neuron does."""
     decay = 1 / _double(layer.tau)
@@ -139,7 +132,7 @@ def normalised(layer: neuron.MPBNLIFNode) -> Neuron:
     return _neuron(layer, decay, layer.decay_input, threshold, norm)
 
 
-@adapter(neuron.CUBALIFNode)
+@adapter(neuron.CUBALIFNode, reset=forgotten)
 def current_based(layer: neuron.CUBALIFNode) -> Neuron:
     """The canonical neuron of a `CUBALIFNode`: `c = c_decay * c + x`, `h = v_decay * v + c`. Raises `Refused`."""
     leak = _double(layer.v_decay)
@@ -208,10 +201,14 @@ def _shifted(
 
 
 def _strict(layer: neuron.BaseNode) -> bool:
-    name = f"spikingjelly.{type(layer).__name__}"
+    name = _named(layer)
     if layer._neuron_precision is not None:
         raise Refused(f"{name} computes in another precision than the network", "take its precision setting away")
     return strictness(layer.surrogate_function, name)
+
+
+def _named(found: nn.Module) -> str:
+    return f"spikingjelly.{type(found).__name__}"
 
 
 def _per_channel(values: Tensor) -> Tensor:

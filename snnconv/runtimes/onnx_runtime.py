@@ -112,7 +112,7 @@ class OnnxRuntime(Carded):
         return self._engine("bare")(["y"], {"x": x, **self.given})["y"]
 
     def observe(self, x: Tensor) -> Observation:
-        names = list(dict.fromkeys(name for kinds in self.tensors.values() for steps in kinds.values() for name in steps))
+        names = self._watchable
         if self.form == "step":
             return run_steps(lambda f, s: self._step("watched", f, s, names), x, *self.card.over_time)
         seen = self._engine("watched")(["y", *names], {"x": x, **self.given})
@@ -137,9 +137,14 @@ class OnnxRuntime(Carded):
             self.engines[kind] = self.start(self.model if kind == "bare" else self._watched())
         return self.engines[kind]
 
+    @property
+    def _watchable(self) -> list[str]:
+        """Every potential and spike of the graph; two neurons may share a potential."""
+        return list(dict.fromkeys(name for kinds in self.tensors.values() for steps in kinds.values() for name in steps))
+
     def _watched(self) -> onnx.ModelProto:
         model = _copy(self.model)
-        for name in dict.fromkeys(name for kinds in self.tensors.values() for steps in kinds.values() for name in steps):
+        for name in self._watchable:
             model.graph.output.append(onnx.ValueInfoProto(name=name))
         return model
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.adapters.step_form import takes_all_steps
 from snnconv.errors import Refused
-from snnconv.nn import frames, read_out
+from snnconv.nn import frames, read_out, run
 from snnconv.program import TimeContract
 
 _COUNTERS = ("step", "t", "time_step", "timestep")
@@ -26,27 +26,18 @@ _TIMESTEPS = ("T", "t", "timesteps", "time_steps", "timestep", "time_step", "num
 
 
 class Forward(Protocol):
-    """`run` is a whole run on `x` from a fresh state, read out; `step` is one step of a copy in the form of one step.
-
-    `shorten` tells such a copy that there is but one step, where it must know.
-    """
+    """`run` is a whole run on `x` from a fresh state, read out; `step` is one step of a copy in the form of one step."""
 
     def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor: ...
     def step(self, module: nn.Module, x: Tensor) -> Tensor: ...
-    def shorten(self, module: nn.Module, timesteps: int) -> None: ...
 
 
-class _Unaware:
-    def shorten(self, module: nn.Module, timesteps: int) -> None:
-        return None
-
-
-class StepByStep(_Unaware):
+class StepByStep:
     """`forward(x)` `[B, ...]` is one time step."""
 
     def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
         adapters.reset(module)
-        return read_out([module(frame) for frame in frames(x, contract.timesteps, contract.event)], contract.readout)
+        return run(module, x, contract.timesteps, contract.readout, contract.event)
 
     def step(self, module: nn.Module, x: Tensor) -> Tensor:
         return module(x)
@@ -71,14 +62,14 @@ class AllAtOnce:
         return y if not isinstance(y, Tensor) or y.dim() == 2 else y.squeeze(0)
 
     def shorten(self, module: nn.Module, timesteps: int) -> None:
-        """A network that shows the image itself holds the number of times under one of the usual names."""
+        """Tell a copy in the form of one step, in place, that there is but one: it holds their number under a usual name."""
         for name in _TIMESTEPS if self.spreads else ():
             if getattr(module, name, None) == timesteps:
                 setattr(module, name, 1)
 
 
 @dataclass(frozen=True)
-class HandedOn(_Unaware):
+class HandedOn:
     """`forward(x, ...)` is one time step, is handed its states by name and returns them.
 
     `states` says where each of them is returned, `output` where y is; `counter` names what is handed the number of the step.

@@ -75,12 +75,10 @@ class UnknownLayers(Refused):
         first, kind = next(iter(unknown.items()))
         others = f"; so do {len(unknown) - 1} more layers" if len(unknown) > 1 else ""
         super().__init__(
-            f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{others}", TEACH
+            f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{others}",
+            "teach it in the file of the factory: from snnconv.adapters import adapter",
         )
         self.module, self.known, self.unknown = module, known, unknown
-
-
-TEACH = "teach it in the file of the factory: from snnconv.adapters import adapter"
 
 
 def _driving(name: str, drive: Drive | None, program: SpikingProgram) -> Callable[[nn.Module, tuple[Tensor, ...], Any], Any]:
@@ -109,11 +107,11 @@ def captured(module: nn.Module, arch: str, checkpoint: Checkpoint, contract: Tim
     table = adapters.known(module)
     forward = forward_of(module, contract)
     _ensure_known(module, table, contract, forward)
-    if isinstance(forward, AllAtOnce):
-        ensure_steps_apart(module, forward, contract)
     adapters.reset(module)
     step, framed = one_step(module, contract.timesteps)
-    forward.shorten(step, contract.timesteps)
+    if isinstance(forward, AllAtOnce):
+        forward.shorten(step, contract.timesteps)
+        ensure_steps_apart(module, step, forward, contract)
     states = adapters.states_returned(module)
     origin = Origin(arch, checkpoint.sha256, settle.settled)
     program = capture(step, table, contract, origin, call=forward.step, framed=framed, states=states)

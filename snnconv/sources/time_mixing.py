@@ -17,14 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import snnconv
 from snnconv import adapters
-from snnconv.adapters.step_form import one_step
 from snnconv.errors import Refused
 from snnconv.nn import READOUTS, frames, read_out
-from snnconv.per_step import AT_STEP
+from snnconv.per_step import EntryAt
 from snnconv.program import TimeContract
 from snnconv.sources.forwards import AllAtOnce
 
@@ -34,11 +32,9 @@ _Seen = list[tuple[str, Tensor]]
 """What was computed, in order: where, and the value."""
 
 
-def ensure_steps_apart(module: nn.Module, forward: AllAtOnce, contract: TimeContract) -> None:
-    """Raise `Refused` unless `module`, run step by step in float64 on noise, is what it is over all steps at once."""
-    step, _ = one_step(module, contract.timesteps)
-    forward.shorten(step, contract.timesteps)
-    whole_net, step = copy.deepcopy(module).double(), step.double()
+def ensure_steps_apart(module: nn.Module, step: nn.Module, forward: AllAtOnce, contract: TimeContract) -> None:
+    """Raise `Refused` unless `step`, the form of one step of `module`, is the same run step by step, in float64 on noise."""
+    whole_net, step = copy.deepcopy(module).double(), copy.deepcopy(step).double()
     x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).double()
     whole, steps = _Seen(), [_Seen() for _ in range(contract.timesteps)]
     try:
@@ -47,7 +43,7 @@ def ensure_steps_apart(module: nn.Module, forward: AllAtOnce, contract: TimeCont
         adapters.reset(step)
         outputs = []
         for t, frame in enumerate(frames(x, contract.timesteps, contract.event)):
-            with torch.no_grad(), _recorded(step, steps[t]), _AtStep(t):
+            with torch.no_grad(), _recorded(step, steps[t]), EntryAt(t):
                 outputs.append(forward.step(step, frame))
     except Exception as error:
         where = _last(steps) or "its forward"
@@ -90,17 +86,6 @@ def _last(steps: list[_Seen]) -> str:
     """Where a step was when it failed: behind the last place that it passed."""
     seen = next((s for s in reversed(steps) if s), None)
     return f"what comes after {seen[-1][0]}" if seen else ""
-
-
-class _AtStep(TorchDispatchMode):
-    """Gives the entry of step `t` of constants that change from step to step."""
-
-    def __init__(self, t: int) -> None:
-        super().__init__()
-        self.t = t
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        return args[0][self.t] if func is AT_STEP else func(*args, **(kwargs or {}))
 
 
 class _Lines(TorchFunctionMode):
