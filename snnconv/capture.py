@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snnconv.captured_graph import clean
-from snnconv.errors import Refused
+from snnconv.errors import Refused, first_line
 from snnconv.neuron import Neuron
 from snnconv.nn import PerStep, reset
 from snnconv.per_step import EntryAt, ensure_steps
@@ -164,7 +164,7 @@ def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract, call: Ca
             y = call(net, torch.zeros(2, *contract.input_shape))
     except Exception as error:
         raise Refused(
-            f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {_first_line(error)}",
+            f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {first_line(error)}",
             "give the shape of one frame with --input-shape C,H,W",
         ) from error
     finally:
@@ -204,7 +204,7 @@ def _export(
             )
     except Exception as error:
         raise Refused(
-            f"torch.export cannot capture one step of the network: {_first_line(error)}",
+            f"torch.export cannot capture one step of the network: {first_line(error)}",
             "its forward must be one time step, without branches on values and with any batch size",
         ) from error
 
@@ -275,7 +275,3 @@ def _laid_out(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     while value.dim() > len(shape) and value.shape[-1] == 1:
         value = value.squeeze(-1)
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -5,6 +5,23 @@ A user's mistake is a `SnnconvError`; anything else that escapes is a bug of our
 
 from __future__ import annotations
 
+import re
+
+_LONGEST_WORD = 200
+_LONGEST = 2000
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that says something, or its type if none does."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def plain(text: str) -> str:
+    """`text` fit for a terminal and a log: control characters escaped, words that nobody would read shortened."""
+    shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    words = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:80]}...{word[0][-40:]}", shown)
+    return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."
+
 
 class SnnconvError(Exception):
     """A failure the user can act on.
@@ -17,9 +34,8 @@ class SnnconvError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, todo: str = "") -> None:
-        super().__init__(f"{what}; {todo}" if todo else what)
-        self.what = what
-        self.todo = todo
+        self.what, self.todo = plain(what), plain(todo)
+        super().__init__(f"{self.what}; {self.todo}" if todo else self.what)
 
 
 class InputError(SnnconvError):

@@ -47,11 +47,15 @@ class TimeContract:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a program comes from: architecture, SHA-256 of the checkpoint file, and every setting with its own origin."""
+    """Where a program comes from: architecture, SHA-256 of the checkpoint file, and every setting with its own origin.
+
+    `reference` says in words whose code a verdict on it rests on; it is empty in files written before it was kept.
+    """
 
     arch: str
     sha256: str
     settings: dict[str, str] = field(default_factory=dict)
+    reference: str = ""
 
 
 @dataclass(frozen=True)

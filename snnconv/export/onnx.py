@@ -25,7 +25,7 @@ import torch
 from onnx_ir.passes import common as passes
 from onnxscript import opset18 as op
 
-from snnconv.errors import Refused
+from snnconv.errors import Refused, first_line
 from snnconv.lower import Lowered, ops
 
 OPSET = 18
@@ -255,7 +255,7 @@ def _name_batch(model: ir.Model) -> None:
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return first_line(error)
 
 
 @contextmanager

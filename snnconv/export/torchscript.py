@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from snnconv.errors import Refused
+from snnconv.errors import Refused, first_line
 from snnconv.lower import Lowered, ops
 from snnconv.program import TIME_STEP, share
 
@@ -42,7 +42,7 @@ def to_torchscript(lowered: Lowered, batch: int | None, metadata: dict[str, Any]
         except Refused:
             raise
         except Exception as error:
-            raise Refused(f"TorchScript cannot compile the lowered network: {error}".splitlines()[0]) from error
+            raise Refused(f"TorchScript cannot compile the lowered network: {first_line(error)}") from error
         buffer = io.BytesIO()
         torch.jit.save(scripted, buffer, _extra_files={METADATA_FILE: json.dumps(metadata, sort_keys=True)})
     return _without_debug_files(buffer.getvalue())

@@ -20,6 +20,7 @@ from onnx.reference.op_run import OpRun
 from torch import Tensor
 from torch.nn.functional import pad
 
+from snnconv.errors import first_line
 from snnconv.runtimes.candidate import RunFailure
 
 REFERENCE = f"ONNX {onnx.__version__} reference evaluator in float64"
@@ -83,7 +84,7 @@ def _naming() -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise RunFailure(failed + (str(cause).strip().splitlines() or [type(cause).__name__])[0]) from error
+        raise RunFailure(failed + first_line(cause)) from error
 
 
 class _Windows:

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor
 
-from snnconv.errors import InputError
+from snnconv.errors import InputError, first_line
 from snnconv.runtimes.candidate import Carded, Observation, RunFailure, read_card, replaced
 from snnconv.runtimes.onnx_reference import REFERENCE, Engine, reference_engine, widen
 from snnconv.runtimes.over_time import State, Stepped, run_steps
@@ -182,4 +182,4 @@ def _failing() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise RunFailure(str(error).strip().splitlines()[0]) from error
+        raise RunFailure(first_line(error)) from error

@@ -40,7 +40,8 @@ def load(path: Path, options: SourceOptions) -> Source:
         event=settle("input", "static") == "event",
         readout=settle("readout", "mean"),
     )
-    return captured(module, arch, replace(checkpoint, notes=(*checkpoint.notes, *notes)), contract, settle)
+    noted = replace(checkpoint, notes=(*checkpoint.notes, *notes))
+    return captured(module, arch, noted, contract, settle, reference=f"the user's code, {arch}")
 
 
 def build(arch: str) -> nn.Module:

@@ -39,7 +39,7 @@ def load(path: Path, options: SourceOptions) -> Source:
         event=settle("input", "static") == "event",
         readout=settle("readout", "mean"),
     )
-    return captured(arch.module(state, neuron), arch.name, checkpoint, contract, settle)
+    return captured(arch.module(state, neuron), arch.name, checkpoint, contract, settle, f"snnconv's form of {arch.name}")
 
 
 def _named(name: str) -> Architecture:

@@ -37,6 +37,13 @@ class Source:
     notes: tuple[str, ...] = ()
     forward: Forward = field(default_factory=StepByStep)
 
+    @property
+    def reference(self) -> str:
+        """What an artifact is held against, in words: whose code it is, or the program captured from it."""
+        origin = self.program.origin
+        whose = origin.reference or origin.arch
+        return whose if self.module is not None else f"the program captured from {whose}"
+
     def run(self, x: Tensor, drive: Drive | None = None) -> Tensor:
         """The model's output on `x` from a fresh state, by its own code where there is any.
 
@@ -101,8 +108,13 @@ def _driven(name: str, drive: Drive | None, current: Tensor, spikes: Tensor) -> 
     return (spikes if driven is None else driven).to(current.dtype)
 
 
-def captured(module: nn.Module, arch: str, checkpoint: Checkpoint, contract: TimeContract, settle: Resolver) -> Source:
-    """The source of a module whose spiking layers have adapters. Raises `Refused` where another layer keeps a state."""
+def captured(
+    module: nn.Module, arch: str, checkpoint: Checkpoint, contract: TimeContract, settle: Resolver, reference: str
+) -> Source:
+    """The source of a module whose spiking layers have adapters; `reference` says whose code the module is.
+
+    Raises `Refused` if another layer keeps a state.
+    """
     module = module.eval().requires_grad_(False)
     table = adapters.known(module)
     forward = forward_of(module, contract)
@@ -113,7 +125,7 @@ def captured(module: nn.Module, arch: str, checkpoint: Checkpoint, contract: Tim
         forward.shorten(step, contract.timesteps)
         ensure_steps_apart(module, step, forward, contract)
     states = adapters.states_returned(module)
-    origin = Origin(arch, checkpoint.sha256, settle.settled)
+    origin = Origin(arch, checkpoint.sha256, settle.settled, reference)
     program = capture(step, table, contract, origin, call=forward.step, framed=framed, states=states)
     return Source(program, module, checkpoint.notes, forward)
 

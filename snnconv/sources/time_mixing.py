@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 import snnconv
 from snnconv import adapters
-from snnconv.errors import Refused
+from snnconv.errors import Refused, first_line
 from snnconv.nn import READOUTS, frames, read_out
 from snnconv.per_step import EntryAt
 from snnconv.program import TimeContract
@@ -48,7 +48,7 @@ def ensure_steps_apart(module: nn.Module, step: nn.Module, forward: AllAtOnce, c
     except Exception as error:
         where = _last(steps) or "its forward"
         raise Refused(
-            f"the network mixes time steps, in {where}: one step alone does not run ({str(error).splitlines()[0]})", _TODO
+            f"the network mixes time steps, in {where}: one step alone does not run ({first_line(error)})", _TODO
         ) from error
     if _close(y, read_out(outputs, contract.readout)):
         return

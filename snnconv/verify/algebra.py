@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from snnconv.errors import first_line
 from snnconv.lower import lower
 from snnconv.neuron import Neuron, charge
 from snnconv.program import SpikingProgram
@@ -44,7 +45,7 @@ def check_algebra(source: Source, exactly: SpikingProgram, candidate: Candidate,
     try:
         y = source.run(x, comparing.see)
     except (RuntimeError, TypeError, ValueError) as error:
-        return [_failed("", f"the source does not run in float64: {str(error).splitlines()[0]}")]
+        return [_failed("", f"the source does not run in float64: {first_line(error)}")]
     return [comparing.check(y)]
 
 

@@ -1,0 +1,28 @@
+"""Errors are one readable text, whatever went into them."""
+
+from __future__ import annotations
+
+from snnconv.errors import InputError, first_line
+
+
+def test_control_characters_are_escaped():
+    error = InputError("'a\x1b[31m\x00\tb' is no key", "see \x07")
+    assert str(error) == r"'a\x1b[31m\x00\tb' is no key; see \x07"
+
+
+def test_letters_of_other_languages_stay_as_they_are():
+    assert str(InputError("'größe.重み' is missing")) == "'größe.重み' is missing"
+
+
+def test_a_word_that_nobody_would_read_is_shortened_at_its_middle():
+    text = str(InputError(f"unexpected '{'layer.' * 500}weight'"))
+    assert len(text) < 200 and text.startswith("unexpected 'layer.") and text.endswith("weight'")
+
+
+def test_many_long_words_end_somewhere():
+    assert len(str(InputError("word " * 5000))) <= 2000
+
+
+def test_the_first_line_of_an_error_without_a_text_is_its_type():
+    assert first_line(AssertionError()) == "AssertionError"
+    assert first_line(ValueError("\n\n  here\nthere")) == "here"
