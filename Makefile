@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SAMPLES := samples
 
-.PHONY: demo test exam bench clean
+.PHONY: demo lint test test-all bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,15 +18,17 @@ demo: $(STAMP)
 	$(BIN)/snnconv convert $(SAMPLES)/fashion_per_channel.pth --arch samples.fashion:per_channel \
 		--data $(SAMPLES)/fashion_test500.npz -o demo/fashion.onnx -o demo/fashion.ts --force
 
-test: $(STAMP)
+lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-exam: $(STAMP)
-	SNNCONV_EXAM=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/verify/test_mutations.py
+test-all: lint
+	SNNCONV_EXAM=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m ""
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.latency $(CHECKPOINT) $(DATA)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -18,6 +20,19 @@ def golden() -> Path:
     if not (GOLDEN / "mpbn_res20m.pth").is_file():
         pytest.skip(f"no golden checkpoint: ../shared/{GOLDEN.name}/mpbn_res20m.pth is absent")
     return GOLDEN
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as long what `@pytest.mark.sample(n)` leaves out of an ordinary run: all but n cases, the same in every run."""
+    cases = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("sample"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for name, listed in cases.items():
+        (kept,) = listed[0].get_closest_marker("sample").args
+        for item in Random(name).sample(listed, max(0, len(listed) - kept)):
+            item.add_marker("long")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

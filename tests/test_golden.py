@@ -85,6 +85,7 @@ def first_differences(run: Golden, seen: Observation) -> list[tuple[str, Tensor]
     return found
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("file", "form"),
     [("net.pt2", ""), ("net.onnx", "sequence"), ("net.onnx", "step"), ("net.ts", "sequence"), ("net.ts", "step")],
@@ -110,6 +111,7 @@ def test_every_artifact_spikes_as_the_authors_network_but_for_explained_flips(
         assert bool(((u - threshold).abs() <= allowed)[mask].all()), name
 
 
+@pytest.mark.long
 def test_the_onnx_artifact_is_verified_on_every_level(run: Golden, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     export(run.folded, path, format_of(path))

@@ -151,6 +151,7 @@ print("digest", hashlib.sha256(t.archived("per_channel")).hexdigest())
 """
 
 
+@pytest.mark.long
 def test_another_process_gives_the_same_bytes() -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

@@ -27,6 +27,7 @@ def __getattr__(name: str) -> Callable[[], nn.Module]:
     return NETWORKS[name]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_of_the_zoo_is_equivalent(name: str, tmp_path: Path) -> None:
     def run(net: nn.Module, x: Tensor) -> Tensor:

@@ -352,6 +352,7 @@ DAMAGES: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_a_damaged_artifact_is_not_equivalent(kind: str, here: Path) -> None:
     change, words = DAMAGES[kind]

@@ -70,6 +70,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_ten_times_the_samples_take_no_more_memory(folder: Path) -> None:
     few, many = peak(folder, FEW), peak(folder, MANY)

@@ -103,6 +103,7 @@ PLACES: dict[str, tuple[Callable[[], None], tuple[str, ...], str]] = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", PLACES)
 def test_every_kind_of_data_gives_the_same_findings(kind: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, options, origin = PLACES[kind]
@@ -199,6 +200,7 @@ def wrong_pt2() -> None:
 WRONG = {"wrong.onnx": wrong_onnx, "wrong.ts": wrong_ts, "wrong.pt2": wrong_pt2}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_conversion_exits_1_and_names_the_layer(name: str, here: Path) -> None:
     WRONG[name]()
@@ -264,6 +266,7 @@ def test_reports_are_written_in_every_format(here: Path) -> None:
 # Shards.
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("n", [1, 2, 3, 8])
 def test_shards_merged_are_the_whole_run_byte_for_byte_but_for_the_time(n: int, here: Path) -> None:
     wrong_onnx()
@@ -477,6 +480,7 @@ def slow(here: Path) -> Path:
     return here
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT], ids=lambda by: by.name)
 def test_a_killed_run_goes_on_and_reports_what_an_undisturbed_one_does(by: signal.Signals, slow: Path) -> None:
     done = killed_when(lambda journal: journal["next_chunk"] >= 2 and not journal["finished"], by)
@@ -499,6 +503,7 @@ def test_a_killed_run_goes_on_and_reports_what_an_undisturbed_one_does(by: signa
     assert not [path.name for path in slow.iterdir() if path.name.startswith(".")], "a draft was left behind"
 
 
+@pytest.mark.long
 def test_a_run_killed_in_its_second_candidate_keeps_the_first(slow: Path) -> None:
     killed_when(lambda journal: journal["next_chunk"] >= 1 and bool(journal["finished"]), signal.SIGKILL)
     assert [found["candidate"] for found in kept()["finished"]] == ["wrong.onnx"]

@@ -40,7 +40,8 @@ def test_an_unknown_suffix_is_named_with_what_is_possible(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("text", ["nothing", "package.module.factory", "a-b:c", "a:", ":a", "a:b:c", "bad\0name"])
 def test_a_text_that_names_nothing_is_told_what_is_possible(text: str) -> None:
-    assert refusal(text) == f"{text}: no such file or folder; {POSSIBLE}"
+    shown = text.replace("\0", r"\x00")
+    assert refusal(text) == f"{shown}: no such file or folder; {POSSIBLE}"
 
 
 def test_a_name_that_no_file_can_have_is_refused() -> None:

@@ -53,6 +53,7 @@ def source(kind: str, timesteps: int = T, trained: int = T, event: bool = False,
     return source_of(settled(Net(kind, trained)), timesteps, event, readout)
 
 
+@pytest.mark.sample(4)
 @FORMS
 @pytest.mark.parametrize(("kind", "event"), [("TEBN", False), ("BNTT", False), ("TAB", False), ("BNTT", True)])
 def test_every_artifact_is_equivalent(kind: str, name: str, form: str, event: bool, tmp_path: Path) -> None:
@@ -63,6 +64,7 @@ def test_every_artifact_is_equivalent(kind: str, name: str, form: str, event: bo
     assert {tally.explained for tally in found.layers} == {0}
 
 
+@pytest.mark.sample(4)
 @FORMS
 @pytest.mark.parametrize("readout", ["sum", "last", "none"])
 def test_every_read_out_is_that_of_the_source(readout: str, name: str, form: str, tmp_path: Path) -> None:
@@ -73,6 +75,7 @@ def test_every_read_out_is_that_of_the_source(readout: str, name: str, form: str
     )
 
 
+@pytest.mark.sample(4)
 @FORMS
 @EACH
 def test_fewer_steps_than_trained_use_the_first_constants(kind: str, name: str, form: str, tmp_path: Path) -> None:

@@ -177,6 +177,7 @@ print("digest", hashlib.sha256(t.step("per_channel")).hexdigest())
 """
 
 
+@pytest.mark.long
 def test_another_process_gives_the_same_bytes() -> None:
     digests = set()
     for seed in ("1", "7"):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import pytest
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -129,6 +130,7 @@ def test_a_fold_computes_what_the_network_computes(
     assert [tally for tally in tallies if tally.unexplained or tally.outside or tally.undecided] == []
 
 
+@pytest.mark.long
 @seed(1)
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(block=blocks, neuron=neurons(), form=st.sampled_from(["sequence", "step"]))

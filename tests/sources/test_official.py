@@ -117,7 +117,7 @@ def checkpoint(folder: Path, name: str, inputs: int = 3, classes: int = 10) -> P
 def settled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, SourceOptions], tuple[TimeContract, Settings]]:
     """Load an official checkpoint up to the capture, which takes seconds, and see what was settled."""
 
-    def stop(module: object, arch: str, checkpoint: object, contract: TimeContract, settle: Resolver) -> object:
+    def stop(module: object, arch: str, checkpoint: object, contract: TimeContract, settle: Resolver, reference: str) -> object:
         return contract, settle.settled
 
     monkeypatch.setattr(official, "captured", stop)

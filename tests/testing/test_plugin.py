@@ -69,6 +69,7 @@ def test_a_sound_artifact_passes_and_one_that_is_not_fails_with_its_layers(proje
     assert not [path for path in project.path.iterdir() if path.suffix in (".json", ".html")]
 
 
+@pytest.mark.long
 def test_reports_of_every_verdict_go_into_the_folder(project: pytest.Pytester) -> None:
     twice = (
         'def test_two(assert_equivalent):\n    for _ in range(2):\n        assert_equivalent("raw.pt2", "net.ts", "data.npz")\n'
@@ -89,6 +90,7 @@ def test_reports_of_every_verdict_go_into_the_folder(project: pytest.Pytester) -
         assert document["results"][0]["candidate"] == ("wrong.ts" if "wrong" in stem else "net.ts")
 
 
+@pytest.mark.long
 def test_tests_of_one_name_in_two_files_have_a_report_each(project: pytest.Pytester) -> None:
     project.makepyfile(test_a=PASSES, test_b=PASSES)
     pytest_in(project, "--snnconv-reports", "reports").assert_outcomes(passed=2)

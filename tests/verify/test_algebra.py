@@ -39,6 +39,7 @@ def check(source: Source, exactly: SpikingProgram, candidate: Candidate) -> Chec
     return found
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("event", [False, True], ids=["image", "frames"])
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS)
 @pytest.mark.parametrize("name", NETWORKS)
@@ -51,6 +52,7 @@ def test_an_undamaged_artifact_agrees(name: str, suffix: str, form: str, event: 
     assert found.detail.startswith("float64, 2 samples: same spikes, potentials and logits to ")
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("readout", ["sum", "last", "none"])
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS)
 def test_every_read_out_agrees(suffix: str, form: str, readout: str, tmp_path: Path) -> None:
@@ -168,6 +170,7 @@ def damaged(path: Path, damage: OnnxDamage) -> Candidate:
     return open_candidate(path)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_to_the_graph_is_found_and_its_layer_named(damage: str, tmp_path: Path) -> None:
     source, folded, exactly = made("per_element")

@@ -125,6 +125,7 @@ def undisturbed(folder: Path, *names: str) -> list[Verification]:
 # Killed and resumed.
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("by", [Killed, KeyboardInterrupt, MemoryError, InputError], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("until", [0, 3])
 def test_a_run_that_ends_in_any_chunk_is_taken_up_there(
@@ -236,6 +237,7 @@ class Stages:
         yield from Watched(self.data, self.until if self.readings == self.reading else None).read(size, wanted)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("reading", "until"), [(1, 2), (2, 0), (2, 4), (3, 5)])
 def test_candidates_that_are_finished_stay_finished(reading: int, until: int, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
@@ -359,6 +361,7 @@ OTHERS: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_journal_of_another_run_is_refused_and_left_alone(kind: str, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "journal"
@@ -413,6 +416,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_a_damaged_journal_is_refused_and_left_alone(kind: str, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "journal"

@@ -1,8 +1,8 @@
 """The exam of the verifier: what changes a potential, a spike or a decision beyond rounding is found, and nothing else is.
 
 Hundreds of seeded mutants of sound artifacts, in kinds (`tests.verify.damage`). That each of them is a mutant is settled first,
-without the verifier. The score is printed at the end of the run. An ordinary run takes a share of the mutants of every kind; with
-SNNCONV_EXAM=1 (`make exam`) it takes all of them.
+without the verifier. The score is printed at the end of the run. An ordinary run takes a share of the mutants of some kinds; with
+SNNCONV_EXAM=1 (`make test-all`) all kinds are examined with all of them.
 """
 
 from __future__ import annotations
@@ -140,6 +140,7 @@ def _kinds() -> list:
     return [pytest.param(kind, marks=[known[name]] if name in known else [], id=name) for name, kind in KINDS.items()]
 
 
+@pytest.mark.sample(60)
 @pytest.mark.parametrize("kind", _kinds())
 def test_every_mutant_is_caught(kind: Kind, tmp_path: Path, record_property: Record) -> None:
     outcomes = [(mutant, outcome(mutant, tmp_path)) for mutant in mutants(kind)]
@@ -162,6 +163,7 @@ def test_many_kinds_flip_no_spike_on_the_data() -> None:
     assert sum(kind.quiet and str(kind) not in SLIPS for kind in KINDS.values()) >= 8
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("event", [False, True], ids=["still", "frames"])
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS, ids=lambda part: part.lstrip("."))
 @pytest.mark.parametrize("network", workbench.NETS)

@@ -194,6 +194,7 @@ def test_a_layer_that_never_decides_otherwise_has_no_pair() -> None:
 FORMATS = [(".onnx", "sequence"), (".onnx", "step"), (".ts", "sequence"), (".ts", "step"), (".pt2", "step")]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(("suffix", "form"), FORMATS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_sound_artifact_compares_as_its_source_at_equality_too(name: str, suffix: str, form: str, tmp_path: Path) -> None:
@@ -206,6 +207,7 @@ def test_a_sound_artifact_compares_as_its_source_at_equality_too(name: str, suff
         assert check.detail.endswith(" potentials met their threshold")
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize(("suffix", "form"), FORMATS)
 @pytest.mark.parametrize("name", ["per_channel", "per_element"])

@@ -33,6 +33,7 @@ def run(source: Source, path: Path, data: Data | None = None, policy: Policy | N
     return judge(verify(source, open_candidate(path), data, ("source", path.name), plan), policy)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("event", [False, True])
 @pytest.mark.parametrize("readout", ["mean", "sum", "last", "none"])
 @pytest.mark.parametrize("suffix", [".onnx", ".ts", ".pt2"])
@@ -100,6 +101,7 @@ def test_spike_rates_are_those_of_both_sides(source: Source, tmp_path: Path) -> 
         assert tally.rate_reference == pytest.approx(tally.rate_candidate, abs=1e-4)
 
 
+@pytest.mark.long
 def test_chunks_do_not_change_the_result(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = artifact(source, tmp_path / "net.onnx")
     whole = run(source, path)
