@@ -12,18 +12,10 @@ from snnconv_cli import options as o
 Outputs = Annotated[list[Path], typer.Option("-o", "--output", metavar="ARTIFACT", help="Where it goes: .onnx, .ts; repeatable.")]
 
 
+@o.reads_source
 def convert(
-    source: o.SourceFile,
+    source: o.SourceArguments,
     output: Outputs,
-    arch: o.Arch = None,
-    timesteps: o.Timesteps = None,
-    input: o.Input = None,
-    input_shape: o.InputShape = None,
-    readout: o.Readout = None,
-    leak: o.Leak = None,
-    threshold: o.Threshold = None,
-    strict: o.Strict = None,
-    config: o.Config = None,
     time: o.TimeForm = "sequence",
     batch: o.Batch = "dynamic",
     data: o.DataPlace = None,
@@ -44,14 +36,14 @@ def convert(
     targets = [Target(check_output(path, force), None, form, size) for path in output]
     check_targets(targets)
     check_reports(report or [])
-    demanded = o.policy(policy, config)
+    demanded = o.policy(policy, source.config)
     from snnconv_cli import progress, render
 
     with progress.stages(len(targets) + 1) as begin:
         begin("reading")
-        loaded = o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config)
+        loaded = source.load()
         samples = o.read_data(data, labels, loaded, seed)
-        result = run(loaded, targets, samples, source, demanded, Plan(seed=seed), begin)
+        result = run(loaded, targets, samples, source.path, demanded, Plan(seed=seed), begin)
     for verdict in result.verdicts:
         o.say_if_dropped(verdict)
     return render.finish_conversion(result, report or [], json)

@@ -12,18 +12,10 @@ from snnconv_cli import options as o
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="F.pt2", help="Where the folded program goes.")]
 
 
+@o.reads_source
 def fold(
-    source: o.SourceFile,
+    source: o.SourceArguments,
     output: Output,
-    arch: o.Arch = None,
-    timesteps: o.Timesteps = None,
-    input: o.Input = None,
-    input_shape: o.InputShape = None,
-    readout: o.Readout = None,
-    leak: o.Leak = None,
-    threshold: o.Threshold = None,
-    strict: o.Strict = None,
-    config: o.Config = None,
     force: o.Force = False,
     json: o.Json = False,
     debug: o.Debug = False,
@@ -32,14 +24,14 @@ def fold(
     from snnconv.convert import check_output, fold_to
 
     check_output(output, force, suffixes=(".pt2",))
-    loaded = o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config)
+    loaded = source.load()
     folded = fold_to(loaded, output)
     from snnconv_cli import render
 
     if json:
         from snnconv.report import fold_document
 
-        render.print_json(fold_document(str(source), str(output), folded.origin.arch, folded.sites))
+        render.print_json(fold_document(str(source.path), str(output), folded.origin.arch, folded.sites))
         return 0
     render.print_sites(folded.sites)
     render.console().print(f"{output}: {render.sites_line(folded.sites)}", style="bold")

@@ -5,17 +5,9 @@ from __future__ import annotations
 from snnconv_cli import options as o
 
 
+@o.reads_source
 def inspect(
-    source: o.SourceFile,
-    arch: o.Arch = None,
-    timesteps: o.Timesteps = None,
-    input: o.Input = None,
-    input_shape: o.InputShape = None,
-    readout: o.Readout = None,
-    leak: o.Leak = None,
-    threshold: o.Threshold = None,
-    strict: o.Strict = None,
-    config: o.Config = None,
+    source: o.SourceArguments,
     json: o.Json = False,
     debug: o.Debug = False,
 ) -> int:
@@ -27,14 +19,14 @@ def inspect(
 
     code, todo = 0, ""
     try:
-        found = look(o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config))
+        found = look(source.load())
     except UnknownLayers as error:
-        found, code, todo = inspect_unknown(arch or "", error), error.exit_code, error.todo
+        found, code, todo = inspect_unknown(source.arch or "", error), error.exit_code, error.todo
     if json:
         render.print_json(found.document())
         return code
     out = render.console()
-    out.print(f"{source}: {found.arch}, {found.parameters:,} parameters", style="bold")
+    out.print(f"{source.path}: {found.arch}, {found.parameters:,} parameters", style="bold")
     if found.operations is not None:
         out.print(f"  a time step  {found.operations:,} multiply-accumulates, {found.state_bytes:,} bytes of state")
     for name, value in found.settings.items():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,25 +51,43 @@ Format = Annotated[str, typer.Option("--format", metavar="text|json|github", hel
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def load(
-    path: Path,
-    arch: str | None,
-    timesteps: int | None,
-    input: str | None,
-    input_shape: str | None,
-    readout: str | None,
-    leak: float | None,
-    threshold: float | None,
-    strict: bool | None,
-    config: Path | None,
-) -> Source:
-    """The source that the options describe."""
-    from snnconv.sources import SourceOptions, configure, load_source
-    from snnconv.sources.options import parse_shape
+@dataclass(frozen=True)
+class SourceArguments:
+    """A source as the command line describes it; each field is an argument or option of every command that reads one."""
 
-    shape = None if input_shape is None else parse_shape(input_shape)
-    options = SourceOptions(arch, timesteps, input, shape, readout, leak, threshold, strict)
-    return load_source(path, configure(options, config))
+    path: SourceFile
+    arch: Arch = None
+    timesteps: Timesteps = None
+    input: Input = None
+    input_shape: InputShape = None
+    readout: Readout = None
+    leak: Leak = None
+    threshold: Threshold = None
+    strict: Strict = None
+    config: Config = None
+
+    def load(self) -> Source:
+        """The source that they describe."""
+        from snnconv.sources import SourceOptions, configure, load_source
+        from snnconv.sources.options import parse_shape
+
+        shape = None if self.input_shape is None else parse_shape(self.input_shape)
+        given = {name: getattr(self, name) for name in ("arch", "timesteps", "input", "readout", "leak", "threshold", "strict")}
+        return load_source(self.path, configure(SourceOptions(input_shape=shape, **given), self.config))
+
+
+def reads_source(command: Callable[..., int]) -> Callable[..., int]:
+    """`command(source, ...)` as Typer is to see it: the fields of `SourceArguments` in the place of `source`."""
+    fields = inspect.signature(SourceArguments, eval_str=True).parameters.values()
+    rest = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "source"]
+
+    @wraps(command)
+    def spread(**given: Any) -> int:
+        source = SourceArguments(**{field.name: given.pop(field.name) for field in fields})
+        return command(source, **given)
+
+    spread.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in (*fields, *rest)])  # type: ignore[attr-defined]
+    return spread
 
 
 def read_data(place: str | None, labels: Path | None, source: Source, seed: int) -> Samples:

@@ -20,18 +20,10 @@ ShardOf = Annotated[
 Resume = Annotated[Path | None, typer.Option(metavar="FILE", help="Keep progress in FILE, and go on from it where it is there.")]
 
 
+@o.reads_source
 def verify(
-    source: o.SourceFile,
+    source: o.SourceArguments,
     candidates: Candidates,
-    arch: o.Arch = None,
-    timesteps: o.Timesteps = None,
-    input: o.Input = None,
-    input_shape: o.InputShape = None,
-    readout: o.Readout = None,
-    leak: o.Leak = None,
-    threshold: o.Threshold = None,
-    strict: o.Strict = None,
-    config: o.Config = None,
     data: o.DataPlace = None,
     labels: o.Labels = None,
     level: Level = ALL,
@@ -56,17 +48,17 @@ def verify(
     wanted = _names(level)
     levels = tuple(name for name in LEVELS if name in wanted)
     plan = Plan(levels, parse_shard(shard) if shard else None, seed)
-    demanded = o.policy(policy, config)
+    demanded = o.policy(policy, source.config)
     check_reports(report or [])
     if resume is not None and resume.absolute() in [path.absolute() for path in report or []]:
         raise typer.BadParameter(f"--resume and --report both name {resume}")
     opened = [(path, open_candidate(path)) for path in candidates]
-    loaded = o.load(source, arch, timesteps, input, input_shape, readout, leak, threshold, strict, config)
+    loaded = source.load()
     samples = o.read_data(data, labels, loaded, seed)
     from snnconv_cli import progress, render
 
     with progress.stages(len(candidates)) as begin:
-        found, journal = verify_files(loaded, source, opened, samples, plan, begin, resume)
+        found, journal = verify_files(loaded, source.path, opened, samples, plan, begin, resume)
     code = render.finish_verifications([judge(one, demanded) for one in found], report or [], printed)
     if journal is not None:
         journal.discard()
