@@ -11,9 +11,7 @@ from snnconv_cli import options as o
 
 Program = Annotated[Path, typer.Argument(metavar="F.pt2", help="A folded program, made by `snnconv fold`.")]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="ARTIFACT", help="Where it goes: .onnx, .ts.")]
-FormatName = Annotated[
-    str | None, typer.Option("--format", metavar="onnx|torchscript", help="Format, where the suffix is silent.")
-]
+FormatName = Annotated[str | None, o.choice("--format", ("onnx", "torchscript"), "Format, where the suffix is silent.")]
 
 
 def export(

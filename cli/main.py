@@ -1,13 +1,12 @@
 """The `snnconv` command: its commands, and how failures become exit codes.
 
 Exit codes: 0 done or equivalent, 1 not equivalent, 2 usage or unreadable input, 3 refused or unsupported, 4 backend missing,
-70 internal error.
+130 interrupted, 70 internal error. A reader that goes away (`| head`) changes none of them.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 from typing import Any
@@ -17,6 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from snnconv.errors import SnnconvError
+from snnconv_cli import streams
 from snnconv_cli.convert import convert
 from snnconv_cli.export import export
 from snnconv_cli.fold import fold
@@ -26,23 +26,35 @@ from snnconv_cli.verify import verify
 
 COMMANDS = (inspect, fold, export, verify, convert)
 
-
+_USAGE = 2
 _INTERRUPTED = 130
+
+
+class _Root(TyperGroup):
+    """The command itself: nothing is judged while its own options are read, so 1 would be a false verdict."""
+
+    def parse_args(self, context: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(context, args)
+        except typer.Exit as stop:
+            # With 1, typer says that it has no completion for this shell.
+            raise typer.Exit(_USAGE if stop.exit_code else 0) from stop
 
 
 class _Reports(TyperGroup):
     """`snnconv report FILE...` is `snnconv report judge FILE...`."""
 
     def parse_args(self, context: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+        named = args[0] in (*self.commands, "-h", "--help") if args else context.resilient_parsing  # as a shell completes it
+        if not named:
             args = ["judge", *args]
         return super().parse_args(context, args)
 
 
 app = typer.Typer(
+    cls=_Root,
     help="Put a trained spiking network on an edge device: fold its norms, prove it, export it.",
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -85,29 +97,41 @@ def main() -> None:
     debug = "--debug" in sys.argv
     # Importing spikingjelly makes torch warn of a compiler for GPUs that is not there.
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+    out = streams.take_over()
+    code = _run(debug)
+    if out is not None and out.lost is not None:
+        code = _fail(f"output: {out.lost.strerror}", _USAGE)
+    sys.exit(code)
+
+
+def _run(debug: bool) -> int:
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="snnconv")
         if code == _INTERRUPTED:
             raise KeyboardInterrupt
         sys.stdout.flush()
+        return code if isinstance(code, int) else 0
     except TyperException as error:
-        code = _fail(error.format_message(), 2, debug)
+        return _fail(_usage(error), _USAGE, debug)
     except SnnconvError as error:
-        code = _fail(str(error), error.exit_code, debug)
+        return _fail(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
-        code = _fail("interrupted", _INTERRUPTED)
-    except (BrokenPipeError, SystemExit):
-        # Whoever read the output went away: typer answers that with an exit code of 1, which here is a verdict.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
-        code = _fail("the output was closed before it was complete", 2)
+        return _fail("interrupted", _INTERRUPTED)
+    except SystemExit as stop:
+        # So typer ends what completes a command in a shell, and, with 1, what meets a closed pipe; here 1 is a verdict.
+        return _fail("a pipe was closed", _USAGE) if isinstance(stop.__context__, OSError) else int(stop.code or 0)
     except OSError as error:
-        code = _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2, debug)
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}", _USAGE, debug)
     except MemoryError:
-        code = _fail("out of memory; close other programs or use a smaller network", 2, debug)
+        return _fail("out of memory; close other programs or use a smaller network", _USAGE, debug)
     except Exception as error:
         hint = "" if debug else "; this is a bug of snnconv, run again with --debug and report it"
-        code = _fail(f"internal error: {type(error).__name__}: {error}{hint}", 70, debug)
-    sys.exit(code if isinstance(code, int) else 0)
+        return _fail(f"internal error: {type(error).__name__}: {error}{hint}", 70, debug)
+
+
+def _usage(error: TyperException) -> str:
+    near = sorted(getattr(error, "possibilities", None) or ())
+    return f"{error.message}; did you mean {' or '.join(near)}?" if near else error.format_message()
 
 
 def _fail(message: str, code: int, debug: bool = False) -> int:

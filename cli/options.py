@@ -16,12 +16,21 @@ if TYPE_CHECKING:
     from snnconv.sources import Source
     from snnconv.verdict import Policy, Verdict
 
+TIME_FORMS = ("sequence", "step")
+PRINTED = ("text", "json", "github")
+
+
+def choice(name: str, known: tuple[str, ...], help: str) -> Any:
+    """An option whose value is one of a few words, which a shell completes."""
+    return typer.Option(name, metavar="|".join(known), autocompletion=lambda: list(known), help=help)
+
+
 SourceFile = Annotated[Path, typer.Argument(metavar="SOURCE", help="Checkpoint: .pth, .pt, .safetensors, or a .pt2 of snnconv.")]
 Arch = Annotated[str | None, typer.Option(metavar="NAME|MODULE:FACTORY", help="Architecture; recognised if left out.")]
 Timesteps = Annotated[int | None, typer.Option(metavar="T", help="Number of time steps.")]
-Input = Annotated[str | None, typer.Option("--input", metavar="static|event", help="One image shown T times, or T frames.")]
+Input = Annotated[str | None, choice("--input", ("static", "event"), "One image shown T times, or T frames.")]
 InputShape = Annotated[str | None, typer.Option(metavar="C,H,W", help="Shape of one frame.")]
-Readout = Annotated[str | None, typer.Option(metavar="mean|sum|last|none", help="How the outputs of all steps are reduced.")]
+Readout = Annotated[str | None, choice("--readout", ("mean", "sum", "last", "none"), "How the outputs of all steps are reduced.")]
 Leak = Annotated[float | None, typer.Option(help="Leak of the neurons, where the checkpoint does not hold it.")]
 Threshold = Annotated[float | None, typer.Option(help="Firing threshold, where the checkpoint does not hold it.")]
 Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help="Fire on > or on >=.")]
@@ -40,14 +49,14 @@ PolicySettings = Annotated[
         help="What the verdict demands: agreement, explained-flips, accuracy-drop, logit-error; repeatable.",
     ),
 ]
-TimeForm = Annotated[str, typer.Option("--time", metavar="sequence|step", help="Whole sequence, or one step with its state.")]
+TimeForm = Annotated[str, choice("--time", TIME_FORMS, "Whole sequence, or one step with its state.")]
 Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the artifact.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Report = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="Also write .json, .xml (JUnit), .md or .html; repeatable.")
 ]
-Format = Annotated[str, typer.Option("--format", metavar="text|json|github", help="What is printed on stdout.")]
+Format = Annotated[str, choice("--format", PRINTED, "What is printed on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 

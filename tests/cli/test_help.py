@@ -103,3 +103,39 @@ def test_the_help_of_report_names_what_it_can_do(flag: str) -> None:
 def test_report_without_a_file_asks_for_one_in_a_line() -> None:
     result = run("report")
     assert "Usage:" in result.out or len(result.err) < 200
+
+
+COMPLETED = {
+    "snnconv con": ["convert"],
+    "snnconv convert --inp": ["--input", "--input-shape"],
+    "snnconv convert --time s": ["sequence", "step"],
+    "snnconv inspect net.pth --readout l": ["last"],
+    "snnconv verify a.pth a.onnx --format g": ["github"],
+    "snnconv report ": ["judge", "merge", "schema"],
+    "snnconv report r.json --pol": ["--policy"],
+}
+
+
+@pytest.mark.parametrize("line", COMPLETED)
+def test_a_shell_completes_commands_options_and_values(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_SNNCONV_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    result = run()
+    assert (result.code, result.err) == (0, "")
+    assert result.out.split() == COMPLETED[line]
+
+
+def test_completion_loads_nothing_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_SNNCONV_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "snnconv convert --time s")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    text, code, packages = probe()
+    assert (text.split(), code) == (["sequence", "step"], 0)
+    assert not packages & set(HEAVY)
+
+
+def test_completion_for_an_unknown_shell_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("typer.completion._get_shell_name", lambda: "tclsh")
+    result = run("--show-completion")
+    assert (result.code, result.out, result.err) == (2, "", "Shell tclsh not supported.\n")
