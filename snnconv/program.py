@@ -121,6 +121,11 @@ class SpikingProgram:
     def dtype(self) -> torch.dtype:
         return next(iter(self.neurons.values())).threshold.dtype
 
+    def leaks(self, name: Path) -> bool:
+        """Whether a neuron has a leak other than 1. One that a norm left may only round to 1, and in float64 it is another."""
+        made = name in self.proofs and self.proofs[name].norm.carried
+        return made or bool((self.neurons[name].leak != 1).any())
+
     def run(self, x: Tensor, watch: Watch | None = None, drive: Drive | None = None) -> Tensor:
         """Run from a fresh state, step by step, over `x` as the contract says, and read out.
 

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,7 +61,7 @@ def to_onnx(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> by
             raise Refused(f"ONNX export failed: {_cause(error)}", "an operator of the network has no ONNX translation") from error
     if converted is None:
         raise RuntimeError("torch.onnx.export returned no program")
-    model = _simplified(converted.model)
+    model = _simplified(converted.model, lowered.constants())
     model.metadata_props[METADATA_KEY] = json.dumps({**metadata, "tensors": names.table()}, sort_keys=True)
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
@@ -216,15 +216,18 @@ _TIME_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 }
 
 
-def _simplified(model: ir.Model) -> ir.Model:
+def _simplified(model: ir.Model, held: dict[str, torch.Tensor]) -> ir.Model:
     """Fold the shape arithmetic and drop what torch's exporter leaves in metadata: source paths and its own node names.
 
-    Equal initializers stay apart, so that each constant of each neuron can be found, checked and changed by its name.
+    The constants `held` by the lowered graph stay apart, equal ones too, and keep name and value, so that each can be found,
+    checked and changed by its name.
     """
-    onnxscript.optimizer.fold_constants(model)
-    onnxscript.rewriter.rewrite(model)
-    passes.RemoveUnusedNodesPass()(model)
+    with _opaque(model, held):
+        onnxscript.optimizer.fold_constants(model)
+        onnxscript.rewriter.rewrite(model)
+        passes.RemoveUnusedNodesPass()(model)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    _ensure_held(model, held)
     passes.RemoveUnusedOpsetsPass()(model)
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
@@ -238,6 +241,32 @@ def _simplified(model: ir.Model) -> ir.Model:
     _name_batch(model)
     model.graph.name, model.producer_name, model.producer_version = "snnconv", "snnconv", None
     return model
+
+
+@contextmanager
+def _opaque(model: ir.Model, held: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Meanwhile the constants `held` are inputs: what an optimizer does not know it can neither fold, merge, rename nor drop."""
+    graph = model.graph
+    hidden = {name: graph.initializers.pop(name) for name in held if name in graph.initializers}
+    values = {name: value.const_value for name, value in hidden.items()}
+    for value in hidden.values():
+        value.const_value = None
+        graph.inputs.append(value)
+    yield
+    del graph.inputs[len(graph.inputs) - len(hidden) :]
+    for name, value in hidden.items():
+        value.const_value = values[name]
+        graph.initializers[name] = value
+
+
+def _ensure_held(model: ir.Model, held: dict[str, torch.Tensor]) -> None:
+    """Raise RuntimeError unless the model holds every constant of the lowered graph, bit for bit, under its name."""
+    for name, value in held.items():
+        found = model.graph.initializers.get(name)
+        if found is None or found.const_value is None:
+            raise RuntimeError(f"the exporter dropped or renamed {name}")
+        if found.const_value.numpy().tobytes() != value.contiguous().numpy().tobytes():
+            raise RuntimeError(f"the exporter changed {name}")
 
 
 def _name_batch(model: ir.Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,16 +16,19 @@ from snnconv.program import tensors
 
 @dataclass(frozen=True)
 class Constant:
-    """A value that does not depend on the input, and the path of a tensor behind it; `per_step`: its first dimension is time."""
+    """A value that does not depend on the input, and the path of a tensor behind it; `per_step`: its first dimension is time.
 
-    held: Tensor
+    `held` is a tensor, or several of them between an operator that cuts a constant and whoever takes a piece.
+    """
+
+    held: Any
     path: str
     per_step: bool = False
 
     @property
-    def value(self) -> Tensor:
+    def value(self) -> Any:
         """In float64, if it is a float: made where it is read, for most constants are weights that nobody asks for."""
-        return self.held.double() if self.held.is_floating_point() else self.held
+        return self.held.double() if isinstance(self.held, Tensor) and self.held.is_floating_point() else self.held
 
 
 def constants_of(graph: fx.GraphModule) -> dict[fx.Node, Constant]:
@@ -42,8 +46,14 @@ def constants_of(graph: fx.GraphModule) -> dict[fx.Node, Constant]:
 
 def _follows(node: fx.Node, found: dict[fx.Node, Constant]) -> bool:
     inputs = node.all_input_nodes
+    if not inputs or not all(a in found for a in inputs):
+        return False
+    if node.target is operator.getitem:
+        return not found[inputs[0]].per_step
     pure = isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded not in node.target.tags
-    return bool(inputs) and pure and all(a in found for a in inputs) and isinstance(node.meta.get("val"), Tensor)
+    value = node.meta.get("val")
+    cuts = isinstance(value, tuple | list) and not any(found[a].per_step for a in inputs)
+    return pure and (isinstance(value, Tensor) or cuts)
 
 
 def _evaluated(node: fx.Node, found: dict[fx.Node, Constant]) -> Constant:
@@ -55,10 +65,13 @@ def _evaluated(node: fx.Node, found: dict[fx.Node, Constant]) -> Constant:
     return Constant(torch.stack([_call(node, found, t) for t in range(min(steps))]), path, per_step=True)
 
 
-def _call(node: fx.Node, found: dict[fx.Node, Constant], t: int | None) -> Tensor:
-    def value(a: fx.Node) -> Tensor:
+def _call(node: fx.Node, found: dict[fx.Node, Constant], t: int | None) -> Any:
+    def value(a: Any) -> Any:
+        if not isinstance(a, fx.Node):
+            return torch.float64 if a is torch.float32 else a
         constant = found[a]
         return constant.value[t] if constant.per_step and t is not None else constant.value
 
     target: Any = node.target
-    return target(*fx.map_arg(node.args, value), **fx.map_arg(node.kwargs, value))
+    args, kwargs = fx.node.map_aggregate((node.args, node.kwargs), value)
+    return target(*args, **kwargs)

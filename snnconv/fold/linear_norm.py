@@ -5,7 +5,7 @@
 
 Assumes that nothing else reads the layer's output and that channels are dimension 1. A weight has its output channels first, a
 transposed convolution's second and within groups. Padding is zeros on the input side and is
-not touched. The arithmetic runs in float64 and is rounded once to the program's type: `rounding`.
+not touched. The arithmetic runs in float64 and is rounded when every pass is done: `rounding`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.fold.norm_calls import NormCall, norm_calls
-from snnconv.fold.passes import edited, per_channel, remove, rewritten
-from snnconv.program import SpikingProgram, put, tensors
+from snnconv.fold.passes import edited, hold, per_channel, remove, rewritten
+from snnconv.program import SpikingProgram, tensors
 from snnconv.results import ROUNDING, Site
 
 _ATEN = torch.ops.aten
@@ -44,7 +44,7 @@ class FoldLinearNorm:
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
         graph = edited(program)
-        sites = [site for call in _rows(graph) if _foldable(call) for site in _fold(graph, call, program.dtype)]
+        sites = [site for call in _rows(graph) if _foldable(call) for site in _fold(graph, call)]
         return rewritten(program, graph, sites)
 
     def ensures(self, program: SpikingProgram) -> None:
@@ -66,14 +66,14 @@ def _foldable(call: NormCall) -> bool:
     return stored and (op.target is not _ATEN.linear.default or len(call.node.meta["val"].shape) == 2)
 
 
-def _fold(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> list[Site]:
+def _fold(graph: fx.GraphModule, call: NormCall) -> list[Site]:
     op, constants = call.input, tensors(graph)
     layer, weight_path, bias_path = paths(op)
     weight = constants[weight_path].double()
     scale, shift = call.scale.flatten(), call.shift.flatten()
     old = constants[bias_path].double() if has_bias(op) else torch.zeros_like(shift)
     folded = {weight_path: _scaled(weight, scale, op), bias_path: scale * old + shift}
-    hold(graph, op, folded, dtype)
+    give(graph, op, folded)
     remove(call.node, op)
     return call.sites(layer, ROUNDING, f"into weight {list(weight.shape)} and bias, in float64")
 
@@ -104,16 +104,7 @@ def paths(op: fx.Node) -> tuple[str, str, str]:
     return layer or weight, weight, bias
 
 
-def hold(graph: fx.GraphModule, op: fx.Node, folded: dict[str, Tensor], dtype: torch.dtype) -> None:
-    """Give the linear operator `op` a new weight and, if there are two, a new bias, rounded to `dtype`."""
-    with graph.graph.inserting_before(op):
-        nodes = [_constant(graph, path, value.to(dtype), op) for path, value in folded.items()]
+def give(graph: fx.GraphModule, op: fx.Node, folded: dict[str, Tensor]) -> None:
+    """Give the linear operator `op` a new weight and, if there are two, a new bias."""
+    nodes = [hold(graph, path, value, op) for path, value in folded.items()]
     op.args = (op.args[0], *nodes, *op.args[1 + len(nodes) :])
-
-
-def _constant(graph: fx.GraphModule, path: str, value: Tensor, user: fx.Node) -> fx.Node:
-    """Hold `value` at `path`, or at a path of its own where another operator still reads the old value."""
-    readers = [n for node in graph.graph.find_nodes(op="get_attr", target=path) for n in node.users if n is not user]
-    free = path if not readers else f"{path}_{user.name}"
-    put(graph, free, value)
-    return graph.graph.get_attr(free)

@@ -11,7 +11,7 @@ Where the normalised potential is carried, the threshold is as exact, and the st
 
     before   m = L * (a * u + b) + B        after   m = (L * a) * u + (L * b + B)      R and S as they were
 
-in float64, rounded once: `rounding`.
+in float64, rounded when every pass is done: `rounding`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from snnconv.fold.norm_calls import affine, statistics
-from snnconv.fold.passes import census, per_channel, rewritten
+from snnconv.fold.passes import census, is_zero, per_channel, rewritten
 from snnconv.fold.threshold import Cut, find_cut, proves
 from snnconv.neuron import MembraneNorm, Neuron
 from snnconv.program import SpikingProgram, ThresholdProof
@@ -55,9 +55,13 @@ class FoldMembraneNorm:
 
 
 def fold_neuron(neuron: Neuron) -> Neuron:
-    """The same neuron without its membrane norm, firing on exactly the same potentials."""
+    """The same neuron without its membrane norm, firing on exactly the same potentials.
+
+    Signs of gamma say whether it inverts, not cuts: a gamma so small that no float32 fires holds the mask that float64 needs.
+    """
     cut = find_cut(lambda u: neuron.fires(u[None])[0], _axis(neuron))
-    inverted = cut.inverted if bool(cut.inverted.any()) else None
+    gamma = None if neuron.norm is None else neuron.norm.gamma
+    inverted = cut.inverted if gamma is not None and bool((gamma < 0).any()) else None
     leak, shift = _carried(neuron)
     return replace(neuron, threshold=cut.threshold, inverted=inverted, strict=True, leak=leak, shift=shift, norm=None)
 
@@ -73,7 +77,7 @@ def _carried(neuron: Neuron) -> tuple[Tensor, Tensor | None]:
     scale, added = affine(gamma, beta, mean, var, norm.eps)
     leak = neuron.leak.double()
     shift = leak * added if neuron.shift is None else leak * added + neuron.shift.double()
-    return (leak * scale).to(norm.mean.dtype), shift.to(norm.mean.dtype) if bool(shift.any()) else None
+    return leak * scale, None if is_zero(shift) else shift
 
 
 def _site(name: str, norm: MembraneNorm, folded: Neuron) -> Site:

@@ -4,7 +4,7 @@
     after    u = m + (g * scale) * x + (g * shift + c)
 
 This is the norm after a residual sum, after pooling, on the input itself, or one with constants per step: then g and c have one
-entry per step as well. Constants in float64, rounded once: `rounding`.
+entry per step as well. Constants in float64, rounded when every pass is done: `rounding`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from snnconv.fold.norm_calls import NormCall, for_steps, norm_calls
-from snnconv.fold.passes import edited, is_neuron_input, remove, rewritten
+from snnconv.fold.passes import edited, is_neuron_input, is_zero, remove, rewritten
 from snnconv.neuron import Neuron
 from snnconv.program import SpikingProgram
 from snnconv.results import ROUNDING, Site
@@ -29,13 +29,15 @@ class FoldIntoNeuron:
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
         graph, neurons, sites = edited(program), dict(program.neurons), list[Site]()
-        for call in [c for c in norm_calls(graph) if _foldable(c)]:
-            names = [str(user.args[2]) for user in call.node.users]
-            for name in names:
-                neurons[name] = _absorb(neurons[name], call, program)
-            remove(call.node, call.input)
-            when = ", one per step" if call.per_step else ""
-            sites += call.sites(", ".join(names), ROUNDING, f"gain and offset of the neuron's current{when}")
+        # A norm that another one and a neuron read is read by neurons alone once that one is folded.
+        while calls := [c for c in norm_calls(graph) if _foldable(c)]:
+            for call in calls:
+                names = [str(user.args[2]) for user in call.node.users]
+                for name in names:
+                    neurons[name] = _absorb(neurons[name], call, program)
+                remove(call.node, call.input)
+                when = ", one per step" if call.per_step else ""
+                sites += call.sites(", ".join(names), ROUNDING, f"gain and offset of the neuron's current{when}")
         return rewritten(program, graph, sites, neurons=neurons)
 
     def ensures(self, program: SpikingProgram) -> None:
@@ -56,6 +58,6 @@ def _absorb(neuron: Neuron, call: NormCall, program: SpikingProgram) -> Neuron:
         offset = offset + neuron.offset.double()
     return replace(
         neuron,
-        gain=None if bool((gain == 1).all()) else gain.to(program.dtype),
-        offset=offset.to(program.dtype) if bool(offset.any()) else None,
+        gain=None if bool((gain == 1).all()) else gain,
+        offset=None if is_zero(offset) else offset,
     )

@@ -4,7 +4,8 @@
     after    y = (W * scale) x + (W shift + b)       scale and shift per input channel
 
 Assumes that nothing but such layers reads the norm. Zero padding comes after the norm, so a shift does not reach the border: a
-layer that pads takes only a norm without one, as a PSP norm is. The arithmetic runs in float64 and is rounded once: `rounding`.
+layer that pads takes only a norm without one, as a PSP norm is. The arithmetic runs in float64 and is rounded when every
+pass is done: `rounding`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from snnconv.fold.linear_norm import groups, has_bias, hold, paths
+from snnconv.fold.linear_norm import give, groups, has_bias, paths
 from snnconv.fold.norm_calls import NormCall, norm_calls
 from snnconv.fold.passes import edited, remove, rewritten
 from snnconv.program import SpikingProgram, tensors
@@ -34,8 +35,10 @@ class FoldIntoNextLinear:
         return None
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
-        graph = edited(program)
-        sites = [site for call in norm_calls(graph) if _foldable(call) for site in _fold(graph, call, program.dtype)]
+        graph, sites = edited(program), list[Site]()
+        # A norm that another one and a layer read is read by layers alone once that one is folded.
+        while calls := [call for call in norm_calls(graph) if _foldable(call)]:
+            sites += [site for call in calls for site in _fold(graph, call)]
         return rewritten(program, graph, sites)
 
     def ensures(self, program: SpikingProgram) -> None:
@@ -59,13 +62,13 @@ def _takes(user: fx.Node, call: NormCall) -> bool:
     return stored and dims == _CONVOLUTIONS[user.target] + 2 and (not padded or not bool(call.shift.any()))
 
 
-def _fold(graph: fx.GraphModule, call: NormCall, dtype: torch.dtype) -> list[Site]:
-    layers = [_absorb(graph, user, call, dtype) for user in list(call.node.users)]
+def _fold(graph: fx.GraphModule, call: NormCall) -> list[Site]:
+    layers = [_absorb(graph, user, call) for user in list(call.node.users)]
     remove(call.node, call.input)
     return call.sites(", ".join(layers), ROUNDING, "into the weight and bias of the layer behind it, in float64")
 
 
-def _absorb(graph: fx.GraphModule, op: fx.Node, call: NormCall, dtype: torch.dtype) -> str:
+def _absorb(graph: fx.GraphModule, op: fx.Node, call: NormCall) -> str:
     constants = tensors(graph)
     layer, weight_path, bias_path = paths(op)
     weight = constants[weight_path].double()
@@ -74,7 +77,7 @@ def _absorb(graph: fx.GraphModule, op: fx.Node, call: NormCall, dtype: torch.dty
         old = constants[bias_path].double() if has_bias(op) else 0.0
         added = weight * _per_input(call.shift, weight, op)
         folded[bias_path] = old + added.flatten(1).sum(1)
-    hold(graph, op, folded, dtype)
+    give(graph, op, folded)
     return layer
 
 

@@ -6,11 +6,12 @@ import math
 from dataclasses import replace
 from typing import Protocol
 
+import torch
 from torch import Tensor, fx
 
 from snnconv.errors import Refused
 from snnconv.neuron import NEURON_OP
-from snnconv.program import SpikingProgram, share
+from snnconv.program import SpikingProgram, put, share, tensors
 from snnconv.results import Site
 
 
@@ -59,6 +60,25 @@ def remove(node: fx.Node, value: fx.Node) -> None:
     """Take `node` out of its graph; whoever read it reads `value`."""
     node.replace_all_uses_with(value)
     node.graph.erase_node(node)
+
+
+def hold(graph: fx.GraphModule, path: str, value: Tensor, user: fx.Node) -> fx.Node:
+    """Hold `value` at `path`, or at a path of its own if another operator reads another value there, and read it for `user`."""
+    readers = [n for node in graph.graph.find_nodes(op="get_attr", target=path) for n in node.users if n is not user]
+    held = tensors(graph).get(path)
+    if readers and held is not None and not (held.dtype == value.dtype and torch.equal(held, value)):
+        path = f"{path}_{user.name}"
+    put(graph, path, value)
+    with graph.graph.inserting_before(user):
+        return graph.graph.get_attr(path)
+
+
+def is_zero(constant: Tensor) -> bool:
+    """Whether a constant that is added adds nothing in single precision.
+
+    Not asked in the program's own type: a fold in float64 must hold the same constants.
+    """
+    return not bool(constant.float().any())
 
 
 def is_neuron_input(user: fx.Node, value: fx.Node) -> bool:

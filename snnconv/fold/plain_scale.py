@@ -3,7 +3,7 @@
     before   y = batch_norm(x)
     after    y = scale * x + shift        per channel, two elementwise operators; per step where the norm was
 
-Constants in float64, rounded once: `rounding`.
+Constants in float64, rounded when every pass is done: `rounding`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from snnconv.fold.norm_calls import NormCall, batch_norms, for_steps, norm_calls
-from snnconv.fold.passes import edited, rewritten
+from snnconv.fold.passes import edited, hold, is_zero, remove, rewritten
 from snnconv.per_step import AT_STEP
-from snnconv.program import SpikingProgram, put, tensors
+from snnconv.program import SpikingProgram
 from snnconv.results import ROUNDING, Site
 
 _ATEN = torch.ops.aten
@@ -45,26 +45,20 @@ class FoldIntoScale:
 def _rewrite(graph: fx.GraphModule, call: NormCall, program: SpikingProgram) -> list[Site]:
     value = call.input
     scale, shift = for_steps(call, program.contract.timesteps)
-    operators = ((_ATEN.mul.Tensor, "scale", scale, 1), (_ATEN.add.Tensor, "shift", shift, 0))
-    with graph.graph.inserting_before(call.node):
-        for op, leaf, constant, neutral in operators:
-            if bool((constant == neutral).all()):
-                continue
-            path = _hold(graph, f"{call.layer}.{leaf}".lstrip("."), constant.to(program.dtype), call.node)
-            read = graph.graph.get_attr(path)
-            if call.per_step:
-                read = graph.graph.call_function(AT_STEP, (read,))
-            value = graph.graph.call_function(op, (value, read))
-            value.meta["val"] = call.node.meta["val"]
-    call.node.replace_all_uses_with(value)
-    graph.graph.erase_node(call.node)
+    operators = ((_ATEN.mul.Tensor, "scale", scale, bool((scale == 1).all())), (_ATEN.add.Tensor, "shift", shift, is_zero(shift)))
+    for op, leaf, constant, neutral in operators:
+        if not neutral:
+            read = hold(graph, f"{call.layer}.{leaf}".lstrip("."), constant, call.node)
+            value = _applied(op, value, read, call)
+    remove(call.node, value)
     return call.sites(call.path, ROUNDING, "plain scale and shift: no layer or neuron can take it")
 
 
-def _hold(graph: fx.GraphModule, path: str, value: Tensor, node: fx.Node) -> str:
-    """Hold `value` at `path`, or at a path of its own where that holds another: a norm may stand in several rows."""
-    held = tensors(graph).get(path)
-    if held is not None and not torch.equal(held, value):
-        path = f"{path}_{node.name}"
-    put(graph, path, value)
-    return path
+def _applied(op: torch._ops.OpOverload, value: fx.Node, constant: fx.Node, call: NormCall) -> fx.Node:
+    """`op` on `value` and a held constant, at its entry for each step if it has one per step."""
+    with call.node.graph.inserting_before(call.node):
+        if call.per_step:
+            constant = call.node.graph.call_function(AT_STEP, (constant,))
+        value = call.node.graph.call_function(op, (value, constant))
+    value.meta["val"] = call.node.meta["val"]
+    return value

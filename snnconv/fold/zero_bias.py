@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import fx
 
 from snnconv.fold.linear_norm import LINEAR_OPS, TRANSPOSED
-from snnconv.fold.passes import edited, rewritten
+from snnconv.fold.passes import edited, is_zero, rewritten
 from snnconv.program import SpikingProgram, tensors
 
 
@@ -39,4 +39,4 @@ def _with_zero_bias(graph: fx.GraphModule) -> list[fx.Node]:
     held = tensors(graph)
     linear = [node for node in graph.graph.nodes if node.target in LINEAR_OPS + TRANSPOSED and len(node.args) > 2]
     biased = [node for node in linear if isinstance(node.args[2], fx.Node) and node.args[2].op == "get_attr"]
-    return [node for node in biased if not bool(held[str(node.args[2].target)].any())]
+    return [node for node in biased if is_zero(held[str(node.args[2].target)])]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.lower import ops
-from snnconv.neuron import Neuron, Shape
-from snnconv.program import TIME_STEP, Path, TimeContract, put, tensors
+from snnconv.neuron import Shape
+from snnconv.program import TIME_STEP, Path, SpikingProgram, TimeContract, put, tensors
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,14 @@ class _Sequence(fx.Interpreter):
         return args[0][0]
 
 
-def neuron_arguments(module: torch.nn.Module, graph: fx.Graph, name: Path, neuron: Neuron) -> tuple[Any, ...]:
+def neuron_arguments(module: torch.nn.Module, graph: fx.Graph, name: Path, program: SpikingProgram) -> tuple[Any, ...]:
     """Hold the constants of a folded neuron at `<name>.<constant>` and return the operator's arguments after its inputs."""
+    neuron = program.neurons[name]
     threshold, inverted = neuron.comparator()
     held = {
         "threshold": threshold,
         "inverted": inverted,
-        "leak": None if bool((neuron.leak == 1).all()) else neuron.leak,
+        "leak": neuron.leak if program.leaks(name) else None,
         "shift": neuron.shift,
         "reset": neuron.reset if neuron.resets else None,
         "gain": neuron.gain,

@@ -103,7 +103,7 @@ class _Builder:
 
     def _neuron(self, node: fx.Node) -> None:
         current, _, name = node.args
-        arguments = neuron_arguments(self.root, self.graph, str(name), self.program.neurons[str(name)])
+        arguments = neuron_arguments(self.root, self.graph, str(name), self.program)
         inputs = (self.new[current], *arguments, self.contract.timesteps, current not in self.timed)
         self.new[node] = self.graph.call_function(ops.FIRE_OVER_TIME, inputs)
 

@@ -27,7 +27,7 @@ def lower_step(program: SpikingProgram) -> Lowered:
     for node in neuron_calls(graph.graph):
         current, state, name = node.args
         with graph.graph.inserting_before(node):
-            arguments = neuron_arguments(graph, graph.graph, str(name), program.neurons[str(name)])
+            arguments = neuron_arguments(graph, graph.graph, str(name), program)
             entries = [_entry(graph.graph, a, count) if _changes(graph, a, program, str(name)) else a for a in arguments]
             lowered = graph.graph.call_function(ops.FIRE, (current, state, *entries))
         node.replace_all_uses_with(lowered)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from snnconv.data import Fingerprint, Samples, first
 from snnconv.errors import InputError
-from snnconv.fold import fold
+from snnconv.fold import fold, twin
 from snnconv.program import SpikingProgram, TimeContract
 from snnconv.results import Check, DataSummary, Probe, Task, Verification
 from snnconv.runtimes import Candidate, RunFailure
@@ -148,7 +148,7 @@ def _whole(checks: list[Check], pair: _Pair, data: Samples, plan: Plan, progress
     source, folded, candidate = pair.source, pair.folded, pair.candidate
     if {"proof", "algebra"} & set(plan.levels):
         progress("proof", 0.0)
-        exactly = fold(source.to(torch.float64).program)
+        exactly = twin(fold(source.to(torch.float64).program), folded)
         if "proof" in plan.levels:
             checks += check_constants(folded, exactly, candidate)
             checks += [] if fresh else [check_structure(folded, candidate)]

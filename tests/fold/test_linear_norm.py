@@ -185,9 +185,10 @@ def test_the_pass_takes_what_follows_a_layer_and_leaves_the_rest() -> None:
         step.ensures(program)
 
 
-def test_parametrized_weights_are_left_alone() -> None:
+def test_a_computed_weight_takes_a_norm_and_has_the_name_of_its_layer() -> None:
     conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 3, 3))
-    assert into(assert_folds(nn.Sequential(conv, nn.BatchNorm2d(3), LIF(), nn.Flatten()))) == {"1": "2"}
+    folded = assert_folds(nn.Sequential(conv, nn.BatchNorm2d(3), LIF(), nn.Flatten()))
+    assert into(folded) == {"1": "0"} and set(tensors(folded.graph)) == {"0.weight", "0.bias"}
 
 
 class Functional(nn.Module):

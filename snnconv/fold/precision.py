@@ -1,0 +1,59 @@
+"""The two precisions of a fold: passes leave float64, an artifact holds what that rounds to, a proof compares the two.
+
+folded    float64 constants rounded once to the program's type, however many norms met in them
+twin      the fold of the float64 source, holding the same optional constants (mask, gain, offset, shift, leak) as `folded`
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from snnconv.fold.passes import FoldRefused
+from snnconv.neuron import Neuron
+from snnconv.program import SpikingProgram, put, share, tensors
+from snnconv.results import REFUSED, Site
+
+_NEUTRAL = {"inverted": False, "shift": 0.0, "gain": 1.0, "offset": 0.0}
+
+
+def rounded(folded: SpikingProgram, source: SpikingProgram) -> SpikingProgram:
+    """`folded` with everything that a pass made in float64 rounded to the type of `source`.
+
+    Raises `FoldRefused` if a constant has no finite value in that type.
+    """
+    graph, before, dtype = share(folded.graph), tensors(source.graph), source.dtype
+    for path, value in tensors(graph).items():
+        kept = before[path].dtype if path in before else dtype
+        if value.is_floating_point() and value.dtype != kept:
+            _ensure_finite(path, value, kept)
+            put(graph, path, value.to(kept))
+    for name, neuron in folded.neurons.items():
+        for constant in ("leak", "shift", "gain", "offset"):
+            _ensure_finite(f"{name}.{constant}", getattr(neuron, constant), dtype)
+    return replace(folded, graph=graph, neurons={name: neuron.to(dtype) for name, neuron in folded.neurons.items()})
+
+
+def twin(exactly: SpikingProgram, folded: SpikingProgram) -> SpikingProgram:
+    """`exactly`, a fold of the source in float64, with the very optional constants of `folded`, a fold in its own type."""
+    neurons = {name: _following(neuron, folded.neurons[name], folded.leaks(name)) for name, neuron in exactly.neurons.items()}
+    return replace(exactly, neurons=neurons)
+
+
+def _following(exact: Neuron, folded: Neuron, leaks: bool) -> Neuron:
+    held: dict[str, Tensor | None] = {}
+    for name, neutral in _NEUTRAL.items():
+        value, like = getattr(exact, name), getattr(folded, name)
+        dtype = torch.bool if name == "inverted" else exact.threshold.dtype
+        held[name] = None if like is None else torch.full_like(like, neutral, dtype=dtype) if value is None else value
+    leak = exact.leak if leaks else torch.ones_like(exact.leak)
+    reset = exact.reset if folded.resets else torch.zeros_like(exact.reset)
+    return replace(exact, **held, leak=leak, reset=reset)
+
+
+def _ensure_finite(path: str, value: Tensor | None, dtype: torch.dtype) -> None:
+    if value is not None and bool((value.isfinite() & ~value.to(dtype).isfinite()).any()):
+        largest = f"{float(value.abs().max()):.1e}"
+        raise FoldRefused((Site(path, "norm", "", REFUSED, f"what it folds into is {largest}, beyond the range of {dtype}"),))
