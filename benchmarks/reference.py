@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.checkpoint import read_checkpoint
-from snnconv.sources.mpbn import ARCHITECTURES, NeuronConstants
+from snnconv.sources.mpbn import ARCHITECTURES, Layers
 
 TIMESTEPS = 4
 
@@ -89,4 +89,4 @@ class AuthorsNetwork(nn.Module):
 def authors_network(checkpoint: Path) -> AuthorsNetwork:
     """The network with the weights of an official checkpoint, in evaluation mode."""
     state = {key.removeprefix("model."): value for key, value in read_checkpoint(checkpoint).state.items()}
-    return AuthorsNetwork(ARCHITECTURES[0].module(state, NeuronConstants())).eval().requires_grad_(False)
+    return AuthorsNetwork(ARCHITECTURES[0].module(state, Layers(timesteps=TIMESTEPS))).eval().requires_grad_(False)

@@ -1,68 +1,99 @@
-"""Checkpoints of the MPBN authors (arXiv 2308.08359): four networks, told apart by keys and shapes alone.
+"""Checkpoints of the MPBN authors (arXiv 2308.08359): thirteen networks, told apart by keys and shapes alone.
 
-The modules below carry the authors' parameter names without the leading `model.`, so a state-dict loads as it is. What it does
-not hold comes from the paper: leak 0.25, threshold 0.5 with a strict comparison, hard reset to 0, four time steps.
+Every network is a plain sequence of layers, named as the authors name them without the leading `model.`, so a state-dict loads as
+it is. What it does not hold comes from the paper: leak 0.25, threshold 0.5 with a strict comparison, hard reset to 0, four time
+steps.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from snnconv.nn import LIF, MPBN
 
-NeuronFactory = Callable[[int], LIF]
-
 
 @dataclass(frozen=True)
-class NeuronConstants:
-    """What the state-dict leaves open about the neurons; the defaults are the authors'."""
+class Layers:
+    """What the state-dict leaves open, and the layers that depend on it; the defaults are the authors'.
+
+    The authors wrap every layer in a module that goes over time; only the name that the layer has in it is left here.
+    """
 
     leak: float = 0.25
     threshold: float = 0.5
     strict: bool = True
+    timesteps: int = 4
 
-    def __call__(self, channels: int) -> LIF:
+    def neuron(self, channels: int) -> LIF:
         return LIF(leak=self.leak, threshold=self.threshold, strict=self.strict, norm=MPBN(channels))
 
+    def norm(self, channels: int) -> nn.Sequential:
+        return _named(bn=_NormOverTime(channels, self.timesteps))
 
-def _named(name: str, module: nn.Module) -> nn.Sequential:
-    """The authors wrap every layer in a module that loops over time; only its attribute name is left of it here."""
-    return nn.Sequential(OrderedDict([(name, module)]))
-
-
-def _conv(inputs: int, outputs: int, size: int, stride: int = 1, bias: bool = False) -> nn.Sequential:
-    return _named("pool", nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=bias))
+    def conv(self, inputs: int, outputs: int, size: int, stride: int = 1, bias: bool = False) -> nn.Sequential:
+        return _named(pool=_ConvOverTime(inputs, outputs, size, stride, bias, self.timesteps))
 
 
-class _StridedNorm(nn.BatchNorm2d):
+def _named(**layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers))
+
+
+class _ConvOverTime(nn.Conv2d):
+    """A convolution, rounded as the authors' code rounds it.
+
+    They convolve the images of all time steps at once. Torch gives several images to oneDNN, but one small image alone to code of
+    its own. A graph keeps the plain convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, size: int, stride: int, bias: bool, timesteps: int) -> None:
+        super().__init__(inputs, outputs, size, stride, padding=size // 2, bias=bias)
+        self.several = timesteps > 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting() or not self._alone_among_steps(x):
+            return super().forward(x)
+        padding, stride, dilation = self.padding, self.stride, self.dilation
+        return torch.ops.aten.mkldnn_convolution(x, self.weight, self.bias, padding, stride, dilation, self.groups)
+
+    def _alone_among_steps(self, x: Tensor) -> bool:
+        return self.several and len(x) == 1 and x.dtype is torch.float32 and torch.backends.mkldnn.is_available()
+
+
+class _NormOverTime(nn.BatchNorm2d):
     """The norm after a convolution, rounded as the authors' code rounds it.
 
-    They normalise `[B, C, T, H, W]` as a view on `[B, T, C, H, W]`, and for such strides torch has another kernel, whose last
-    bits differ. A graph keeps the plain batch norm: the difference is of rounding, and one spike in millions sits on it.
+    They normalise `[B, C, T, H, W]` as a view on `[T, B, C, H, W]`, and the strides decide how torch rounds; those of two steps
+    are like those of any number above one. A graph keeps the plain batch norm: one spike in millions sits on the difference.
     """
+
+    def __init__(self, channels: int, timesteps: int) -> None:
+        super().__init__(channels)
+        self.steps = min(timesteps, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.compiler.is_exporting():
             return super().forward(x)
-        return super().forward(nn.functional.pad(x, (0, 1))[..., :-1]).contiguous()
-
-
-def _norm(channels: int) -> nn.Sequential:
-    return _named("bn", _StridedNorm(channels))
+        over_time = torch.stack([x] * self.steps).permute(1, 2, 0, 3, 4)
+        normed = nn.functional.batch_norm(over_time, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return normed[:, :, 0].contiguous()
 
 
 class _Block(nn.Module):
     """Residual block: the shortcut joins the potential of the output neuron."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: nn.Module | None, neuron: NeuronFactory) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: nn.Module | None, make: Layers) -> None:
         super().__init__()
-        self.conv1, self.bn1, self.relu1 = _conv(inputs, outputs, 3, stride), _norm(outputs), neuron(outputs)
-        self.conv2, self.bn2, self.output_act = _conv(outputs, outputs, 3), _norm(outputs), neuron(outputs)
+        self.conv1, self.bn1 = make.conv(inputs, outputs, 3, stride), make.norm(outputs)
+        self.relu1 = make.neuron(outputs)
+        self.conv2, self.bn2 = make.conv(outputs, outputs, 3), make.norm(outputs)
+        self.output_act = make.neuron(outputs)
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,114 +102,130 @@ class _Block(nn.Module):
         return self.output_act(out)
 
 
-def _strided_shortcut(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(_conv(inputs, outputs, 1, stride=2), _norm(outputs))
+def _strided_shortcut(inputs: int, outputs: int, make: Layers) -> nn.Sequential:
+    return nn.Sequential(make.conv(inputs, outputs, 1, stride=2), make.norm(outputs))
 
 
-def _pooled_shortcut(inputs: int, outputs: int) -> nn.Sequential:
+def _pooled_shortcut(inputs: int, outputs: int, make: Layers) -> nn.Sequential:
     pool = nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False)
-    return nn.Sequential(pool, _conv(inputs, outputs, 1), _norm(outputs))
+    return nn.Sequential(pool, make.conv(inputs, outputs, 1), make.norm(outputs))
 
 
-def _layer(inputs: int, outputs: int, blocks: int, stride: int, shortcut, neuron: NeuronFactory) -> nn.Sequential:
-    first = _Block(inputs, outputs, stride, shortcut(inputs, outputs) if stride > 1 else None, neuron)
-    return nn.Sequential(first, *(_Block(outputs, outputs, 1, None, neuron) for _ in range(blocks - 1)))
+def _cifar_stem(inputs: int, make: Layers) -> dict[str, nn.Module]:
+    return {"conv1": make.conv(inputs, 128, 3), "bn1": make.norm(128), "relu": make.neuron(128)}
 
 
-class _ResNet(nn.Module):
-    """Stem, residual layers, global average pool, linear read-out."""
-
-    def __init__(self, width: int, layers: list[tuple[int, int, int]], shortcut, classes: int, neuron: NeuronFactory) -> None:
-        super().__init__()
-        for i, (channels, blocks, stride) in enumerate(layers, 1):
-            setattr(self, f"layer{i}", _layer(width, channels, blocks, stride, shortcut, neuron))
-            width = channels
-        self.depth = len(layers)
-        self.fc = _named("conv", nn.Linear(width, classes))
-
-    def stem(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = nn.functional.avg_pool2d(self.stem(x), 2)
-        for i in range(1, self.depth + 1):
-            x = self.get_submodule(f"layer{i}")(x)
-        return self.fc(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
+def _imagenet_stem(inputs: int, make: Layers) -> dict[str, nn.Module]:
+    layers = {"conv1": make.conv(inputs, 64, 7, stride=2), "bn1": make.norm(64), "relu": make.neuron(64)}
+    return {**layers, "avgpool1": nn.AvgPool2d(3, 2, 1)}
 
 
-class ResNet(_ResNet):
-    """`resnet19_cifar` and `resnet20_cifar`: one stem convolution, three layers."""
-
-    def __init__(self, inputs: int, classes: int, neuron: NeuronFactory, blocks: tuple[int, int, int]) -> None:
-        layers = list(zip((128, 256, 512), blocks, (1, 2, 2), strict=True))
-        super().__init__(128, layers, _strided_shortcut, classes, neuron)
-        self.conv1, self.bn1, self.relu = _conv(inputs, 128, 3), _norm(128), neuron(128)
-
-    def stem(self, x: Tensor) -> Tensor:
-        return self.relu(self.bn1(self.conv1(x)))
+def _modified_stem(inputs: int, make: Layers) -> dict[str, nn.Module]:
+    parts = [part for channels in (inputs, 64, 64) for part in (make.conv(channels, 64, 3), make.norm(64), make.neuron(64))]
+    return {"conv1": nn.Sequential(*parts), "avgpool": nn.AvgPool2d(2)}
 
 
-class ModifiedResNet(_ResNet):
-    """`resnet20_cifar_modified`: three stem convolutions, four layers, pooled shortcuts."""
+class Plan(Hashable, Protocol):
+    """The layers of a network, and the keys whose shapes tell its input channels and its classes."""
 
-    def __init__(self, inputs: int, classes: int, neuron: NeuronFactory) -> None:
-        super().__init__(64, [(64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)], _pooled_shortcut, classes, neuron)
+    @property
+    def stem_key(self) -> str: ...
+    @property
+    def head_key(self) -> str: ...
+    def build(self, inputs: int, classes: int, make: Layers) -> nn.Module: ...
+
+
+@dataclass(frozen=True)
+class ResNetPlan:
+    """Stem, layers of `blocks` residual blocks each, global average pool, linear read-out.
+
+    The first layer has the `width` channels of the stem; every further one halves the image and doubles the channels in its first
+    block, the only one whose shortcut has layers of its own.
+    """
+
+    blocks: tuple[int, ...]
+    width: int
+    stem: Callable[[int, Layers], dict[str, nn.Module]]
+    shortcut: Callable[[int, int, Layers], nn.Sequential]
+    stem_key: str = "conv1.pool.weight"
+    head_key: str = "fc.conv.weight"
+
+    def build(self, inputs: int, classes: int, make: Layers) -> nn.Sequential:
+        layers = {f"layer{i + 1}": self._layer(i, make) for i in range(len(self.blocks))}
+        head = _named(conv=nn.Linear(self._channels(len(self.blocks) - 1), classes))
+        return _named(**self.stem(inputs, make), **layers, globalpool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=head)
+
+    def _channels(self, layer: int) -> int:
+        return self.width * 2**layer
+
+    def _layer(self, i: int, make: Layers) -> nn.Sequential:
+        outputs = self._channels(i)
+        blocks = [_Block(outputs, outputs, 1, None, make) for _ in range(self.blocks[i])]
+        if i > 0:
+            inputs = self._channels(i - 1)
+            blocks[0] = _Block(inputs, outputs, 2, self.shortcut(inputs, outputs, make), make)
+        return nn.Sequential(*blocks)
+
+
+@dataclass(frozen=True)
+class VGGPlan:
+    """Five stages of `convolutions` with bias, each ended by an average pool; global average pool, linear read-out."""
+
+    convolutions: tuple[int, int, int, int, int]
+    stem_key: str = "features.0.pool.weight"
+    head_key: str = "classifier.conv.weight"
+
+    def build(self, inputs: int, classes: int, make: Layers) -> nn.Sequential:
         parts: list[nn.Module] = []
-        for channels in (inputs, 64, 64):
-            parts += [_conv(channels, 64, 3), _norm(64), neuron(64)]
-        self.conv1 = nn.Sequential(*parts)
-
-    def stem(self, x: Tensor) -> Tensor:
-        return self.conv1(x)
-
-
-class VGG16(nn.Module):
-    """`vgg16_bn`: thirteen convolutions with bias, average pooling between the stages."""
-
-    def __init__(self, inputs: int, classes: int, neuron: NeuronFactory) -> None:
-        super().__init__()
-        parts: list[nn.Module] = []
-        for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
-            for _ in range(depth):
-                parts += [_conv(inputs, width, 3, bias=True), _norm(width), neuron(width)]
+        for width, convolutions in zip((64, 128, 256, 512, 512), self.convolutions, strict=True):
+            for _ in range(convolutions):
+                parts += [make.conv(inputs, width, 3, bias=True), make.norm(width), make.neuron(width)]
                 inputs = width
             parts.append(nn.AvgPool2d(2))
-        self.features = nn.Sequential(*parts)
-        self.classifier = _named("conv", nn.Linear(512, classes))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(nn.functional.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
+        head = _named(conv=nn.Linear(512, classes))
+        return _named(features=nn.Sequential(*parts), globalpool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), classifier=head)
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One of the authors' networks: how to build it, and the keys whose shapes tell its input channels and its classes."""
+    """One of the authors' networks by its name, its plan, and the `size` of the images it is usually shown.
+
+    `golden` names the file that holds a run of the authors' code.
+    """
 
     name: str
-    build: Callable[[int, int, NeuronFactory], nn.Module]
-    stem_key: str
-    head_key: str
+    plan: Plan
+    size: int = 32
+
+    @property
+    def golden(self) -> str:
+        return f"tests/golden/official/{self.name}.npz"
 
     def shapes(self, inputs: int = 3, classes: int = 10) -> dict[str, tuple[int, ...]]:
         """The state-dict layout, by the authors' keys without `model.`."""
-        with torch.device("meta"):
-            held = self.build(inputs, classes, NeuronConstants()).state_dict()
-        return {_authors(key): tuple(value.shape) for key, value in held.items()}
+        return _layout(self.plan, inputs, classes)
 
     def fitted(self, state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
         """The layout with the input channels and classes that `state` shows."""
-        stem, head = state.get(self.stem_key), state.get(self.head_key)
+        stem, head = state.get(self.plan.stem_key), state.get(self.plan.head_key)
         inputs = stem.shape[1] if stem is not None and stem.dim() == 4 else 3
         classes = head.shape[0] if head is not None and head.dim() == 2 else 10
         return self.shapes(inputs, classes)
 
-    def module(self, state: dict[str, Tensor], neuron: NeuronConstants) -> nn.Module:
+    def module(self, state: dict[str, Tensor], make: Layers) -> nn.Module:
         """The network in evaluation mode, with the weights of `state` (whose layout has been checked)."""
-        net = self.build(state[self.stem_key].shape[1], state[self.head_key].shape[0], neuron)
+        net = self.plan.build(state[self.plan.stem_key].shape[1], state[self.plan.head_key].shape[0], make)
         ours = {_authors(key): key for key in net.state_dict()}
         # The counters of training batches play no part at inference, and some files leave them out.
         net.load_state_dict({ours[key]: value for key, value in state.items()}, strict=False)
         return net.eval()
+
+
+@cache
+def _layout(plan: Plan, inputs: int, classes: int) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        held = plan.build(inputs, classes, Layers()).state_dict()
+    return {_authors(key): tuple(value.shape) for key, value in held.items()}
 
 
 def _authors(key: str) -> str:
@@ -186,9 +233,28 @@ def _authors(key: str) -> str:
     return key.replace(".norm.", ".bn.")
 
 
+def _cifar(*blocks: int) -> ResNetPlan:
+    return ResNetPlan(blocks, 128, _cifar_stem, _strided_shortcut)
+
+
+def _imagenet(*blocks: int) -> ResNetPlan:
+    return ResNetPlan(blocks, 64, _imagenet_stem, _strided_shortcut)
+
+
 ARCHITECTURES = (
-    Architecture("resnet20_cifar_modified", ModifiedResNet, "conv1.0.pool.weight", "fc.conv.weight"),
-    Architecture("resnet19_cifar", lambda i, k, n: ResNet(i, k, n, (3, 3, 2)), "conv1.pool.weight", "fc.conv.weight"),
-    Architecture("resnet20_cifar", lambda i, k, n: ResNet(i, k, n, (3, 3, 3)), "conv1.pool.weight", "fc.conv.weight"),
-    Architecture("vgg16_bn", VGG16, "features.0.pool.weight", "classifier.conv.weight"),
+    Architecture(
+        "resnet20_cifar_modified", ResNetPlan((2, 2, 2, 2), 64, _modified_stem, _pooled_shortcut, "conv1.0.pool.weight")
+    ),
+    Architecture("resnet19_cifar", _cifar(3, 3, 2)),
+    Architecture("resnet20_cifar", _cifar(3, 3, 3)),
+    Architecture("resnet32_cifar", _cifar(5, 5, 5)),
+    Architecture("resnet44_cifar", _cifar(7, 7, 7)),
+    Architecture("resnet56_cifar", _cifar(9, 9, 9)),
+    Architecture("resnet110_cifar", _cifar(18, 18, 18)),
+    Architecture("ResNet18", _imagenet(2, 2, 2, 2), size=224),
+    Architecture("ResNet34", _imagenet(3, 4, 6, 3), size=224),
+    Architecture("vgg11_bn", VGGPlan((1, 1, 2, 2, 2))),
+    Architecture("vgg13_bn", VGGPlan((2, 2, 2, 2, 2))),
+    Architecture("vgg16_bn", VGGPlan((2, 2, 3, 3, 3))),
+    Architecture("vgg19_bn", VGGPlan((2, 2, 4, 4, 4))),
 )

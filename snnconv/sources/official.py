@@ -9,11 +9,10 @@ from torch import Tensor
 from snnconv.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.errors import InputError
 from snnconv.program import TimeContract
-from snnconv.sources.mpbn import ARCHITECTURES, Architecture, NeuronConstants
+from snnconv.sources.mpbn import ARCHITECTURES, Architecture, Layers
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source, captured
 
-DEFAULT_SIZE = (32, 32)
 _ROOT = "model."
 
 
@@ -31,15 +30,20 @@ def load(path: Path, options: SourceOptions) -> Source:
     _check(arch, state, checkpoint, recognised=chosen is None)
     settle = Resolver(options)
     settle("arch", arch.name, "recognised")
-    neuron = NeuronConstants(settle("leak", 0.25), settle("threshold", 0.5), settle("strict", True))
-    shape = settle("input_shape", (state[arch.stem_key].shape[1], *DEFAULT_SIZE))
+    leak, threshold, strict = settle("leak", 0.25), settle("threshold", 0.5), settle("strict", True)
+    stem = state[arch.plan.stem_key]
     contract = TimeContract(
+        input_shape=_frame(settle("input_shape", (stem.shape[1], arch.size, arch.size)), stem),
         timesteps=settle("timesteps", 4),
-        input_shape=_frame(shape, state[arch.stem_key]),
         event=settle("input", "static") == "event",
         readout=settle("readout", "mean"),
     )
-    return captured(arch.module(state, neuron), arch.name, checkpoint, contract, settle, f"snnconv's form of {arch.name}")
+    module = arch.module(state, Layers(leak, threshold, strict, contract.timesteps))
+    return captured(module, arch.name, checkpoint, contract, settle, _reference(arch))
+
+
+def _reference(arch: Architecture) -> str:
+    return f"snnconv's form of {arch.name}, checked against a run of the authors' code ({arch.golden})"
 
 
 def _named(name: str) -> Architecture:
