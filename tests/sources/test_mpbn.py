@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from snnconv.export import export, format_of
+from snnconv.fold import fold
 from snnconv.nn import neurons, run
+from snnconv.runtimes import open_candidate
+from snnconv.sources import SourceOptions, load_source
 from snnconv.sources.mpbn import ARCHITECTURES, Layers
 from tests.golden import NAMES, Golden, read
 from tests.networks import trained
@@ -64,3 +70,18 @@ def test_convolutions_and_norms_are_rounded_as_over_all_steps_at_once(steps: int
         for t in range(steps):
             assert torch.equal(conv(x[t]), convolved[t])
             assert torch.equal(norm(convolved[t]), normed[t])
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name != "vgg11_bn")) for name in NAMES])
+def test_every_artifact_fires_every_spike_of_the_authors_code(name: str, tmp_path: Path) -> None:
+    golden, checkpoint = read(name), tmp_path / "net.pth"
+    torch.save(golden.state(), checkpoint)
+    kind = "event" if golden.event else "static"
+    options = SourceOptions(timesteps=golden.timesteps, input=kind, input_shape=tuple(golden.x.shape[-3:]))
+    folded = fold(load_source(checkpoint, options).program)
+    for artifact in (tmp_path / "net.onnx", tmp_path / "net.ts"):
+        export(folded, artifact, format_of(artifact))
+        seen = open_candidate(artifact).observe(golden.x)
+        for neuron, spikes in golden.spikes.items():
+            assert torch.equal(torch.stack(seen.spikes[neuron.removeprefix("model.")]).float(), spikes), neuron
+        torch.testing.assert_close(seen.y, golden.y, rtol=1e-4, atol=1e-5)
