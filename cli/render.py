@@ -135,10 +135,10 @@ def print_conversion(result: Conversion) -> None:
     if result.measures:
         before = result.measures[0]
         rows = [
-            (m.name, f"{m.size / 1e6:.2f} MB" if m.size else "-", f"{m.latency:.1f} ms", f"{before.latency / m.latency:.2f}x")
+            (m.name, f"{m.size / 1e6:.2f} MB" if m.size else "-", f"{m.latency:.2f} ms", f"{before.latency / m.latency:.2f}x")
             for m in result.measures
         ]
-        print_table("", ("batch 1", "size", "latency", "speed-up"), rows, right=("size", "latency", "speed-up"))
+        print_table("", (f"batch {before.batch}", "size", "latency", "speed-up"), rows, right=("size", "latency", "speed-up"))
 
 
 def _print_brief(out: Console, verdict: Verdict) -> None:

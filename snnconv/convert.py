@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import torch
 from torch import Tensor
 
 from snnconv import pt2
@@ -46,11 +47,13 @@ def check_output(path: Path, force: bool, suffixes: tuple[str, ...] | None = Non
 
 
 def check_targets(targets: Sequence[Target]) -> None:
-    """Raise `InputError` for a target of an unknown format, or two of one name."""
+    """Raise `InputError` for a target of an unknown format, two of one name, or of more than one batch size."""
     for target in targets:
         format_of(target.path, target.format)
     if len({target.path.absolute() for target in targets}) < len(targets):
         raise InputError("two outputs have the same name", "give each artifact its own")
+    if len({target.batch for target in targets}) > 1:
+        raise InputError("outputs of several batch sizes cannot be timed side by side", "convert once for each")
 
 
 def check_reports(paths: Sequence[Path]) -> None:
@@ -98,13 +101,14 @@ def convert(
 ) -> Conversion:
     """Fold a source, make every target, verify each, measure before and after.
 
-    An error leaves none of the files; a verdict leaves those that are equivalent. `begin(name)` starts a stage of a progress
-    display and returns its update function.
+    Source and artifacts are timed on the same samples: as many as an artifact of fixed batch takes, else one. An error leaves
+    none of the files; a verdict leaves those that are equivalent. `begin(name)` starts a stage of a progress display and returns
+    its update function.
     """
     check_targets(targets)
     folded = fold(source.program)
-    x = first(data, 1)
-    verdicts, measures = [], [Measure("source, eager torch", path.stat().st_size, _latency(source.run, x))]
+    x = _batch(data, max((target.batch or 1 for target in targets), default=1))
+    verdicts, measures = [], [Measure("source, eager torch", path.stat().st_size, _latency(source.run, x), len(x))]
     with ExitStack() as drafts:
         for target in targets:
             progress = begin(target.path.name)
@@ -116,8 +120,8 @@ def convert(
             draft.keep = verdict.equivalent
             verdicts.append(verdict)
             if verdict.equivalent:
-                latency = _latency(candidate.run, x, candidate.batch)
-                measures.append(Measure(f"{target.path.name}, {found.runtime}", draft.path.stat().st_size, latency))
+                name, size = f"{target.path.name}, {found.runtime}", draft.path.stat().st_size
+                measures.append(Measure(name, size, _latency(candidate.run, x), len(x)))
     return Conversion(shown(path), folded.origin.arch, folded.sites, tuple(verdicts), tuple(measures))
 
 
@@ -128,9 +132,14 @@ def _export(folded: SpikingProgram, target: Target, draft: Draft, progress: Call
     return open_candidate(draft.path, format.suffixes[0])
 
 
-def _latency(run: Callable[[Tensor], Tensor], x: Tensor, batch: int | None = None) -> float:
-    """Median milliseconds of a few runs on one sample (or on a fixed batch), after two to warm up."""
-    x = x.expand(batch or 1, *x.shape[1:]).contiguous()
+def _batch(data: Samples, size: int) -> Tensor:
+    """The first `size` samples, from the start again where there are fewer."""
+    x = first(data, size)
+    return x[torch.arange(size) % len(x)]
+
+
+def _latency(run: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    """Median milliseconds of a few runs on `x`, after two to warm up."""
     times = []
     for _ in range(_RUNS + 2):
         start = time.perf_counter()

@@ -266,11 +266,12 @@ class Verification:
 
 @dataclass(frozen=True)
 class Measure:
-    """Size in bytes and median latency in milliseconds at batch 1 of one form of the network."""
+    """Size in bytes of one form of the network, and its median latency in milliseconds on `batch` samples at once."""
 
     name: str
     size: int
     latency: float
+    batch: int = 1
 
 
 def _earlier(a: tuple[int, int] | None, b: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ import torch
 
 from snnconv.convert import Target, convert
 from snnconv.data import Data
+from snnconv.errors import InputError
 from snnconv.sources import Source, SourceOptions, load_source
 from snnconv.verdict import Conversion, Policy
 from snnconv.verify import Plan
@@ -57,3 +58,23 @@ def test_the_same_input_gives_the_same_file(source: Source, checkpoint: Path, tm
     for name in ("a.onnx", "b.onnx"):
         run(source, checkpoint, Target(tmp_path / name))
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+@pytest.mark.parametrize(("batch", "timed"), [(None, 1), (7, 7)])
+def test_source_and_artifact_are_timed_on_the_same_samples(
+    batch: int | None, timed: int, source: Source, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr("snnconv.convert._latency", lambda run, x: float(len(seen.append(x) or seen)))
+    result = run(source, checkpoint, Target(tmp_path / "a.onnx", batch=batch))
+    data = inputs(source)
+    assert len(data) < 7, "some are to be shown twice"
+    assert len(seen) == 2
+    assert all(torch.equal(x, torch.cat([data] * 7)[:timed]) for x in seen)
+    assert [(measure.latency, measure.batch) for measure in result.measures] == [(1.0, timed), (2.0, timed)]
+
+
+def test_outputs_of_several_batch_sizes_are_refused(source: Source, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="convert once for each"):
+        run(source, checkpoint, Target(tmp_path / "a.onnx", batch=1), Target(tmp_path / "b.onnx", batch=2))
+    assert list(tmp_path.iterdir()) == []

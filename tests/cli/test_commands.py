@@ -256,7 +256,7 @@ def test_convert_answers_in_json(here: Path) -> None:
     found = document("convert", "net.pth", *ARCH, "-o", "n.ts", "--data", "data.npz")
     assert (found["command"], found["equivalent"], found["arch"]) == ("convert", True, ARCH[1])
     assert [site["outcome"] for site in found["sites"]] == ["rounding"] * 3 + ["exact"] * 3
-    assert [set(measure) for measure in found["measures"]] == [{"name", "size", "latency"}] * 2
+    assert [set(measure) for measure in found["measures"]] == [{"name", "size", "latency", "batch"}] * 2
     (verified,) = found["results"]
     assert (verified["verdict"]["word"], verified["source"], verified["candidate"]) == ("EQUIVALENT", "net.pth", "n.ts")
     assert verified["candidate_sha256"] == hashlib.sha256(Path("n.ts").read_bytes()).hexdigest()
@@ -488,6 +488,7 @@ def test_event_input_converts(suffix: str, here: Path) -> None:
 def test_a_fixed_batch_converts_and_the_last_samples_fill_it(here: Path) -> None:
     result = run("convert", "net.pth", *ARCH, "-o", "n.onnx", "--batch", "2", "--data", "data.npz")
     assert result.code == 0
+    assert re.search(r"^ batch 2 +size +latency +speed-up *$", result.out, re.M)
     (x,) = onnx.load("n.onnx").graph.input
     assert [dim.dim_value for dim in x.type.tensor_type.shape.dim] == [2, 2, 8, 8]
 

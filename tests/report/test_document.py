@@ -35,7 +35,7 @@ def test_a_conversion_adds_its_norms_and_measures() -> None:
     assert document["command"] == "convert"
     assert (document["source"], document["arch"]) == ("net.pth", "arch")
     assert document["sites"][0]["outcome"] == "rounding"
-    assert document["measures"] == [{"name": "source", "size": 10, "latency": 2.5}]
+    assert document["measures"] == [{"name": "source", "size": 10, "latency": 2.5, "batch": 1}]
     assert document["results"] == verification_document([good()])["results"]
 
 

@@ -103,6 +103,6 @@ def test_a_wide_table_is_folded_away() -> None:
 def test_a_conversion_shows_its_measures_and_norms() -> None:
     site = Site("first.bn", "BatchNorm2d", "first.conv", "rounding", "into weight | bias")
     text = render_markdown(conversion_report(Conversion("net.pth", "a<b>", (site,), (good(),), (Measure("n|et", 120_000, 2.5),))))
-    assert "| `n\\|et` | 0.12 MB | 2.5 ms |" in text
+    assert "| `n\\|et` | 0.12 MB | 2.50 ms |" in text
     assert "1 norms of a&lt;b&gt; folded" in text
     assert "into weight \\| bias" in text
