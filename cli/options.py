@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from snnconv.errors import InputError
+from snnconv.hints import meant
 
 if TYPE_CHECKING:
     from snnconv.data import Samples
@@ -20,9 +23,9 @@ TIME_FORMS = ("sequence", "step")
 PRINTED = ("text", "json", "github")
 
 
-def choice(name: str, known: tuple[str, ...], help: str) -> Any:
-    """An option whose value is one of a few words, which a shell completes."""
-    return typer.Option(name, metavar="|".join(known), autocompletion=lambda: list(known), help=help)
+def choice(name: str, known: tuple[str, ...], help: str, default: str | bool = True) -> Any:
+    """An option whose value is one of a few words, which a shell completes; `default` is what its help calls the default."""
+    return typer.Option(name, metavar="|".join(known), autocompletion=lambda: list(known), help=help, show_default=default)
 
 
 SourceFile = Annotated[Path, typer.Argument(metavar="SOURCE", help="Checkpoint: .pth, .pt, .safetensors, or a .pt2 of snnconv.")]
@@ -56,7 +59,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Report = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="Also write .json, .xml (JUnit), .md or .html; repeatable.")
 ]
-Format = Annotated[str, choice("--format", PRINTED, "What is printed on stdout.")]
+Format = Annotated[str | None, choice("--format", PRINTED, "What is printed on stdout.", default="text")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -102,7 +105,6 @@ def reads_source(command: Callable[..., int]) -> Callable[..., int]:
 def read_data(place: str | None, labels: Path | None, source: Source, seed: int) -> Samples:
     """The user's data, or synthetic input and a loud word about it on stderr."""
     from snnconv.data import open_data, synthetic
-    from snnconv.errors import InputError
 
     contract = source.program.contract
     if place is not None:
@@ -120,13 +122,11 @@ def policy(settings: list[str] | None, config: Path | None = None) -> Policy:
     return read_policy(settings or [], config)
 
 
-def output_format(text: str, json: bool) -> str:
+def output_format(text: str | None, json: bool) -> str:
     """`text`, `json` or `github`."""
-    if text not in ("text", "json", "github"):
-        raise typer.BadParameter(f"--format is '{text}'; it is 'text', 'json' or 'github'")
-    if json and text == "github":
-        raise typer.BadParameter("--json and --format github exclude each other")
-    return "json" if json else text
+    if json and text not in (None, "json"):
+        raise InputError(f"--json and --format {text} exclude each other", "give one of them")
+    return "json" if json else one_of("--format", text or "text", PRINTED)
 
 
 def say_if_dropped(verdict: Verdict) -> None:
@@ -142,11 +142,17 @@ def batch_size(text: str) -> int | None:
         return None
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
-    raise typer.BadParameter(f"--batch is '{text}'; it is a positive number or 'dynamic'")
+    raise InputError(f"--batch is '{text}'", "it is a positive number or 'dynamic'")
 
 
 def time_form(text: str) -> str:
     """`sequence` or `step`."""
-    if text not in ("sequence", "step"):
-        raise typer.BadParameter(f"--time is '{text}'; it is 'sequence' or 'step'")
+    return one_of("--time", text, TIME_FORMS)
+
+
+def one_of(option: str, text: str, known: Sequence[str]) -> str:
+    """`text`, if it is one of the known words. Raises `InputError` otherwise."""
+    if text not in known:
+        *others, last = map(repr, known)
+        raise InputError(f"{option} is '{text}'", f"{meant(text, known)}it is {', '.join(others)} or {last}")
     return text

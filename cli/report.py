@@ -9,7 +9,7 @@ import typer
 
 from snnconv_cli import options as o
 
-Results = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Results of verify or convert: .json.")]
+Results = Annotated[list[Path], typer.Argument(metavar="FILE", help="Results of verify or convert: .json.")]
 
 
 def report(
@@ -17,7 +17,7 @@ def report(
     policy: o.PolicySettings = None,
     config: o.Config = None,
     report: o.Report = None,
-    format: o.Format = "text",
+    format: o.Format = None,
     json: o.Json = False,
     debug: o.Debug = False,
 ) -> int:
@@ -30,7 +30,7 @@ def merge(
     policy: o.PolicySettings = None,
     config: o.Config = None,
     report: o.Report = None,
-    format: o.Format = "text",
+    format: o.Format = None,
     json: o.Json = False,
     debug: o.Debug = False,
 ) -> int:

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from snnconv.errors import InputError
+from snnconv.hints import meant
 from snnconv_cli import options as o
 
 LEVELS = ("proof", "algebra", "deployment", "task")
 ALL = ",".join(LEVELS)
-Candidates = Annotated[list[Path], typer.Argument(metavar="CANDIDATE...", help="Artifacts: .pt2, .onnx, .ts.")]
+CHECKPOINTS, ARTIFACTS = (".pth", ".pt", ".safetensors"), (".pt2", ".onnx", ".ts", ".torchscript")
+Candidates = Annotated[list[Path], typer.Argument(metavar="CANDIDATE", help="Artifacts: .pt2, .onnx, .ts.")]
 
 Level = Annotated[str, typer.Option(metavar="LEVEL,...", help="Levels to check.")]
 ShardOf = Annotated[
@@ -32,7 +35,7 @@ def verify(
     shard: ShardOf = None,
     resume: Resume = None,
     report: o.Report = None,
-    format: o.Format = "text",
+    format: o.Format = None,
     json: o.Json = False,
     debug: o.Debug = False,
 ) -> int:
@@ -50,8 +53,9 @@ def verify(
     plan = Plan(levels, parse_shard(shard) if shard else None, seed)
     demanded = o.policy(policy, source.config)
     check_reports(report or [])
-    if resume is not None and resume.absolute() in [path.absolute() for path in report or []]:
-        raise typer.BadParameter(f"--resume and --report both name {resume}")
+    if resume is not None and resume.resolve() in [path.resolve() for path in report or []]:
+        raise InputError(f"--resume and --report both name {resume}", "give each its own file")
+    _check_order(source.path, candidates)
     opened = [(path, open_candidate(path)) for path in candidates]
     loaded = source.load()
     samples = o.read_data(data, labels, loaded, seed)
@@ -69,5 +73,12 @@ def _names(level: str) -> list[str]:
     names = [name.strip() for name in level.split(",")]
     for name in names:
         if name not in LEVELS:
-            raise typer.BadParameter(f"--level '{name}' is unknown; levels are {', '.join(LEVELS)}")
+            raise InputError(f"--level '{name}' is unknown", f"{meant(name, LEVELS)}levels are {', '.join(LEVELS)}")
     return names
+
+
+def _check_order(source: Path, candidates: list[Path]) -> None:
+    """Raise `InputError` if the suffixes tell that source and candidate have changed places."""
+    wrong = next((path for path in candidates if path.suffix in CHECKPOINTS), None)
+    if wrong is not None and source.suffix in ARTIFACTS:
+        raise InputError(f"{wrong}: a checkpoint, no candidate", f"the source comes first: snnconv verify {wrong} {source}")

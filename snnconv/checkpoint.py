@@ -46,7 +46,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises `InputError` for anything that is not a sound state-dict and `Refused` for a pickle that wants code run.
     """
-    found = _read(readable(path))
+    if readable(path).suffix in _ARTIFACTS:
+        raise InputError(f"{path}: an artifact, no checkpoint", "name the file that it was made from")
+    found = _read(path)
     nested, where = _unnest(found)
     if not isinstance(nested, Mapping) or not any(isinstance(v, Tensor) for v in nested.values()):
         raise InputError(
@@ -109,6 +111,7 @@ def _read(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read as a torch checkpoint, it may be truncated", _EXPECTED) from error
 
 
+_ARTIFACTS = (".onnx", ".ts", ".torchscript")
 _EXPECTED = "pass a .pth, .pt or .safetensors file and check that it was copied completely"
 
 

@@ -46,11 +46,14 @@ def check_output(path: Path, force: bool, suffixes: tuple[str, ...] | None = Non
     return writable(path, force)
 
 
-def check_targets(targets: Sequence[Target]) -> None:
-    """Raise `InputError` for a target of an unknown format, two of one name, or of more than one batch size."""
+def check_targets(targets: Sequence[Target], also: str = "") -> None:
+    """Raise `InputError` for a target of an unknown format, two of one name, or of more than one batch size.
+
+    `also` is what else helps against an unknown suffix.
+    """
     for target in targets:
-        format_of(target.path, target.format)
-    if len({target.path.absolute() for target in targets}) < len(targets):
+        format_of(target.path, target.format, also)
+    if len({target.path.resolve() for target in targets}) < len(targets):
         raise InputError("two outputs have the same name", "give each artifact its own")
     if len({target.batch for target in targets}) > 1:
         raise InputError("outputs of several batch sizes cannot be timed side by side", "convert once for each")

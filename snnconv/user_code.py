@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snnconv.errors import InputError
+from snnconv.hints import factory_meant, meant
 
 
 def imported(text: str, called: str = "") -> Callable[[], Any]:
@@ -18,17 +19,19 @@ def imported(text: str, called: str = "") -> Callable[[], Any]:
     `called` is what errors call it, where that is more than its name.
     """
     module, _, name = text.partition(":")
-    text = called or text
+    whole, text = text, called or text
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         package = importlib.import_module(module)
     except ImportError as error:
-        raise InputError(f"{text}: cannot import {module}: {error}", "run beside it, or install it") from error
+        raise InputError(
+            f"{text}: cannot import {module}: {error}", f"{factory_meant(whole)}run beside it, or install it"
+        ) from error
     except (Exception, SystemExit) as error:
         raise InputError(f"{text}: importing {module} fails: {type(error).__name__}: {error}") from error
     if not hasattr(package, name):
-        raise InputError(f"{text}: {module} has no '{name}'", "name a function of it")
+        raise InputError(f"{text}: {module} has no '{name}'", f"{meant(name, vars(package))}name a function of it")
     return getattr(package, name)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from snnconv.errors import InputError
+from snnconv.hints import meant
 from snnconv.results import Check, LayerTally, Measure, Site, Task, Verification
 
 LEVELS = ("proof", "algebra", "deployment", "task")
@@ -47,7 +48,7 @@ def policy_from(settings: Mapping[str, Any], base: Policy | None = None, where: 
     for key, value in settings.items():
         name = known.get(key.replace("_", "-"))
         if name is None:
-            raise InputError(f"{where}: unknown setting '{key}'", f"known are {', '.join(sorted(known))}")
+            raise InputError(f"{where}: unknown setting '{key}'", f"{meant(key, known)}known are {', '.join(sorted(known))}")
         try:
             if isinstance(value, bool):
                 raise TypeError

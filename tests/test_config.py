@@ -67,7 +67,7 @@ def test_a_setting_is_key_and_value(text: str, here: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("agreed=1", "--policy: unknown setting 'agreed'; known are accuracy-drop, agreement"),
+        ("agreed=1", "--policy: unknown setting 'agreed'; did you mean 'agreement'? known are accuracy-drop, agreement"),
         ("=1", "--policy: unknown setting ''"),
         ("agreement=all", "--policy: agreement is 'all'; it is a number"),
         ("agreement=", "--policy: agreement is ''; it is a number"),

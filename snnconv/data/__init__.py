@@ -11,6 +11,7 @@ from snnconv.data.fingerprint import Fingerprint
 from snnconv.data.memory import SYNTHETIC_SAMPLES, Data, synthetic
 from snnconv.data.samples import Chunk, Samples, every, first
 from snnconv.errors import InputError
+from snnconv.hints import factory_meant
 from snnconv.program import TimeContract
 
 __all__ = ["SYNTHETIC_SAMPLES", "Chunk", "Data", "Fingerprint", "Samples", "every", "first", "open_data", "synthetic"]
@@ -40,7 +41,7 @@ def open_data(text: str, contract: TimeContract, labels: Path | None = None) -> 
     """
     kind = next((kind for kind in KINDS if kind.claims(text)), None)
     if kind is None:
-        raise _unknown(Path(text))
+        raise _unknown(text)
     if labels is None:
         return kind.open(text, contract)
     if kind.open is not npy.open_npy:
@@ -50,10 +51,12 @@ def open_data(text: str, contract: TimeContract, labels: Path | None = None) -> 
     return npy.open_npy(text, contract, labels)
 
 
-def _unknown(path: Path) -> InputError:
+def _unknown(text: str) -> InputError:
+    path = Path(text)
     try:
         found = f"unknown suffix '{path.suffix}'" if path.exists() else "no such file or folder"
     except OSError as error:
         found = str(error.strerror)
+    hint = factory_meant(text) if ":" in text or path.suffix == ".py" else ""
     *others, last = (kind.words for kind in KINDS)
-    return InputError(f"{path}: {found}", f"data is {', '.join(others)}, or {last}")
+    return InputError(f"{path}: {found}", f"{hint}data is {', '.join(others)}, or {last}")

@@ -11,6 +11,7 @@ import snnconv
 from snnconv.errors import InputError
 from snnconv.export.onnx import to_onnx
 from snnconv.export.torchscript import to_torchscript
+from snnconv.hints import meant
 from snnconv.lower import Lowered, lower
 from snnconv.program import SpikingProgram
 
@@ -32,14 +33,22 @@ FORMATS = (
 )
 
 
-def format_of(path: Path, name: str | None = None) -> Format:
-    """The format called `name`, or the one of the path's suffix. Raises `InputError` for an unknown one."""
+def format_of(path: Path, name: str | None = None, also: str = "") -> Format:
+    """The format called `name`, or the one of the path's suffix.
+
+    Raises `InputError` for an unknown one; `also` is what else helps against an unknown suffix.
+    """
     found = next((f for f in FORMATS if (f.name == name if name else path.suffix in f.suffixes)), None)
-    if found is None:
-        known = ", ".join(f"{suffix} ({f.name})" for f in FORMATS for suffix in f.suffixes)
-        seen = f"--format '{name}' is unknown" if name else f"{path}: unknown suffix '{path.suffix}'"
-        raise InputError(seen, f"use one of {known}, or --format")
-    return found
+    if found is not None:
+        return found
+    if name:
+        names = [f.name for f in FORMATS]
+        raise InputError(f"--format '{name}' is unknown", f"{meant(name, names)}it is one of {', '.join(names)}")
+    if path.suffix == ".pt2":
+        raise InputError(f"{path}: a .pt2 is a folded program, no artifact", "snnconv fold makes it")
+    suffixes = {suffix: f.name for f in FORMATS for suffix in f.suffixes}
+    known = ", ".join(f"{suffix} ({format})" for suffix, format in suffixes.items())
+    raise InputError(f"{path}: unknown suffix '{path.suffix}'", f"{meant(path.suffix, suffixes)}use one of {known}{also}")
 
 
 def export(program: SpikingProgram, path: Path, format: Format, form: str = "sequence", batch: int | None = None) -> None:

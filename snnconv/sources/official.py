@@ -8,6 +8,7 @@ from torch import Tensor
 
 from snnconv.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.errors import InputError
+from snnconv.hints import factory_meant, meant
 from snnconv.program import TimeContract
 from snnconv.sources.mpbn import ARCHITECTURES, Architecture, Layers
 from snnconv.sources.options import Resolver, SourceOptions
@@ -49,8 +50,9 @@ def _reference(arch: Architecture) -> str:
 def _named(name: str) -> Architecture:
     found = next((arch for arch in ARCHITECTURES if arch.name == name), None)
     if found is None:
-        names = ", ".join(arch.name for arch in ARCHITECTURES)
-        raise InputError(f"--arch '{name}' is unknown", f"it is one of {names}, or package.module:factory")
+        names = [arch.name for arch in ARCHITECTURES]
+        hint = meant(name, names) or factory_meant(name)
+        raise InputError(f"--arch '{name}' is unknown", f"{hint}it is one of {', '.join(names)}, or package.module:factory")
     return found
 
 

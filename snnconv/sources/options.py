@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from snnconv.config import read_settings
 from snnconv.errors import InputError
+from snnconv.hints import meant
 from snnconv.nn import READOUTS
 
 INPUTS = ("static", "event")
@@ -46,7 +48,7 @@ class SourceOptions:
         for name, allowed in (("input", INPUTS), ("readout", READOUTS)):
             value = getattr(self, name)
             if value is not None and value not in allowed:
-                raise InputError(f"{name} is '{value}'", f"it is one of {', '.join(allowed)}")
+                raise InputError(f"{name} is '{value}'", f"{meant(value, allowed)}it is one of {', '.join(allowed)}")
         for name in ("leak", "threshold"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
@@ -88,7 +90,8 @@ def configure(options: SourceOptions, config: Path | None) -> SourceOptions:
         if key in _OTHERS and isinstance(value, Mapping):
             continue
         if name not in known:
-            raise InputError(f"{path}: unknown setting '{key}'", f"known are {', '.join(sorted(known)).replace('_', '-')}")
+            names = sorted(field.replace("_", "-") for field in known)
+            raise InputError(f"{path}: unknown setting '{key}'", f"{meant(key, names)}known are {', '.join(names)}")
         if getattr(options, name) is None:
             values[name] = _typed(path, key, name, value)
     try:
@@ -121,9 +124,12 @@ def _typed(path: Path, key: str, name: str, value: Any) -> Any:
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """`"3,32,32"` as `(3, 32, 32)`. Raises `InputError`."""
+    """`3,32,32`, also spelt `3x32x32`, `(3, 32, 32)`, `[3, 32, 32]` or `3 32 32`, as `(3, 32, 32)`. Raises `InputError`."""
+    sizes = text.strip()
+    if sizes[:1] + sizes[-1:] in ("()", "[]"):
+        sizes = sizes[1:-1].strip().removesuffix(",")
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(int(size) for size in re.split(r"\s*[,xX\u00d7]\s*|\s+", sizes.strip()))
     except ValueError as error:
         raise InputError(f"input shape is '{text}'", "it is sizes separated by commas, as in 3,32,32") from error
 

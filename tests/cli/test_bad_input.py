@@ -320,7 +320,11 @@ def shared():
     return net
 """
 ARCHITECTURES: dict[str, tuple[int, str]] = {
-    "resnet99": (USAGE, "--arch 'resnet99' is unknown; it is one of resnet20_cifar_modified, resnet19_cifar"),
+    "resnet99": (USAGE, "--arch 'resnet99' is unknown; did you mean "),
+    "vgg16bn": (USAGE, "--arch 'vgg16bn' is unknown; did you mean 'vgg16_bn'? it is one of"),
+    "tests.networks.per_channel": (USAGE, "is unknown; did you mean tests.networks:per_channel? it is"),
+    "tests/networks.py:per_channel": (USAGE, "; did you mean tests.networks:per_channel? run beside it"),
+    "tests.networks:per_chanel": (USAGE, "has no 'per_chanel'; did you mean 'per_channel'? name"),
     "no_such_module:net": (USAGE, "cannot import no_such_module: No module named 'no_such_module'; run beside it"),
     "tests.networks:nope": (USAGE, "tests.networks has no 'nope'; name a function of it"),
     "tests.networks:": (USAGE, "has no ''"),
@@ -442,6 +446,7 @@ OPTIONS: dict[str, str] = {
     "--batch many": "--batch is 'many'",
     "--batch ²": "--batch is '²'",
     "--time foo": "--time is 'foo'; it is 'sequence' or 'step'",
+    "--time sequnce": "--time is 'sequnce'; did you mean 'sequence'? it is",
     "--timesteps 0": "timesteps is 0; it is at least 1",
     "--timesteps -1": "timesteps is -1",
     "--timesteps four": "--timesteps",
@@ -449,6 +454,9 @@ OPTIONS: dict[str, str] = {
     "--input-shape 2,8,": "input shape is '2,8,'",
     "--input-shape 2,0,8": "input shape is [2, 0, 8]; it is positive sizes",
     "--readout foo": "readout is 'foo'; it is one of mean, sum, last, none",
+    "--input-shape (2,8": "input shape is '(2,8'",
+    "--input-shape 2,,8": "input shape is '2,,8'",
+    "--input evnt": "input is 'evnt'; did you mean 'event'? it is one of static, event",
     "--input video": "input is 'video'; it is one of static, event",
     "--leak 0.5": "--leak does not apply: the factory sets",
     "--threshold much": "--threshold",
@@ -458,7 +466,8 @@ OPTIONS: dict[str, str] = {
     "--policy logit-error=-1": "--policy: logit-error is -1.0; it is not negative",
     "--policy agreement=most": "--policy: agreement is 'most'; it is a number",
     "--policy agreement": "--policy 'agreement'; it is KEY=VALUE, as in agreement=0.995",
-    "--policy accuracy=1": "unknown setting 'accuracy'; known are accuracy-drop, agreement, explained-flips, logit-error",
+    "--policy explained=1": "unknown setting 'explained'; did you mean 'explained-flips'? known are",
+    "--policy accuracy=1": "unknown setting 'accuracy'; did you mean 'accuracy-drop'? known are accuracy-drop",
     "--labels y.npy": "y.npy: labels without samples; name the samples with --data",
     "--seed x": "--seed",
     f"--seed {2**70}": "--seed",
@@ -466,6 +475,7 @@ OPTIONS: dict[str, str] = {
     "--config nope.toml": "nope.toml: no such file",
     "--data nope.npz": "nope.npz: no such file",
     "--data nope": "nope: no such file or folder; data is a folder of .npz files, an .npz with x",
+    "--data tests/data.py:load": "no such file or folder; did you mean tests.data:load? data is a folder",
     "--data nope:data": "nope:data: cannot import nope: No module named 'nope'; run beside it, or install it",
     "--data tests.networks:nope": "tests.networks:nope: tests.networks has no 'nope'",
     "--report nope/r.json": "the folder nope does not exist",
@@ -481,7 +491,7 @@ def test_a_wrong_option_is_named(option: str, net: Path, out: Path) -> None:
 VERIFY_OPTIONS: dict[str, str] = {
     "--level all": "--level 'all' is unknown; levels are proof, algebra, deployment, task",
     "--level proof,": "--level '' is unknown",
-    "--level proof,tasks": "--level 'tasks' is unknown",
+    "--level proof,tasks": "--level 'tasks' is unknown; did you mean 'task'? levels are",
     "--shard 3": "shard is '3'; it is i/n with 1 <= i <= n, as in 2/4",
     "--shard 0/2": "shard is '0/2'",
     "--shard 3/2": "shard is '3/2'",
@@ -536,9 +546,14 @@ USAGES = {
     "frobnicate": "No such command 'frobnicate'",
     "convert": "Missing argument 'SOURCE'",
     "convert net.pth": "Missing option '-o'",
-    "verify net.pth": "Missing argument 'CANDIDATE...'",
-    "report merge": "Missing argument 'FILE...'",
-    "report judge": "Missing argument 'FILE...'",
+    "verify net.pth": "Missing argument 'CANDIDATE'",
+    "report merge": "Missing argument 'FILE'",
+    "report judge": "Missing argument 'FILE'",
+    "conver net.pth": "No such command 'conver'. Did you mean 'convert'?",
+    "convert net.pth --polcy agreement=1": "No such option: --polcy; did you mean --policy?",
+    "verify net.onnx net.pth": "net.pth: a checkpoint, no candidate; the source comes first: snnconv verify net.pth net.onnx",
+    "verify net.pt2 --shard 1/2 a.ts net.safetensors": "snnconv verify net.safetensors net.pt2",
+    "verify net.pth net.onnx --json --format text": "--json and --format text exclude each other",
     "report nope.json": "nope.json: no such file",
     "report merge nope.json": "nope.json: no such file",
     "report --fast": "No such option: --fast",
@@ -557,7 +572,7 @@ def test_wrong_usage_is_one_line_too(args: str) -> None:
 CONFIGS: dict[str, tuple[str, str]] = {
     "not TOML": ("timesteps: 4", "not TOML"),
     "not text": ("timesteps = '\udcff'", "not TOML"),
-    "unknown key": ("timestep = 4", "unknown setting 'timestep'; known are arch, input, input-shape"),
+    "unknown key": ("timestep = 4", "unknown setting 'timestep'; did you mean 'timesteps'? known are arch, input, input-shape"),
     "wrong type": ("timesteps = 'four'", "'timesteps' is 'four'; it is a int"),
     "bool for a number": ("timesteps = true", "'timesteps' is True; it is a int"),
     "wrong value": ("readout = 'median'", "readout is 'median'"),
@@ -566,7 +581,10 @@ CONFIGS: dict[str, tuple[str, str]] = {
     "tool is a number": ("tool = 4", "tool"),
     "tool.snnconv is a number": ("[tool]\nsnnconv = 4", "snnconv"),
     "unknown table": ("[snnconv]\ntimesteps = 3", "snnconv"),
-    "policy unknown": ("[verify]\nagreed = 1", "[tool.snnconv.verify]: unknown setting 'agreed'; known are accuracy-drop"),
+    "policy unknown": (
+        "[verify]\nagreed = 1",
+        "[tool.snnconv.verify]: unknown setting 'agreed'; did you mean 'agreement'? known are accuracy-drop",
+    ),
     "policy of words": ("[verify]\nagreement = 'all'", "[tool.snnconv.verify]: agreement is 'all'; it is a number"),
     "policy no table": ("verify = 1", "verify"),
 }
@@ -691,7 +709,33 @@ def test_an_output_needs_a_suffix_that_is_known(
 
 def test_a_format_that_is_unknown_is_named(tmp_path: Path, out: Path) -> None:
     result = run("export", place(tmp_path, "folded.pt2"), "-o", out / "n.onnx", "--format", "tflite")
-    check(result, USAGE, "--format 'tflite' is unknown", ".onnx (onnx)")
+    check(result, USAGE, "--format 'tflite' is unknown", "it is one of onnx, torchscript")
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "words"),
+    [
+        ("convert", "n.onx", "unknown suffix '.onx'; did you mean '.onnx'? use one of .onnx (onnx), .ts (torchscript)"),
+        ("export", "n.onx", ".torchscript (torchscript), or --format"),
+        ("convert", "n.pt2", "a .pt2 is a folded program, no artifact; snnconv fold makes it"),
+    ],
+)
+def test_a_suffix_nobody_knows_is_told_what_the_command_has(
+    command: str, name: str, words: str, tmp_path: Path, out: Path
+) -> None:
+    result = run(command, place(tmp_path, "folded.pt2"), "-o", out / name)
+    check(result, USAGE, words)
+    assert command == "export" or "--format" not in result.err
+
+
+def test_two_outputs_of_one_name_are_refused_however_they_are_spelt(tmp_path: Path, out: Path) -> None:
+    result = run("convert", place(tmp_path, "folded.pt2"), "-o", out / "n.onnx", "-o", out / ".." / out.name / "n.onnx")
+    check(result, USAGE, "two outputs have the same name")
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "net.ts"])
+def test_an_artifact_is_told_from_a_checkpoint(name: str, tmp_path: Path) -> None:
+    check(run("inspect", place(tmp_path, name), *ARCH), USAGE, f"{name}: an artifact, no checkpoint; name the file")
 
 
 def test_torchscript_refuses_a_fixed_batch(tmp_path: Path, out: Path) -> None:
@@ -864,7 +908,7 @@ def scripted(**files: str) -> bytes:
 
 CANDIDATES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "unknown suffix": ("n.bin", lambda: made("net.onnx"), "unknown suffix '.bin'; a candidate is one of .pt2, .onnx"),
-    "checkpoint": ("n.pth", lambda: made("net.pth"), "unknown suffix '.pth'"),
+    "checkpoint": ("n.pth", lambda: made("net.pth"), "a checkpoint, no candidate"),
     "empty": ("n.onnx", lambda: b"", "is empty"),
     "ONNX truncated": ("n.onnx", lambda: half_of(made("net.onnx")), "not an ONNX file, or truncated"),
     "ONNX text": ("n.onnx", lambda: b"hello, this is text\n" * 9, "not an ONNX file, or truncated"),

@@ -140,12 +140,15 @@ def test_an_error_about_a_value_names_the_file(text: str, tmp_path: Path) -> Non
         configure(SourceOptions(), written(tmp_path, text))
 
 
-@pytest.mark.parametrize(("text", "shape"), [("3,32,32", (3, 32, 32)), (" 3, 32 ,32", (3, 32, 32)), ("7", (7,))])
-def test_a_shape_is_numbers_between_commas(text: str, shape: tuple[int, ...]) -> None:
+SPELT = ("3,32,32", " 3, 32 ,32", "3x32x32", "3 X 32 X 32", "3×32×32", "3 32 32", "(3, 32, 32)", "[3,32,32]", "(3, 32, 32,)")
+
+
+@pytest.mark.parametrize(("text", "shape"), [*((text, (3, 32, 32)) for text in SPELT), ("7", (7,)), ("(7,)", (7,))])
+def test_a_shape_is_understood_as_people_spell_it(text: str, shape: tuple[int, ...]) -> None:
     assert parse_shape(text) == shape
 
 
-@pytest.mark.parametrize("text", ["", "abc", "3,,3", "3,32,", "3x32x32", "3.0,1", "[3,1,1]"])
+@pytest.mark.parametrize("text", ["", "abc", "3,,3", "3,32,", "3x32x", "3.0,1", "[3,1,1", "(3,1]", "()", "((3,1))", "C,H,W"])
 def test_what_is_no_shape_is_an_error(text: str) -> None:
     with pytest.raises(InputError, match="as in 3,32,32"):
         parse_shape(text)

@@ -1,0 +1,32 @@
+"""What a user probably meant: the name nearest to a misspelt one, and the `package.module:name` behind a path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import PurePath
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'sequence'? `, to put in front of the whole list; nothing if none of `known` looks like `word`."""
+    spelt = {name.lower(): name for name in known}
+    near = get_close_matches(word.lower(), spelt, n=1)
+    return f"did you mean '{spelt[near[0]]}'? " if near else ""
+
+
+def factory_meant(text: str) -> str:
+    """`did you mean common:net? ` for `common.py:net`, `./common.py:net` and `common.net`; nothing if that is how it is spelt.
+
+    A folder of the path becomes a package, unless it lies outside the present one.
+    """
+    place, colon, name = text.rpartition(":") if ":" in text else (text, "", "")
+    path = PurePath(place)
+    is_path = path.suffix == ".py" or len(path.parts) > 1
+    if not colon and not is_path:
+        place, _, name = text.rpartition(".")
+        path = PurePath(place)
+    elif not is_path:
+        return ""
+    parts = path.with_suffix("").parts if path.suffix == ".py" else path.parts
+    module = parts[-1] if path.is_absolute() or ".." in parts else ".".join(parts)
+    return f"did you mean {module}:{name or 'FACTORY'}? " if parts and module else ""
