@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
     from snnconv.results import LayerTally, NormStatistics, Site
     from snnconv.verdict import Conversion, Verdict
 
-_PIPE_WIDTH = 120
+_PIPE_WIDTH = 10_000
+_NARROWEST = 24
+"""Columns below which text is not folded: whole words then stand under one another."""
 
 
 def console() -> Console:
-    """Results go to stdout, as wide as the terminal, or 120 columns in a pipe."""
+    """Results go to stdout, as wide as the terminal or as COLUMNS says; in a pipe a line is as long as it is."""
     from rich.console import Console
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
+    fitted = sys.stdout.isatty() or os.environ.get("COLUMNS")
+    width = max(shutil.get_terminal_size().columns, _NARROWEST) if fitted else _PIPE_WIDTH
     return Console(width=width, highlight=False, emoji=False, markup=False, soft_wrap=False)
 
 
@@ -33,17 +37,59 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[str] = ()) -> None:
-    """A plain table; `right` names the columns of numbers."""
+    """A plain table; `right` names the columns of numbers. Too wide for the terminal, it folds at words, or becomes a list."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    numbers = set(right)
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console().print(table)
+    names, lines, numbers, out = list(columns), [list(row) for row in rows], set(right), console()
+    cells = list(zip(names, *lines, strict=True))
+    widths, roomy = [max(map(len, column)) for column in cells], True
+    least = [_least(column, column[0] in numbers) for column in cells]
+    if sum(widths) + 3 * len(widths) > out.width:
+        roomy, room = False, out.width - len(widths) + 1
+        if sum(least) > room:
+            _print_list(out, names, lines)
+            return
+        widths = _narrowed(widths, least, room)
+    table = Table(
+        title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, int(roomy)), show_edge=roomy
+    )
+    for name, width in zip(names, widths, strict=True):
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold", width=width)
+    for line in lines:
+        table.add_row(*line)
+    out.print(*(() if roomy else ("",)), table, sep="\n")
+
+
+def _least(cells: tuple[str, ...], number: bool) -> int:
+    """The width that a column needs: words and numbers stay whole, and text keeps a few words a line."""
+    words = max(len(word) for cell in cells for word in cell.split())
+    return words if number else max(words, min(max(map(len, cells)), _NARROWEST))
+
+
+def _narrowed(widths: list[int], least: list[int], room: int) -> list[int]:
+    """`widths`, the widest made narrower one by one until all fit into `room`, which holds `least`."""
+    narrow = list(widths)
+    while sum(narrow) > room:
+        widest = max(range(len(narrow)), key=lambda i: (narrow[i] > least[i], narrow[i]))
+        narrow[widest] -= 1
+    return narrow
+
+
+def _print_list(out: Console, names: list[str], lines: list[list[str]]) -> None:
+    """Row under row, each value behind the name of its column."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for line in lines:
+        for name, value in zip(names, line, strict=True):
+            if value:
+                grid.add_row(f" {name}", value)
+        grid.add_row()
+    out.print()
+    out.print(grid)
 
 
 def print_sites(sites: Iterable[Site]) -> None:

@@ -140,7 +140,17 @@ def test_an_error_about_a_value_names_the_file(text: str, tmp_path: Path) -> Non
         configure(SourceOptions(), written(tmp_path, text))
 
 
-SPELT = ("3,32,32", " 3, 32 ,32", "3x32x32", "3 X 32 X 32", "3×32×32", "3 32 32", "(3, 32, 32)", "[3,32,32]", "(3, 32, 32,)")
+SPELT = (
+    "3,32,32",
+    " 3, 32 ,32",
+    "3x32x32",
+    "3 X 32 X 32",
+    "3\N{MULTIPLICATION SIGN}32\N{MULTIPLICATION SIGN}32",
+    "3 32 32",
+    "(3, 32, 32)",
+    "[3,32,32]",
+    "(3, 32, 32,)",
+)
 
 
 @pytest.mark.parametrize(("text", "shape"), [*((text, (3, 32, 32)) for text in SPELT), ("7", (7,)), ("(7,)", (7,))])
