@@ -22,6 +22,7 @@ from snnconv.program import SpikingProgram
 from snnconv.report import writer_of
 from snnconv.results import Measure
 from snnconv.runtimes import Candidate, open_candidate
+from snnconv.runtimes.candidate import LARGEST_BATCH
 from snnconv.sources import Source
 from snnconv.verdict import Conversion, Policy, Verdict, judge
 from snnconv.verify import Plan, verify
@@ -47,12 +48,14 @@ def check_output(path: Path, force: bool, suffixes: tuple[str, ...] | None = Non
 
 
 def check_targets(targets: Sequence[Target], also: str = "") -> None:
-    """Raise `InputError` for a target of an unknown format, two of one name, or of more than one batch size.
+    """Raise `InputError` for a target of an unknown format or too large a batch, two of one name, or of more than one batch size.
 
     `also` is what else helps against an unknown suffix.
     """
     for target in targets:
         format_of(target.path, target.format, also)
+        if target.batch is not None and target.batch > LARGEST_BATCH:
+            raise InputError(f"a batch of {target.batch} is too large", f"it is at most {LARGEST_BATCH}")
     if len({target.path.resolve() for target in targets}) < len(targets):
         raise InputError("two outputs have the same name", "give each artifact its own")
     if len({target.batch for target in targets}) > 1:

@@ -95,4 +95,4 @@ def test_the_test_of_the_readme_passes(pytester: pytest.Pytester) -> None:
         place(pytester.path, name)
     np.savez(pytester.path / "test.npz", x=np.random.default_rng(0).random((3, 2, 8, 8), np.float32))
     pytester.makepyfile(test_it=python("assert_equivalent").replace("package.module:factory", ARCH[1]))
-    pytester.runpytest_inprocess("-m", "not long").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess().assert_outcomes(passed=1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from snnconv.errors import InputError
 from snnconv.program import TimeContract
 
-_LARGEST_BATCH = 2**20
+LARGEST_BATCH = 2**20
 
 
 class RunFailure(Exception):
@@ -147,7 +147,7 @@ def read_card(path: Path, text: str) -> Card:
         metadata = json.loads(text)
         contract = TimeContract(**{**metadata["contract"], "input_shape": tuple(metadata["contract"]["input_shape"])})
         batch, form = metadata["batch"], metadata["form"]
-        if form not in ("sequence", "step") or not (batch is None or (isinstance(batch, int) and 0 < batch <= _LARGEST_BATCH)):
+        if form not in ("sequence", "step") or not (batch is None or (isinstance(batch, int) and 0 < batch <= LARGEST_BATCH)):
             raise ValueError(f"form {form!r}, batch {batch!r}")
         neurons = {str(n["name"]): tuple(map(int, n["state"])) for n in metadata["neurons"]}
         return Card(form, batch, contract, neurons, str(metadata["source"]["sha256"]), bool(metadata["counts_steps"]))

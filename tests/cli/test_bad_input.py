@@ -443,6 +443,7 @@ def test_inspect_lists_a_neuron_that_nobody_taught_and_says_what_to_do(framework
 OPTIONS: dict[str, str] = {
     "--batch 0": "--batch is '0'; it is a positive number or 'dynamic'",
     "--batch -3": "--batch is '-3'",
+    "--batch 1048577": "a batch of 1048577 is too large; it is at most 1048576",
     "--batch many": "--batch is 'many'",
     "--batch ²": "--batch is '²'",
     "--time foo": "--time is 'foo'; it is 'sequence' or 'step'",
