@@ -39,7 +39,7 @@ def to_onnx(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> by
         batch: a fixed batch size, or None for a dynamic one.
         metadata: becomes JSON in the model's `metadata_props`, with the names of every potential and spike added.
 
-    Raises `Refused` where an operator has no ONNX translation.
+    Raises `Refused` where an operator has no ONNX translation, or means something else there.
     """
     names = _Names()
     program = _exported(lowered, batch)
@@ -64,7 +64,10 @@ def to_onnx(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> by
     model = _simplified(converted.model, lowered.constants())
     model.metadata_props[METADATA_KEY] = json.dumps({**metadata, "tensors": names.table()}, sort_keys=True)
     proto = ir.to_proto(model)
-    onnx.checker.check_model(proto, full_check=True)
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise Refused(f"ONNX cannot hold the network: {first_line(error)}", "TorchScript may: name the output *.ts") from error
     return proto.SerializeToString(deterministic=True)
 
 

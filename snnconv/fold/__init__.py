@@ -13,6 +13,7 @@ from snnconv.fold.membrane_norm import FoldMembraneNorm
 from snnconv.fold.neuron_gain import FoldIntoNeuron
 from snnconv.fold.next_linear import FoldIntoNextLinear
 from snnconv.fold.passes import FoldPass, FoldRefused
+from snnconv.fold.plain_pools import PlainPools
 from snnconv.fold.plain_scale import FoldIntoScale
 from snnconv.fold.precision import rounded, twin
 from snnconv.fold.refusals import RefuseUnfoldable
@@ -23,6 +24,7 @@ from snnconv.results import EXACT, REFUSED, ROUNDING
 PASSES: tuple[FoldPass, ...] = (
     RefuseUnfoldable(),
     HoldConstants(),
+    PlainPools(),
     FoldLinearNorm(),
     FoldIntoNeuron(),
     FoldIntoNextLinear(),
