@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snnconv.captured_graph import clean
-from snnconv.errors import Refused, first_line
+from snnconv.errors import Refused, SnnconvError
 from snnconv.neuron import Neuron
 from snnconv.nn import PerStep, reset
 from snnconv.per_step import EntryAt, ensure_steps
@@ -28,46 +30,17 @@ from snnconv.program import (
     put,
     tensors,
 )
+from snnconv.slots import Slot, attributes, changed, stand_in
+from snnconv.user_code import UserCodeError, blamed, told
 
-_ATEN = torch.ops.aten
-
-
-class _Slot(nn.Module):
-    """Stands where a neuron stood, and leaves a `snnconv::neuron` in the graph.
-
-    `framed`: it is called with `[1, B, ...]`. `states`: so many of its states the neuron returned besides its spikes.
-    """
-
-    def __init__(self, name: str, neuron: nn.Module, framed: bool, states: int) -> None:
-        super().__init__()
-        self._neuron = (neuron,)
-        self.name, self.framed, self.states = name, framed, states
-        self.state: Tensor | None = None
-        self.shapes: list[tuple[int, ...]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else the network asks of its neuron."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self._neuron[0], name)
-
-    def forward(self, current: Tensor, *handed: Tensor) -> Tensor | tuple[Tensor, ...]:
-        x = current.squeeze(0) if self.framed else current
-        if self.state is None:
-            self.shapes.append(tuple(x.shape[1:]))
-            spikes = following = torch.zeros_like(x)
-        else:
-            spikes, following = torch.ops.snnconv.neuron(x, self.state, self.name)
-            self.state = following
-        spikes = spikes.unsqueeze(0) if self.framed else spikes
-        return (spikes, *[following] * self.states) if self.states else spikes
+_MISSHAPEN = re.compile(r"shape|size|dimension|channel|element|multiplied|\dD", re.IGNORECASE)
+"""What an error says that another shape of the input may help against."""
 
 
 class _Step(nn.Module):
     """A module with slots, as a function of input and states."""
 
-    def __init__(self, net: nn.Module, slots: list[_Slot], call: Call) -> None:
+    def __init__(self, net: nn.Module, slots: list[Slot], call: Call) -> None:
         super().__init__()
         self.net = net
         self._slots, self._call = (slots,), call
@@ -75,11 +48,11 @@ class _Step(nn.Module):
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         slots = self._slots[0]
         for slot, state in zip(slots, states, strict=True):
-            slot.state = state
+            slot.carried = state
         y = self._call(self.net, x)
-        following = [slot.state for slot in slots]
+        following = [slot.carried for slot in slots]
         for slot in slots:
-            slot.state = None
+            slot.carried = None
         return (y, *following)
 
 
@@ -110,13 +83,16 @@ def capture(
         states: how many states a neuron returns besides its spikes, where it does.
     """
     net, states = copy.deepcopy(module).eval(), states or {}
-    slots = [_replace(net, name, name in framed, states.get(name, 0)) for name in neurons]
     reset(net)
+    hidden = _changing(net, neurons, contract, call)
+    slots = [Slot(name, name in framed, states.get(name, 0), hidden[name]) for name in neurons]
+    for slot in slots:
+        stand_in(net.get_submodule(slot.path), slot)
     used = _shapes(net, slots, contract, call)
     if not used:
         raise Refused(*_NO_NEURON)
     _leave_steps_open(net, contract)
-    table = {slot.name: fitted(neurons[slot.name], slot.shapes[0], slot.name) for slot in used}
+    table = {slot.path: fitted(neurons[slot.path], slot.shapes[0], slot.path) for slot in used}
     graph = _flatten(_export(net, used, {name: neuron.state_shape for name, neuron in table.items()}, contract, call))
     read = [str(node.args[2]) for node in neuron_calls(graph.graph)]
     if not read:
@@ -137,14 +113,16 @@ _NO_NEURON = (
 )
 
 
-def _replace(net: nn.Module, name: str, framed: bool, states: int) -> _Slot:
-    """Put a slot wherever the neuron stands: a module may have several names."""
-    neuron = net.get_submodule(name)
-    slot = _Slot(name, neuron, framed, states)
-    for path in [path for path, module in net.named_modules(remove_duplicate=False) if module is neuron]:
-        parent, _, leaf = path.rpartition(".")
-        setattr(net.get_submodule(parent), leaf, slot)
-    return slot
+def _changing(net: nn.Module, neurons: Collection[str], contract: TimeContract, call: Call) -> dict[str, frozenset[str]]:
+    """The attributes of every neuron that one step of a copy of `net` changes: what it carries, under whatever name.
+
+    A network that does not run has none; what is wrong with it is found where it runs with slots, or as a whole.
+    """
+    probe = copy.deepcopy(net)
+    before = {name: attributes(probe.get_submodule(name)) for name in neurons}
+    with suppress(Refused):
+        _run_once(probe, contract, call)
+    return {name: changed(before[name], attributes(probe.get_submodule(name))) for name in neurons}
 
 
 def _leave_steps_open(net: nn.Module, contract: TimeContract) -> None:
@@ -155,21 +133,25 @@ def _leave_steps_open(net: nn.Module, contract: TimeContract) -> None:
             layer.forward = partial(layer.at_step, at=torch.ops.snnconv.at_step)  # type: ignore[method-assign]
 
 
-def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract, call: Call) -> list[_Slot]:
-    """Run once to learn which neurons run, in which order, on which shapes."""
-    order: list[_Slot] = []
-    hooks = [slot.register_forward_pre_hook(lambda module, _: order.append(module)) for slot in slots]
+def _run_once(net: nn.Module, contract: TimeContract, call: Call) -> Any:
+    """What one step of `net` gives for a blank batch of 2. Raises `Refused` if it does not run."""
     try:
-        with torch.no_grad(), EntryAt(0):
-            y = call(net, torch.zeros(2, *contract.input_shape))
-    except Exception as error:
+        with torch.no_grad(), EntryAt(0), blamed("the network", "one step of its forward"):
+            return call(net, torch.zeros(2, *contract.input_shape))
+    except UserCodeError as error:
+        cause = error.__cause__ or error
         raise Refused(
-            f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {first_line(error)}",
-            "give the shape of one frame with --input-shape C,H,W",
-        ) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
+            f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {told(cause)}",
+            "give the shape of one frame with --input-shape C,H,W" if _MISSHAPEN.search(told(cause)) else "",
+        ) from cause
+
+
+def _shapes(net: nn.Module, slots: list[Slot], contract: TimeContract, call: Call) -> list[Slot]:
+    """Run once to learn which neurons run, in which order, on which shapes."""
+    order: list[Slot] = []
+    for slot in slots:
+        slot.order = order
+    y = _run_once(net, contract, call)
     if not isinstance(y, Tensor) or not y.is_floating_point() or y.dim() < 2 or len(y) != 2:
         what = f"{y.dtype} of shape {list(y.shape)} for a batch of 2" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         raise Refused(
@@ -178,22 +160,22 @@ def _shapes(net: nn.Module, slots: list[_Slot], contract: TimeContract, call: Ca
     for slot in slots:
         if len(slot.shapes) == contract.timesteps > 1:
             raise Refused(
-                f"neuron {slot.name} is called {len(slot.shapes)} times: the network's forward loops over the time steps itself",
+                f"neuron {slot.path} is called {len(slot.shapes)} times: the network's forward loops over the time steps itself",
                 "give a network whose forward is the inside of that loop; it may be handed its states and return them",
             )
         if len(slot.shapes) > 1:
             raise Refused(
-                f"neuron {slot.name} is called {len(slot.shapes)} times in one time step and would share its potential",
+                f"neuron {slot.path} is called {len(slot.shapes)} times in one time step and would share its potential",
                 "give each place its own neuron",
             )
     return order
 
 
 def _export(
-    net: nn.Module, slots: list[_Slot], shapes: dict[str, tuple[int, ...]], contract: TimeContract, call: Call
+    net: nn.Module, slots: list[Slot], shapes: dict[str, tuple[int, ...]], contract: TimeContract, call: Call
 ) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch")
-    states = [torch.zeros(2, *shapes[slot.name]) for slot in slots]
+    states = [torch.zeros(2, *shapes[slot.path]) for slot in slots]
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -202,9 +184,11 @@ def _export(
                 (torch.zeros(2, *contract.input_shape), *states),
                 dynamic_shapes={"x": {0: batch}, "states": tuple({0: batch} for _ in states)},
             )
+    except SnnconvError:
+        raise
     except Exception as error:
         raise Refused(
-            f"torch.export cannot capture one step of the network: {first_line(error)}",
+            f"torch.export cannot capture one step of the network: {told(error)}",
             "its forward must be one time step, without branches on values and with any batch size",
         ) from error
 
@@ -235,8 +219,8 @@ def _flatten(exported: torch.export.ExportedProgram) -> fx.GraphModule:
 
 def _ensure_samples_stay_apart(program: SpikingProgram) -> None:
     """Raise `Refused` where the output of a sample depends on the other samples of its batch: steps could not be merged then."""
-    if any(is_random(node) or (node.target is BATCH_NORM and node.args[5]) for node in program.graph.graph.nodes):
-        return  # folding refuses random numbers and norms by the batch, and says which
+    if not is_settled(program):
+        return
     exact, contract = program.to(torch.float64), program.contract
     x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).double()
     once = replace(exact, contract=replace(contract, timesteps=1, event=False))
@@ -249,8 +233,14 @@ def _ensure_samples_stay_apart(program: SpikingProgram) -> None:
         )
 
 
+def is_settled(program: SpikingProgram) -> bool:
+    """Whether a program holds neither random numbers nor norms by the batch; folding refuses both, and says which."""
+    return not any(is_random(node) or (node.target is BATCH_NORM and node.args[5]) for node in program.graph.graph.nodes)
+
+
 def fitted(neuron: Neuron, shape: tuple[int, ...], name: str) -> Neuron:
-    """The neuron with the shape of its potential; constants per channel `[C, 1, 1]` fit a potential `[C]` as well.
+    """The neuron with the shape of its potential; constants `[1, C, 1, 1]` with a batch dimension fit as well, and `[C, 1, 1]` a
+    potential `[C]`.
 
     Raises `Refused` where its norm or its constants are of another shape.
     """
@@ -271,7 +261,9 @@ def fitted(neuron: Neuron, shape: tuple[int, ...], name: str) -> Neuron:
 
 
 def _laid_out(value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`value` without trailing dimensions of size 1 that the potential does not have."""
+    """`value` without dimensions of size 1 that the potential does not have: that of the batch, and then trailing ones."""
+    if value.dim() == len(shape) + 1 and value.shape[0] == 1:
+        return value.squeeze(0)
     while value.dim() > len(shape) and value.shape[-1] == 1:
         value = value.squeeze(-1)
     return value

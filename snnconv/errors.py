@@ -12,8 +12,12 @@ _LONGEST = 2000
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text that says something, or its type if none does."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """The first line of an error's text that says something, or its type if none does.
+
+    What torch adds of the node that it was executing says nothing.
+    """
+    said = str(error).partition("While executing ")[0]
+    return next((line.strip() for line in said.splitlines() if line.strip()), type(error).__name__)
 
 
 def plain(text: str) -> str:

@@ -1,8 +1,9 @@
 """What snnconv knows of spiking layers: which canonical neuron a layer is, and how it forgets what it remembers.
 
-`snnconv.nn.LIF` is known, and so are neurons of the frameworks in `FRAMEWORKS`, one file each. Any other layer whose forward
-takes a current and gives spikes, one time step a call, is taught by an adapter, in the file of the factory or in a package with
-an entry point of the group `snnconv.adapters` that imports it:
+`snnconv.nn.LIF` is known, and so are neurons of the frameworks in `FRAMEWORKS`, one file each, which is imported once the user's
+own code has imported the framework. Any other layer whose forward takes a current and gives spikes, one time step a call, is
+taught by an adapter, in the file of the factory or in a package with an entry point of the group `snnconv.adapters` that imports
+it:
 
     @adapter(MyNeuron)
     def my_neuron(layer: MyNeuron) -> Neuron:
@@ -25,12 +26,12 @@ from snnconv.errors import BackendMissing, Refused
 from snnconv.neuron import Neuron, lif
 from snnconv.nn import LIF
 from snnconv.nn import reset as reset_own
+from snnconv.user_code import FRAMEWORKS
 
 ENTRY_POINTS = "snnconv.adapters"
-FRAMEWORKS = {"snntorch": 1, "spikingjelly": 2}
-"""The frameworks known, and their major versions; the file of each is imported once the user's own code has imported it."""
 
 __all__ = [
+    "FRAMEWORKS",
     "Adapter",
     "adapter",
     "adapter_of",

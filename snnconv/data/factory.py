@@ -30,7 +30,9 @@ def open_factory(text: str, contract: TimeContract) -> Samples:
     """Call the factory and look at its first item. Raises `InputError` where either fails or does not fit."""
     factory = imported(text)
     made = _made(text, factory)
-    if not _is_indexed(made):
+    with blamed(text, "looking at what it returns"):
+        indexed = _is_indexed(made)
+    if not indexed:
         return Iterated(text, contract, lambda: _made(text, factory), made)
     with blamed(text, "its length"):
         length = len(made)
@@ -45,7 +47,8 @@ def open_factory(text: str, contract: TimeContract) -> Samples:
 def _made(text: str, factory: Callable[[], Any]) -> Any:
     with blamed(text, "calling it", "it takes no arguments"):
         made = factory()
-    if isinstance(made, str | bytes | Mapping) or not (hasattr(made, "__iter__") or hasattr(made, "__getitem__")):
+        iterable = hasattr(made, "__iter__") or hasattr(made, "__getitem__")
+    if isinstance(made, str | bytes | Mapping) or not iterable:
         raise InputError(f"{text}: returns a {type(made).__name__}", _RETURNS)
     return made
 

@@ -40,7 +40,8 @@ class Item:
 
 def item_of(where: str, given: Any, contract: TimeContract) -> Item:
     """Tell the parts of an item apart. Raises `InputError` where its type, shape or dtype does not fit; values are not read."""
-    x, y = _parts(where, given)
+    with blamed(where, "taking it apart"):
+        x, y = _parts(where, given)
     if not isinstance(x, Tensor | np.ndarray):
         raise InputError(f"{where}: x is a {type(x).__name__}, not a tensor or array", "give x, (x, y) or {'x': x, 'y': y}")
     check_dtype(where, x.dtype)

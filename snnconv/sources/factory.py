@@ -63,19 +63,26 @@ def build(arch: str) -> nn.Module:
 
 def _fill(module: nn.Module, checkpoint: Checkpoint, arch: str) -> tuple[str, ...]:
     """Load the checkpoint; what it has otherwise than the factory is told, and holds."""
-    layout = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    layout = {key: tuple(value.shape) for key, value in _state(module, arch).items()}
     problem = misfit(checkpoint.state, layout)
     if problem:
         raise InputError(f"{checkpoint.path}: does not fit --arch {arch}: {problem}", "use the factory it was trained with")
     known: dict[str, Tensor] = {key: value for key, value in checkpoint.state.items() if key in layout}
-    before = {key: value.clone() for key, value in module.state_dict().items()}
-    module.load_state_dict(known, strict=False)
+    before = {key: value.clone() for key, value in _state(module, arch).items()}
+    with blamed(f"--arch {arch}", "loading the checkpoint into it"):
+        module.load_state_dict(known, strict=False)
     return adapters.settled(module, before)
+
+
+def _state(module: nn.Module, arch: str) -> dict[str, Tensor]:
+    with blamed(f"--arch {arch}", "its state-dict"):
+        return module.state_dict()
 
 
 def _timesteps(module: nn.Module, arch: str) -> tuple[int, str]:
     """The module's own T, or the stated default, and which of the two it is."""
-    steps = getattr(module, "timesteps", None)
+    with blamed(f"--arch {arch}", "its attribute timesteps"):
+        steps = getattr(module, "timesteps", None)
     if steps is None:
         return 4, "default"
     if not isinstance(steps, int) or steps < 1:
@@ -84,7 +91,8 @@ def _timesteps(module: nn.Module, arch: str) -> tuple[int, str]:
 
 
 def _input_shape(module: nn.Module, options: SourceOptions, arch: str) -> tuple[int, ...] | None:
-    shape = getattr(module, "input_shape", None)
+    with blamed(f"--arch {arch}", "its attribute input_shape"):
+        shape = getattr(module, "input_shape", None)
     if options.input_shape is not None:
         return None
     if shape is None:

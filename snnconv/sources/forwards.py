@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.adapters.step_form import takes_all_steps
-from snnconv.errors import Refused
+from snnconv.errors import Refused, SnnconvError
 from snnconv.nn import frames, read_out, run
 from snnconv.program import TimeContract
+from snnconv.user_code import blamed
 
 _COUNTERS = ("step", "t", "time_step", "timestep")
 _TIMESTEPS = ("T", "t", "timesteps", "time_steps", "timestep", "time_step", "num_steps", "steps")
@@ -113,9 +114,9 @@ def forward_of(module: nn.Module, contract: TimeContract) -> Forward:
 def _spreads(module: nn.Module, contract: TimeContract) -> bool:
     """Whether a network of all steps is shown one image: the other way it does not run."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), blamed("the network", "its forward"):
             AllAtOnce().run(module, torch.zeros(contract.batch_shape(2)), contract)
-    except Exception:
+    except SnnconvError:
         return True
     return False
 

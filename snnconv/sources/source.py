@@ -13,14 +13,17 @@ from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.adapters.step_form import one_step
-from snnconv.capture import capture, fitted
+from snnconv.capture import capture, fitted, is_settled
 from snnconv.checkpoint import Checkpoint
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
 from snnconv.program import Drive, Origin, SpikingProgram, TimeContract
+from snnconv.sources.fidelity import ensure_faithful
 from snnconv.sources.forwards import AllAtOnce, Forward, StepByStep, forward_of
+from snnconv.sources.kept import run_twice
 from snnconv.sources.options import Resolver
 from snnconv.sources.time_mixing import ensure_steps_apart
+from snnconv.user_code import blamed
 
 
 @dataclass(frozen=True)
@@ -57,17 +60,20 @@ class Source:
             # Some frameworks give float32 spikes whatever they compute in.
             watched = drive is not None or self.program.dtype is not torch.float32
             for name in self.program.neurons if watched else ():
-                hook = self.module.get_submodule(name).register_forward_hook(_driving(name, drive, self.program))
-                hooks.callback(hook.remove)
-            return self.forward.run(self.module, x, contract)
+                layer, driving = self.module.get_submodule(name), _driving(name, drive, self.program)
+                # Before hooks of the user's own, which see what the neuron spikes or what takes its place.
+                hooks.callback(layer.register_forward_hook(driving, prepend=True).remove)
+            with blamed(f"--arch {self.program.origin.arch}", f"its forward on an input of shape {list(x.shape)}"):
+                return self.forward.run(self.module, x, contract)
 
     def to(self, dtype: torch.dtype) -> Source:
         """The same source computing in `dtype`, with the constants of the module's neurons as they are in it."""
         program = self.program.to(dtype)
         if self.module is None:
             return replace(self, program=program)
-        module = copy.deepcopy(self.module).to(dtype)
-        told = adapters.known(module, dtype)
+        with blamed(f"--arch {self.program.origin.arch}", f"a copy of it in {str(dtype).removeprefix('torch.')}"):
+            module = copy.deepcopy(self.module).to(dtype)
+            told = adapters.known(module, dtype)
         neurons = {name: fitted(told[name], neuron.shape, name) for name, neuron in program.neurons.items()}
         return replace(self, program=replace(program, neurons=neurons), module=module)
 
@@ -115,11 +121,15 @@ def captured(
 
     Raises `Refused` if another layer keeps a state.
     """
-    module = module.eval().requires_grad_(False)
-    table = adapters.known(module)
+    with blamed(f"--arch {arch}", "bringing it into evaluation mode"):
+        module = _cut_loose(module.eval().requires_grad_(False))
+    with blamed(f"--arch {arch}", "asking for the constants of its neurons"):
+        table = adapters.known(module)
+        adapters.reset(module)
+    with blamed(f"--arch {arch}", "copying it"):
+        copy.deepcopy(module)
     forward = forward_of(module, contract)
     _ensure_known(module, table, contract, forward)
-    adapters.reset(module)
     step, framed = one_step(module, contract.timesteps)
     if isinstance(forward, AllAtOnce):
         forward.shorten(step, contract.timesteps)
@@ -127,33 +137,24 @@ def captured(
     states = adapters.states_returned(module)
     origin = Origin(arch, checkpoint.sha256, settle.settled, reference)
     program = capture(step, table, contract, origin, call=forward.step, framed=framed, states=states)
-    return Source(program, module, checkpoint.notes, forward)
+    source = Source(program, module, checkpoint.notes, forward)
+    if is_settled(program):
+        ensure_faithful(source)
+    return source
 
 
 def _ensure_known(module: nn.Module, table: dict[str, Neuron], contract: TimeContract, forward: Forward) -> None:
-    """Run a copy twice and look who remembers something without being known for it."""
-    probe = copy.deepcopy(module)
-    x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        try:
-            forward.run(probe, x, contract)
-            before = _remembered(probe)
-            forward.run(probe, x, contract)
-        except Exception:
-            return  # Capturing runs it as well, and says what is wrong.
-    unknown = {}
-    for path, held in _remembered(probe).items():
-        told = any(path == name or path.startswith(f"{name}.") for name in table)
-        if not told and [(id(t), n) for t, n in held.items()] != [(id(t), n) for t, n in before[path].items()]:
-            unknown[path] = type(probe.get_submodule(path)).__name__
+    """Raise `UnknownLayers` if a layer remembers something without being known for it."""
+    found = run_twice(module, forward, contract)
+    unknown = {path: kind for path, kind in found.items() if not any(f"{path}.".startswith(f"{name}.") for name in table)}
     if unknown:
         raise UnknownLayers(module, table, unknown)
 
 
-def _remembered(module: nn.Module) -> dict[str, dict[Tensor, int]]:
-    """Every tensor that a layer holds, with the number of its changes, by the path of the layer."""
-    found = {}
-    for path, layer in module.named_modules():
-        values = [v for held in vars(layer).values() for v in (held.values() if isinstance(held, dict) else [held])]
-        found[path] = {v: v._version for v in values if isinstance(v, Tensor)}
-    return found
+def _cut_loose(module: nn.Module) -> nn.Module:
+    """Forget how tensors were computed that are no parameters, as old `weight_norm` keeps one: they cannot be copied else."""
+    for layer in module.modules():
+        for name, value in list(vars(layer).items()):
+            if isinstance(value, Tensor) and not value.is_leaf:
+                setattr(layer, name, value.detach())
+    return module

@@ -7,39 +7,46 @@ neuron without a step) the first place that differs is named: a layer by its pat
 from __future__ import annotations
 
 import copy
-import linecache
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-import snnconv
 from snnconv import adapters
-from snnconv.errors import Refused, first_line
+from snnconv.errors import Refused
 from snnconv.nn import READOUTS, frames, read_out
 from snnconv.per_step import EntryAt
 from snnconv.program import TimeContract
 from snnconv.sources.forwards import AllAtOnce
+from snnconv.sources.precision import in_widest
+from snnconv.user_code import blamed, is_library, place_of, told
 
-_TOLERANCE = 1e-9
 _TODO = "one step must follow from its own input and the neurons' states"
 _Seen = list[tuple[str, Tensor]]
 """What was computed, in order: where, and the value."""
 
 
 def ensure_steps_apart(module: nn.Module, step: nn.Module, forward: AllAtOnce, contract: TimeContract) -> None:
-    """Raise `Refused` unless `step`, the form of one step of `module`, is the same run step by step, in float64 on noise."""
-    whole_net, step = copy.deepcopy(module).double(), copy.deepcopy(step).double()
-    x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).double()
+    """Raise `Refused` unless `step`, the form of one step of `module`, is the same run step by step on noise.
+
+    Raises `UserCodeError` if `module` does not run at all.
+    """
+    in_widest(lambda dtype, tolerance: _ensure_apart(module, step, forward, contract, dtype, tolerance))
+
+
+def _ensure_apart(
+    module: nn.Module, step: nn.Module, forward: AllAtOnce, contract: TimeContract, dtype: torch.dtype, tolerance: float
+) -> None:
+    whole_net, step = copy.deepcopy(module).to(dtype), copy.deepcopy(step).to(dtype)
+    x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).to(dtype)
     whole, steps = _Seen(), [_Seen() for _ in range(contract.timesteps)]
+    with torch.no_grad(), _recorded(whole_net, whole), blamed("the network", f"its forward on {list(x.shape)}"):
+        y = forward.run(whole_net, x, contract)
     try:
-        with torch.no_grad(), _recorded(whole_net, whole):
-            y = forward.run(whole_net, x, contract)
         adapters.reset(step)
         outputs = []
         for t, frame in enumerate(frames(x, contract.timesteps, contract.event)):
@@ -47,35 +54,33 @@ def ensure_steps_apart(module: nn.Module, step: nn.Module, forward: AllAtOnce, c
                 outputs.append(forward.step(step, frame))
     except Exception as error:
         where = _last(steps) or "its forward"
-        raise Refused(
-            f"the network mixes time steps, in {where}: one step alone does not run ({first_line(error)})", _TODO
-        ) from error
-    if _close(y, read_out(outputs, contract.readout)):
+        raise Refused(f"the network mixes time steps, in {where}: one step alone does not run ({told(error)})", _TODO) from error
+    if _close(y, read_out(outputs, contract.readout), tolerance):
         return
-    other = next((r for r in READOUTS if r != "none" and _close(y, read_out(outputs, r))), None)
+    other = next((r for r in READOUTS if r != "none" and _close(y, read_out(outputs, r), tolerance)), None)
     if other is not None:
         raise Refused(f"the network reads out by itself, by {other}, not by {contract.readout}", f"give --readout {other}")
-    where = _first_unlike(whole, steps)
+    where = _first_unlike(whole, steps, tolerance)
     raise Refused(f"the network mixes time steps, first in {where}: run step by step it computes something else", _TODO)
 
 
-def _close(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.allclose(a, b, _TOLERANCE, _TOLERANCE)
+def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b, tolerance, tolerance)
 
 
-def _first_unlike(whole: _Seen, steps: list[_Seen]) -> str:
+def _first_unlike(whole: _Seen, steps: list[_Seen], tolerance: float) -> str:
     """The first place at which the steps together are not the whole."""
     for (where, value), *parts in zip(whole, *steps, strict=False):
-        if any(place != where for place, _ in parts) or not _is_whole(value, [part for _, part in parts]):
+        if any(place != where for place, _ in parts) or not _is_whole(value, [part for _, part in parts], tolerance):
             return where
     return "its read-out"
 
 
-def _is_whole(value: Tensor, parts: list[Tensor]) -> bool:
+def _is_whole(value: Tensor, parts: list[Tensor], tolerance: float) -> bool:
     """Whether `value` is the steps one after the other, along whichever dimension, or the same at each of them."""
-    if all(_close(value, part) for part in parts):
+    if all(_close(value, part, tolerance) for part in parts):
         return True
-    return any(_close(value, torch.cat(parts, dim)) for dim in range(value.dim()) if _fit(parts, dim))
+    return any(_close(value, torch.cat(parts, dim), tolerance) for dim in range(value.dim()) if _fit(parts, dim))
 
 
 def _fit(parts: list[Tensor], dim: int) -> bool:
@@ -94,16 +99,13 @@ class _Lines(TorchFunctionMode):
     def __init__(self, seen: _Seen) -> None:
         super().__init__()
         self.seen = seen
-        modules = (torch, snnconv, *(sys.modules[name] for name in adapters.FRAMEWORKS if name in sys.modules))
-        self.libraries = tuple(str(Path(m.__file__).parent) for m in modules if m.__file__)
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor) and result.is_floating_point():
             frame = sys._getframe(1)
-            if not frame.f_code.co_filename.startswith(self.libraries):
-                line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-                self.seen.append((f"{Path(frame.f_code.co_filename).name} line {frame.f_lineno} ({line})", result))
+            if not is_library(frame.f_code.co_filename):
+                self.seen.append((place_of(frame.f_code.co_filename, frame.f_lineno), result))
         return result
 
 

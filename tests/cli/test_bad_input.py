@@ -331,7 +331,7 @@ ARCHITECTURES: dict[str, tuple[int, str]] = {
     ":per_channel": (USAGE, "--arch :per_channel"),
     "tests.networks:SHAPE": (USAGE, "calling it fails: TypeError"),
     "tests.networks:per_element": (USAGE, "does not fit --arch tests.networks:per_element: unexpected 'act3.norm.weight'"),
-    "factories:raises": (USAGE, "calling it fails: RuntimeError: out of luck; it takes no arguments"),
+    "factories:raises": (USAGE, "calling it fails: RuntimeError: out of luck, in factories.py line"),
     "factories:raises_at_length": (USAGE, "calling it fails: RuntimeError: out of luck"),
     "factories:exits": (USAGE, "calling it fails"),
     "factories:wants": (USAGE, "calling it fails: TypeError: wants() missing 1 required positional argument"),

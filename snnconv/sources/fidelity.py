@@ -1,0 +1,137 @@
+"""Does the captured program compute what the network's own code computes?
+
+Every neuron is fed currents around its threshold in the place of its own, so that all of them fire and reset whatever the weights
+are. The network's own forward runs so over all steps; then each neuron of the program must spike as the network's did, and the
+program, given the network's spikes, must feed every neuron the same current at every step and give the same output. The first
+place that differs is named: what one step leaves out (a count of the calls, another first potential, a method of the user's own
+that an adapter does not know) is refused here, before anything is exported.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.errors import Refused
+from snnconv.neuron import Neuron
+from snnconv.sources.kept import counted
+from snnconv.sources.precision import in_widest
+
+if TYPE_CHECKING:
+    from snnconv.sources.source import Source
+
+_TAUGHT = "leave the framework's own methods and first potential, or teach it: from snnconv.adapters import adapter"
+_STATELESS = "one step must follow from its own input and the neurons' states"
+
+
+def ensure_faithful(source: Source) -> None:
+    """Raise `Refused` unless the program of `source` computes what its module does; `UserCodeError` if that does not run."""
+    fault = in_widest(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance))
+    if fault is not None:
+        what, todo = fault
+        assert source.module is not None
+        why = counted(source.module, source.forward, source.program.contract, source.program.neurons)
+        raise Refused(f"{what}: {why}" if why else what, todo)
+
+
+def _fault(source: Source, dtype: torch.dtype, tolerance: float) -> tuple[str, str] | None:
+    """What differs first, and what to do about it."""
+    assert source.module is not None
+    noise = torch.Generator().manual_seed(0)
+    x = torch.rand(source.program.contract.batch_shape(2), generator=noise).to(dtype)
+    seen = {name: _Seen(neuron, noise) for name, neuron in source.program.neurons.items()}
+    with ExitStack() as hooks:
+        for name, watched in seen.items():
+            layer = source.module.get_submodule(name)
+            hooks.callback(layer.register_forward_pre_hook(watched.replace).remove)
+            hooks.callback(layer.register_forward_hook(watched.look, prepend=True).remove)
+        y = source.run(x)
+    for name, watched in seen.items():
+        step = watched.first_other_spike(tolerance)
+        if step is not None:
+            kind = type(source.module.get_submodule(name)).__name__
+            return f"neuron {name} ({kind}) spikes otherwise than its adapter says, first at step {step + 1}", _TAUGHT
+    return _fault_between(source, x, y, seen, tolerance)
+
+
+def _fault_between(source: Source, x: Tensor, y: Tensor, seen: dict[str, _Seen], tolerance: float) -> tuple[str, str] | None:
+    """The same for what the network computes between its neurons."""
+    faults: list[str] = []
+    steps = dict.fromkeys(seen, 0)
+
+    def drive(name: str, current: Tensor, spikes: Tensor) -> Tensor:
+        t = steps[name]
+        steps[name] += 1
+        if not _close(current, seen[name].currents[t], tolerance):
+            faults.append(f"what neuron {name} is given at step {t + 1} does not follow from that step alone")
+        return seen[name].spikes[t]
+
+    z = source.program.run(x, drive=drive)
+    if not faults and not _close(z, y, tolerance):
+        faults.append("the output of the network does not follow from its neurons' spikes at each step alone")
+    return (faults[0], _STATELESS) if faults else None
+
+
+def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    scale = float(b.abs().max().clamp(min=1.0).nan_to_num(1.0, 1.0)) if b.numel() else 1.0
+    return a.shape == b.shape and torch.allclose(a, b, tolerance, tolerance * scale, equal_nan=True)
+
+
+@dataclass
+class _Seen:
+    """What one neuron of the running network was given, what it got in its place, and how it spiked, a tensor for each step."""
+
+    neuron: Neuron
+    noise: torch.Generator
+    currents: list[Tensor] = field(default_factory=list)
+    given: list[Tensor] = field(default_factory=list)
+    spikes: list[Tensor] = field(default_factory=list)
+
+    def replace(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        current, *rest = inputs
+        steps = self._steps(current)
+        given = [self._around_threshold(step) for step in steps]
+        self.currents += steps
+        self.given += given
+        return (given[0] if current.dim() == given[0].dim() else torch.stack(given), *rest)
+
+    def look(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        spikes = output[0] if isinstance(output, tuple) else output
+        self.spikes += [step.to(self.neuron.threshold.dtype) for step in self._steps(spikes)]
+
+    def first_other_spike(self, tolerance: float) -> int | None:
+        """The first step at which the neuron spikes otherwise than the canonical one, potentials on the threshold left aside."""
+        state, unsure = None, torch.zeros((), dtype=torch.bool)
+        for t, (current, spikes) in enumerate(zip(self.given, self.spikes, strict=True)):
+            u, own, state = self.neuron.step(current, state, t)
+            measured = u if self.neuron.norm is None else self.neuron.norm(u)
+            tied = (measured - self.neuron.threshold).abs() <= tolerance * measured.abs().clamp(min=1.0)
+            other = own != spikes
+            if bool((other & ~tied & ~unsure).any()):
+                return t
+            unsure = unsure | other
+        return None
+
+    def _steps(self, value: Tensor) -> list[Tensor]:
+        """The steps of `[T, B, ...]`, or `[B, ...]` as the one step that it is."""
+        return list(value) if value.dim() > len(self.neuron.shape) + 1 else [value]
+
+    def _around_threshold(self, like: Tensor) -> Tensor:
+        noise = torch.randn(like.shape, generator=self.noise).to(like.dtype)
+        return (1.5 * noise + 0.5) * _size(self.neuron).to(like.dtype)
+
+
+def _size(neuron: Neuron) -> Tensor:
+    """How large a current brings a potential to the threshold, about."""
+    if neuron.norm is None:
+        size = neuron.threshold.abs()
+    else:
+        size = neuron.norm.mean.abs() + 2 * neuron.norm.var.sqrt()
+        size = size.reshape(size.shape + (1,) * (len(neuron.shape) - size.dim()))
+    if neuron.gain is not None and not neuron.per_step:
+        size = size / neuron.gain.abs()
+    return torch.where(torch.isfinite(size) & (size > 0), size, torch.ones_like(size))

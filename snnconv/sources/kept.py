@@ -1,0 +1,79 @@
+"""What the layers of a network keep from step to step: tensors, and the numbers and lists of the user's own code."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconv import adapters
+from snnconv.errors import SnnconvError
+from snnconv.program import TimeContract
+from snnconv.sources.forwards import Forward
+from snnconv.user_code import blamed
+
+_TORCH_S_OWN = frozenset(vars(nn.Module()))
+
+
+def run_twice(module: nn.Module, forward: Forward, contract: TimeContract) -> dict[str, str]:
+    """The class of every layer that holds other tensors after a second run than after the first, by its path.
+
+    Empty if the network does not run: capturing runs it as well, and says what is wrong.
+    """
+    probe = copy.deepcopy(module)
+    x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad(), blamed("the network", "its forward"):
+            forward.run(probe, x, contract)
+            before = _tensors(probe)
+            forward.run(probe, x, contract)
+    except SnnconvError:
+        return {}
+    changed = {path for path, held in _tensors(probe).items() if _identities(held) != _identities(before[path])}
+    return {path: type(layer).__name__ for path, layer in probe.named_modules() if path in changed}
+
+
+def counted(module: nn.Module, forward: Forward, contract: TimeContract, neurons: Collection[str]) -> str:
+    """In words, the first attribute besides those of `neurons` that a run changes; empty if there is none."""
+    probe = copy.deepcopy(module)
+    adapters.reset(probe)
+    before = _plain(probe)
+    with torch.no_grad():
+        forward.run(probe, torch.rand(contract.batch_shape(2)), contract)
+    for (path, name), value in _plain(probe).items():
+        if path not in neurons and before.get((path, name)) != value:
+            return f"{path or 'the network'} ({type(probe.get_submodule(path)).__name__}) changes its attribute {name}"
+    return ""
+
+
+def _tensors(module: nn.Module) -> dict[str, dict[Tensor, int]]:
+    """Every tensor that a layer holds, with the number of its changes, by the path of the layer."""
+    found = {}
+    for path, layer in module.named_modules():
+        values = [v for held in vars(layer).values() for v in (held.values() if isinstance(held, dict) else [held])]
+        found[path] = {v: v._version for v in values if isinstance(v, Tensor)}
+    return found
+
+
+def _identities(held: dict[Tensor, int]) -> list[tuple[int, int]]:
+    return [(id(tensor), version) for tensor, version in held.items()]
+
+
+def _plain(module: nn.Module) -> dict[tuple[str, str], str]:
+    """The attributes and memories that hold no tensor, as text, by the path of their layer and their own name."""
+    found = {}
+    for path, layer in module.named_modules():
+        own = {name: value for name, value in vars(layer).items() if name not in _TORCH_S_OWN}
+        memories = own.pop("_memories", {})
+        for name, value in {**own, **memories}.items():
+            if isinstance(value, bool | int | float | str | list | tuple | dict | set):
+                found[path, name] = _shown(value)
+    return found
+
+
+def _shown(value: Any) -> str:
+    """Numbers as they are, of a collection its length."""
+    return repr(value) if isinstance(value, bool | int | float | str) else str(len(value))
