@@ -50,6 +50,8 @@ __all__ = [
 ]
 
 Layer = TypeVar("Layer", bound=nn.Module)
+_DECISIVE = frozenset({"__call__", "__getattr__", "__getattribute__", "__setattr__"})
+"""The methods with two underscores that can change what a layer computes."""
 
 
 @dataclass(frozen=True)
@@ -162,14 +164,23 @@ def _spiking(module: nn.Module) -> Iterator[tuple[str, nn.Module, Adapter]]:
 def adapter_of(layer: nn.Module) -> Adapter | None:
     """That of the layer's class, or of the nearest class it derives from, unless it computes something else than that class."""
     kind = next((kind for kind in type(layer).__mro__ if kind in ADAPTERS), None)
-    return None if kind is None or departs(type(layer), kind) else ADAPTERS[kind]
+    return None if kind is None or departs(type(layer), kind) or _is_patched(layer) else ADAPTERS[kind]
 
 
 def departs(derived: type, kind: type) -> bool:
-    """Whether a class between `derived` and `kind` has another method in the place of one of `kind`."""
+    """Whether a class between `derived` and `kind` has something else in the place of a method of `kind`.
+
+    A property in the place of a constant does not count: an adapter reads what it gives.
+    """
     between = derived.__mro__[: derived.__mro__.index(kind)]
-    names = {name for c in between for name, value in vars(c).items() if callable(value) and not name.startswith("__")}
-    return any(hasattr(kind, name) for name in names - {"extra_repr"})
+    named = {name for c in between for name in vars(c) if not name.startswith("__")} - {"extra_repr"}
+    own = {name for c in between for name in vars(c) if c.__module__.partition(".")[0] not in ("torch", *FRAMEWORKS)}
+    return bool(own & _DECISIVE) or any(callable(getattr(kind, name, None)) for name in named)
+
+
+def _is_patched(layer: nn.Module) -> bool:
+    """Whether a method was replaced on this one layer: `layer.forward = ...`."""
+    return any(callable(value) and callable(getattr(type(layer), name, None)) for name, value in vars(layer).items())
 
 
 def installing(framework: str) -> str:

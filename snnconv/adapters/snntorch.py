@@ -74,7 +74,7 @@ def synaptic(layer: snntorch.Synaptic) -> Neuron:
 
 @step_layer(nn.ModuleList)
 def batch_norm_tt(layer: Any, timesteps: int) -> None:
-    """`BatchNormTT1d` and `BatchNormTT2d` give a list of batch norms without a bias, one per step, which the forward indexes."""
+    """`BatchNormTT1d` and `BatchNormTT2d` give a list of batch norms without a bias, of which each step takes the next."""
     norms = [norm for norm in layer if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.bias is None]
     if len(norms) < 2 or len(norms) != len(layer):
         return

@@ -202,6 +202,12 @@ def _shifted(
 
 def _strict(layer: neuron.BaseNode) -> bool:
     name = _named(layer)
+    first, rest = layer.get_reset_value("v"), layer.v_reset or 0.0
+    if not bool(torch.all(torch.as_tensor(first) == torch.as_tensor(rest))):
+        raise Refused(
+            f"{name} starts every sample from a potential of {first}, not of {rest:g}",
+            "leave the reset value of v as the framework makes it, and set v_reset where the neuron is made",
+        )
     if layer._neuron_precision is not None:
         raise Refused(f"{name} computes in another precision than the network", "take its precision setting away")
     return strictness(layer.surrogate_function, name)

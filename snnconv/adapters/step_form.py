@@ -7,7 +7,7 @@ their constants by `snnconv::at_step`. The network's own code between them runs 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -48,13 +48,17 @@ def takes_all_steps(module: nn.Module) -> bool:
     return any(_is_multi_step(layer) for layer in module.modules())
 
 
-def one_step(module: nn.Module, timesteps: int) -> tuple[nn.Module, frozenset[str]]:
-    """A copy of `module` in the form of one step, and the paths of its neurons that are called with `[1, B, ...]`."""
+def one_step(module: nn.Module, timesteps: int, in_turn: Collection[str] = ()) -> tuple[nn.Module, frozenset[str]]:
+    """A copy of `module` in the form of one step, and the paths of its neurons that are called with `[1, B, ...]`.
+
+    `in_turn` are the paths of the lists of which each step takes the next entry; other lists are left alone.
+    """
     copied = copy.deepcopy(module)
     framed = [path for path, layer in copied.named_modules() if adapter_of(layer) is not None and _is_multi_step(layer)]
-    for layer in list(copied.modules()):
+    for path, layer in list(copied.named_modules()):
         kind = next((kind for kind in type(layer).__mro__ if kind in STEP_LAYERS), None)
-        if kind is not None and adapter_of(layer) is None and not departs(type(layer), kind):
+        at_hand = path in in_turn or not isinstance(layer, nn.ModuleList)
+        if kind is not None and at_hand and adapter_of(layer) is None and not departs(type(layer), kind):
             STEP_LAYERS[kind](layer, timesteps)
     return copied, frozenset(framed)
 

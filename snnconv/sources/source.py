@@ -23,6 +23,7 @@ from snnconv.sources.forwards import AllAtOnce, Forward, StepByStep, forward_of
 from snnconv.sources.kept import run_twice
 from snnconv.sources.options import Resolver
 from snnconv.sources.time_mixing import ensure_steps_apart
+from snnconv.sources.turns import taken_in_turn
 from snnconv.user_code import blamed
 
 
@@ -130,7 +131,7 @@ def captured(
         copy.deepcopy(module)
     forward = forward_of(module, contract)
     _ensure_known(module, table, contract, forward)
-    step, framed = one_step(module, contract.timesteps)
+    step, framed = one_step(module, contract.timesteps, taken_in_turn(module, forward, contract))
     if isinstance(forward, AllAtOnce):
         forward.shorten(step, contract.timesteps)
         ensure_steps_apart(module, step, forward, contract)

@@ -1,0 +1,42 @@
+"""Lists of layers of which each time step takes the next entry, as networks with BNTT do, told from lists for anything else.
+
+Nothing in such a list says what it is for: whether it is taken in turn is seen from a run of the network.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from snnconv.program import TimeContract
+from snnconv.sources.forwards import Forward
+from snnconv.user_code import UserCodeError, blamed
+
+_Calls = list[tuple[int, int]]
+"""The calls of the entries of a list, in order: which entry, and how many samples it was given."""
+
+
+def taken_in_turn(module: nn.Module, forward: Forward, contract: TimeContract) -> frozenset[str]:
+    """The paths of the lists whose entry t is called at step t, and nowhere else."""
+    probe = copy.deepcopy(module)
+    lists = {path: layers for path, layers in probe.named_modules() if isinstance(layers, nn.ModuleList) and len(layers) > 1}
+    if not lists:
+        return frozenset()
+    calls: dict[str, _Calls] = {path: [] for path in lists}
+    for path, layers in lists.items():
+        for number, layer in enumerate(layers):
+            layer.register_forward_pre_hook(partial(_note, calls[path], number))
+    samples = contract.timesteps + 1  # A batch of this size is no dimension of time, and not both in one.
+    with torch.no_grad(), suppress(UserCodeError), blamed("the network", "its forward"):
+        forward.run(probe, torch.rand(contract.batch_shape(samples)), contract)
+    steps = {path: range(min(contract.timesteps, len(layers))) for path, layers in lists.items()}
+    return frozenset(path for path, seen in calls.items() if seen == [(t, samples) for t in steps[path]])
+
+
+def _note(calls: _Calls, number: int, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    calls.append((number, len(inputs[0]) if inputs else 0))
