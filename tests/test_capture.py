@@ -268,3 +268,31 @@ def test_a_network_whose_neurons_all_go_unread_is_refused() -> None:
 def test_a_constant_that_does_not_broadcast_is_refused_by_name() -> None:
     with pytest.raises(Refused, match=r"neuron a sees potentials of shape \[3, 4, 4\], but its leak is of shape \[3\]"):
         captured(lambda m, x: m.head(m.a(m.conv(x)).flatten(1)), a=LIF(leak=torch.rand(3)))
+
+
+@pytest.mark.parametrize("size", [3, 4], ids=["as many channels as rows", "more rows than channels"])
+@pytest.mark.parametrize("shape", [(1,), (3, 1, 1), (1, 3, 1, 1)], ids=str)
+@pytest.mark.parametrize("constant", ["leak", "threshold"])
+def test_a_constant_lies_where_the_layer_itself_has_it(constant: str, shape: tuple[int, ...], size: int) -> None:
+    values = torch.linspace(0.1, 0.9, torch.Size(shape).numel()).reshape(shape)
+    net = Wired(lambda m, x: m.head(m.a(m.conv(x)).flatten(1)), a=LIF(**{constant: values}), head=nn.Linear(3 * size**2, 4))
+    source = source_of(trained(net), shape=(2, size, size))
+    x = inputs(source, 3)
+    assert torch.equal(source.program.run(x), source.run(x))
+
+
+@pytest.mark.parametrize("shape", [(1,), (5,), (1, 5)], ids=str)
+def test_a_constant_behind_a_linear_layer_lies_where_the_layer_itself_has_it(shape: tuple[int, ...]) -> None:
+    leak = torch.linspace(0.1, 0.9, torch.Size(shape).numel()).reshape(shape)
+    source = source_of(trained(nn.Sequential(nn.Linear(6, 5), LIF(leak=leak, threshold=0.2), nn.Linear(5, 2))), shape=(6,))
+    x = inputs(source, 3)
+    assert torch.equal(source.program.run(x), source.run(x))
+
+
+def test_a_wrong_shape_is_asked_for_only_if_the_shape_is_wrong() -> None:
+    def failing(m: Wired, x: Tensor) -> Tensor:
+        raise KeyError("gain")
+
+    with pytest.raises(Refused, match=r"KeyError: 'gain', in test_capture.py line \d+ \(raise") as caught:
+        captured(failing)
+    assert "--input-shape" not in str(caught.value)

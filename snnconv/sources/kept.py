@@ -19,20 +19,20 @@ _TORCH_S_OWN = frozenset(vars(nn.Module()))
 
 
 def run_twice(module: nn.Module, forward: Forward, contract: TimeContract) -> dict[str, str]:
-    """The class of every layer that holds other tensors after a second run than after the first, by its path.
+    """The class of every layer that holds other tensors after a run on one input than after a run on another, by its path.
 
     Empty if the network does not run: capturing runs it as well, and says what is wrong.
     """
     probe = copy.deepcopy(module)
-    x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0))
+    noise = torch.Generator().manual_seed(0)
     try:
         with torch.no_grad(), blamed("the network", "its forward"):
-            forward.run(probe, x, contract)
+            forward.run(probe, torch.rand(contract.batch_shape(2), generator=noise), contract)
             before = _tensors(probe)
-            forward.run(probe, x, contract)
+            forward.run(probe, torch.rand(contract.batch_shape(2), generator=noise), contract)
     except SnnconvError:
         return {}
-    changed = {path for path, held in _tensors(probe).items() if _identities(held) != _identities(before[path])}
+    changed = {path for path, held in _tensors(probe).items() if not _alike(held, before[path])}
     return {path: type(layer).__name__ for path, layer in probe.named_modules() if path in changed}
 
 
@@ -49,17 +49,17 @@ def counted(module: nn.Module, forward: Forward, contract: TimeContract, neurons
     return ""
 
 
-def _tensors(module: nn.Module) -> dict[str, dict[Tensor, int]]:
-    """Every tensor that a layer holds, with the number of its changes, by the path of the layer."""
+def _tensors(module: nn.Module) -> dict[str, list[Tensor]]:
+    """Copies of the tensors that a layer holds besides its parameters, by the path of the layer."""
     found = {}
     for path, layer in module.named_modules():
         values = [v for held in vars(layer).values() for v in (held.values() if isinstance(held, dict) else [held])]
-        found[path] = {v: v._version for v in values if isinstance(v, Tensor)}
+        found[path] = [v.clone() for v in values if isinstance(v, Tensor) and not isinstance(v, nn.Parameter)]
     return found
 
 
-def _identities(held: dict[Tensor, int]) -> list[tuple[int, int]]:
-    return [(id(tensor), version) for tensor, version in held.items()]
+def _alike(some: list[Tensor], others: list[Tensor]) -> bool:
+    return len(some) == len(others) and all(map(torch.equal, some, others))
 
 
 def _plain(module: nn.Module) -> dict[tuple[str, str], str]:
