@@ -97,7 +97,7 @@ def _part(arguments: argparse.Namespace) -> dict[str, float]:
 
     torch.set_num_threads(THREADS)
     source = load_source(Path(arguments.checkpoint), SourceOptions(arch=arguments.arch))
-    candidate = open_candidate(Path(arguments.artifact))
+    candidate = open_candidate(Path(arguments.artifact)).load()
     data: Samples = open_data("benchmarks.verification:repeated", source.program.contract)
     size = chunk_size(source.program, candidate)
     candidate.run(next(iter(data.read(size))).x)

@@ -32,16 +32,13 @@ def export(
 ) -> int:
     """Export a folded program; the file gets its name only once it is verified."""
     form, size = o.time_form(time), o.batch_size(batch)
-    from snnconv.convert import Target, check_output, check_reports, check_targets, export_verified
-    from snnconv.runtimes.torch_program import open as open_program
-    from snnconv.sources import SourceOptions, load_source
+    from snnconv.convert import Target, check_output, check_reports, check_targets, export_verified, open_folded
     from snnconv.verify import Plan
 
     target = Target(check_output(output, force), format, form, size)
     check_targets([target], also=", or --format")
     check_reports(report or [])
-    folded = open_program(program).program
-    source = load_source(program, SourceOptions())
+    folded, source = open_folded(program)
     samples = o.read_data(data, labels, source, seed)
     demanded = o.policy(policy, config)
     from snnconv_cli import progress, render

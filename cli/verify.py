@@ -20,6 +20,9 @@ Level = Annotated[str, typer.Option(metavar="LEVEL,...", help="Levels to check."
 ShardOf = Annotated[
     str | None, typer.Option("--shard", metavar="I/N", help="Read only every N-th chunk of the data, from the I-th.")
 ]
+RunForeignCode = Annotated[
+    bool, typer.Option("--run-foreign-code", help="Also run a .ts of which the code is not snnconv's: a program may do anything.")
+]
 Resume = Annotated[Path | None, typer.Option(metavar="FILE", help="Keep progress in FILE, and go on from it where it is there.")]
 
 
@@ -34,6 +37,7 @@ def verify(
     policy: o.PolicySettings = None,
     shard: ShardOf = None,
     resume: Resume = None,
+    run_foreign_code: RunForeignCode = False,
     report: o.Report = None,
     format: o.Format = None,
     json: o.Json = False,
@@ -50,7 +54,7 @@ def verify(
 
     wanted = _names(level)
     levels = tuple(name for name in LEVELS if name in wanted)
-    plan = Plan(levels, parse_shard(shard) if shard else None, seed)
+    plan = Plan(levels, parse_shard(shard) if shard else None, seed, run_foreign_code)
     demanded = o.policy(policy, source.config)
     check_reports(report or [])
     if resume is not None and resume.resolve() in [path.resolve() for path in report or []]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from snnconv.errors import InputError
+from snnconv.errors import InputError, first_line
 from snnconv.verdict import Policy, policy_from
 
 
@@ -24,8 +24,8 @@ def read_settings(config: Path | None) -> tuple[Path, Mapping[str, Any]]:
             whole = tomllib.load(file)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file", "check --config") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML ({error})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not TOML ({first_line(error)})") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     tool = whole.get("tool", {})

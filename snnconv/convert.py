@@ -15,15 +15,16 @@ from torch import Tensor
 from snnconv import pt2
 from snnconv.data import Samples, first
 from snnconv.errors import InputError
-from snnconv.export import export, format_of
-from snnconv.files import Draft, replacing, sha256, shown, writable
+from snnconv.export import encode, format_of
+from snnconv.files import Content, Draft, read, replacing, shown, writable
 from snnconv.fold import fold
 from snnconv.program import SpikingProgram
 from snnconv.report import writer_of
 from snnconv.results import Measure
-from snnconv.runtimes import Candidate, open_candidate
+from snnconv.runtimes import Candidate, open_content
 from snnconv.runtimes.candidate import LARGEST_BATCH
 from snnconv.sources import Source
+from snnconv.sources.archive import source_in
 from snnconv.verdict import Conversion, Policy, Verdict, judge
 from snnconv.verify import Plan, verify
 
@@ -73,8 +74,17 @@ def fold_to(source: Source, path: Path) -> SpikingProgram:
     """Fold a source and save it. Raises `FoldRefused` where a norm cannot be folded."""
     folded = fold(source.program)
     with replacing(path) as draft:
-        pt2.save(folded, draft.path)
+        draft.write(pt2.encode(folded))
     return folded
+
+
+def open_folded(path: Path) -> tuple[SpikingProgram, Source]:
+    """A folded program and its source, from one reading of its file. Raises `InputError`."""
+    content = read(path)
+    program = pt2.decode(content)
+    if not program.folded:
+        raise InputError(f"{path}: is not folded", "fold it first: snnconv fold SOURCE -o F.pt2")
+    return program, source_in(program, content)
 
 
 def export_verified(
@@ -91,7 +101,7 @@ def export_verified(
     with replacing(target.path) as draft:
         candidate = _export(folded, target, draft, progress)
         names = (shown(path), shown(target.path))
-        verdict = judge(verify(source, candidate, data, names, plan, progress, sha256=sha256(draft.path)), policy)
+        verdict = judge(verify(source, candidate, data, names, plan, progress), policy)
         draft.keep = verdict.equivalent
     return verdict
 
@@ -121,12 +131,12 @@ def convert(
             draft = drafts.enter_context(replacing(target.path))
             candidate = _export(folded, target, draft, progress)
             names = (shown(path), shown(target.path))
-            found = verify(source, candidate, data, names, plan, progress, folded, sha256=sha256(draft.path), fresh=True)
+            found = verify(source, candidate, data, names, plan, progress, folded, fresh=True)
             verdict = judge(found, policy)
             draft.keep = verdict.equivalent
             verdicts.append(verdict)
             if verdict.equivalent:
-                name, size = f"{target.path.name}, {found.runtime}", draft.path.stat().st_size
+                name, size = f"{target.path.name}, {found.runtime}", draft.temporary.stat().st_size
                 measures.append(Measure(name, size, _latency(candidate.run, x), len(x)))
     return Conversion(shown(path), folded.origin.arch, folded.sites, tuple(verdicts), tuple(measures))
 
@@ -134,8 +144,9 @@ def convert(
 def _export(folded: SpikingProgram, target: Target, draft: Draft, progress: Callable[[str, float], None]) -> Candidate:
     format = format_of(target.path, target.format)
     progress("export", 0.0)
-    export(folded, draft.path, format, target.form, target.batch)
-    return open_candidate(draft.path, format.suffixes[0])
+    content = Content(target.path, encode(folded, format, target.form, target.batch))
+    draft.write(content.data)
+    return open_content(content, format.suffixes[0]).load()
 
 
 def _batch(data: Samples, size: int) -> Tensor:

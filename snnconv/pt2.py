@@ -10,25 +10,23 @@ paste names into code. Here a target is looked up among torch's own operators an
 
 from __future__ import annotations
 
+import io
 import json
 import keyword
 import math
 import operator
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, fx, nn
 
 from snnconv.errors import InputError, Refused
-from snnconv.files import readable
+from snnconv.files import Content, parse_json, read, undamaged
 from snnconv.neuron import NEURON_OP, pack, unpack_neuron, unpack_norm
 from snnconv.per_step import AT_STEP
 from snnconv.program import Origin, SpikingProgram, ThresholdProof, TimeContract, put, tensors
@@ -40,37 +38,43 @@ _KINDS = {"dtype": torch.dtype, "memory_format": torch.memory_format, "layout": 
 
 
 def save(program: SpikingProgram, path: Path) -> None:
-    """Write `program`, with its source if it is folded. The same program gives the same bytes.
+    """Write what `encode` gives to `path`."""
+    path.write_bytes(encode(program))
+
+
+def encode(program: SpikingProgram) -> bytes:
+    """The file of `program`, with its source if it is folded. The same program gives the same bytes.
 
     Raises `Refused` for a graph with operators that are not torch's own.
     """
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for prefix, part in _parts(program):
             for name, content in _members(part).items():
                 archive.writestr(zipfile.ZipInfo(prefix + name, (1980, 1, 1, 0, 0, 0)), content)
+    return buffer.getvalue()
 
 
 def load(path: Path) -> SpikingProgram:
-    """Read a program back. Raises `InputError` for a file that is none and `Refused` for operators that are not torch's own."""
-    with _damage(path), zipfile.ZipFile(readable(path)) as archive:
+    """Read a program back, as `decode` does."""
+    return decode(read(path))
+
+
+def decode(content: Content) -> SpikingProgram:
+    """The program of a file. Raises `InputError` for a file that is none and `Refused` for operators that are not torch's own."""
+    path, again = content.path, "make it again with snnconv fold"
+    with undamaged(path, "not an snnconv program, or truncated", again):
+        archive = zipfile.ZipFile(io.BytesIO(content.data))
+    with archive, undamaged(path, "is damaged", again):
         names = archive.namelist()
         if _MANIFEST not in names:
             raise InputError(f"{path}: not an snnconv program", "make one with: snnconv fold SOURCE -o F.pt2")
+        if sum(member.file_size for member in archive.infolist()) > len(content.data):
+            raise ValueError("its members claim to be larger than the file")
         if archive.testzip() is not None or len(names) != len(set(names)):
             raise ValueError("a checksum does not match, or a member stands there twice")
         source = _read(path, archive, _SOURCE, None) if _SOURCE + _MANIFEST in names else None
         return _read(path, archive, "", source)
-
-
-@contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Whatever a damaged file makes the readers stumble over, as one error."""
-    try:
-        yield
-    except (zipfile.BadZipFile, safetensors.SafetensorError, EOFError, RuntimeError, NotImplementedError, zlib.error) as error:
-        raise InputError(f"{path}: not an snnconv program, or truncated ({error})", "make it again with snnconv fold") from error
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{path}: is damaged ({error})", "make it again with snnconv fold") from error
 
 
 def _parts(program: SpikingProgram) -> list[tuple[str, SpikingProgram]]:
@@ -156,7 +160,7 @@ def _target_name(target: Any) -> str:
 
 
 def _read(path: Path, archive: zipfile.ZipFile, prefix: str, source: SpikingProgram | None) -> SpikingProgram:
-    manifest = json.loads(archive.read(prefix + _MANIFEST))
+    manifest = parse_json(archive.read(prefix + _MANIFEST))
     if manifest["format"] != FORMAT:
         raise InputError(f"{path}: format {manifest['format']}, but this snnconv reads {FORMAT}", "use the snnconv that wrote it")
     held = safetensors.torch.load(archive.read(prefix + _TENSORS))

@@ -20,5 +20,5 @@ def written(program: SpikingProgram, path: Path, form: str = "sequence", batch: 
 
 
 def artifact(program: SpikingProgram, path: Path, form: str, batch: int | None = None) -> Candidate:
-    """The same, opened in its runtime."""
-    return open_candidate(written(program, path, form, batch))
+    """The same, ready to run in its runtime."""
+    return open_candidate(written(program, path, form, batch)).load()

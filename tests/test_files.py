@@ -14,9 +14,9 @@ from snnconv.files import replacing, writable
 def test_a_finished_draft_becomes_the_file(tmp_path: Path) -> None:
     target = tmp_path / "net.onnx"
     with replacing(target) as draft:
-        assert draft.path.suffix == ".onnx"
+        assert draft.temporary.suffix == ".onnx"
         assert not target.exists()
-        draft.path.write_text("done")
+        draft.write(b"done")
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
     assert target.read_text() == "done"
 
@@ -25,7 +25,7 @@ def test_a_draft_that_is_not_kept_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "net.onnx"
     target.write_text("old")
     with replacing(target) as draft:
-        draft.path.write_text("new")
+        draft.write(b"new")
         draft.keep = False
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
     assert target.read_text() == "old"
@@ -34,14 +34,27 @@ def test_a_draft_that_is_not_kept_leaves_the_old_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interrupted_draft_vanishes(error: type[BaseException], tmp_path: Path) -> None:
     with pytest.raises(error), replacing(tmp_path / "net.onnx") as draft:
-        draft.path.write_text("half")
+        draft.write(b"half")
         raise error
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_said_in_words_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No space left"), replacing(tmp_path / "net.onnx"):
+def test_a_full_disk_is_said_in_words_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    message = r"net\.onnx: cannot write: No space left.*free some space"
+    with pytest.raises(InputError, match=message), replacing(tmp_path / "net.onnx") as draft:
+        draft.write(b"done")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOENT, errno.ENOSPC])
+def test_an_error_of_reading_is_not_blamed_on_the_draft(number: int, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="the user's disk") as caught, replacing(tmp_path / "net.onnx"):
+        raise OSError(number, "the user's disk")
+    assert not isinstance(caught.value, InputError)
     assert not list(tmp_path.iterdir())
 
 

@@ -98,7 +98,7 @@ def test_every_artifact_spikes_as_the_authors_network_but_for_explained_flips(
         export(run.folded, path, format_of(path), form)
     else:
         pt2.save(run.folded, path)
-    seen = open_candidate(path).observe(run.x)
+    seen = open_candidate(path).load().observe(run.x)
     differences = first_differences(run, seen)
     assert len(differences) <= 2, "rounding may tip a spike on its threshold in 1 of 48 images or so"
     joined = {name: torch.cat(spikes).float() for name, spikes in seen.spikes.items()}

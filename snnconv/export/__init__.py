@@ -13,9 +13,8 @@ from snnconv.export.onnx import to_onnx
 from snnconv.export.torchscript import to_torchscript
 from snnconv.hints import meant
 from snnconv.lower import Lowered, lower
+from snnconv.metadata import METADATA_FORMAT
 from snnconv.program import SpikingProgram
-
-METADATA_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,12 @@ def format_of(path: Path, name: str | None = None, also: str = "") -> Format:
 
 
 def export(program: SpikingProgram, path: Path, format: Format, form: str = "sequence", batch: int | None = None) -> None:
-    """Write `program` to `path`.
+    """Write what `encode` gives to `path`."""
+    path.write_bytes(encode(program, format, form, batch))
+
+
+def encode(program: SpikingProgram, format: Format, form: str = "sequence", batch: int | None = None) -> bytes:
+    """`program` in a format.
 
     Args:
         form: "sequence" or "step".
@@ -61,7 +65,7 @@ def export(program: SpikingProgram, path: Path, format: Format, form: str = "seq
     Raises `Refused` where the format cannot hold the program.
     """
     lowered = lower(program, form)
-    path.write_bytes(format.encode(lowered, batch, describe(program, form, batch)))
+    return format.encode(lowered, batch, describe(program, form, batch))
 
 
 def describe(program: SpikingProgram, form: str, batch: int | None) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def write_report(path: Path, report: Report) -> None:
     """Write a report to `path`, whole or not at all. Raises as `writer_of`, and `InputError` where it cannot be written."""
     text = writer_of(path).render(report)
     with replacing(path) as draft:
-        draft.path.write_text(text, encoding="utf-8", newline="\n")
+        draft.write(text.encode())
 
 
 REPORTS: dict[str, Format] = {

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snnconv.errors import InputError
-from snnconv.files import readable
+from snnconv.errors import InputError, first_line
+from snnconv.files import parse_json
+from snnconv.files import read as read_file
 from snnconv.report.flaws import first_flaw
 from snnconv.report.layout import SCHEMA, ConversionDocument, VerificationDocument
 from snnconv.report.plain import TODO, first_problem, jsonable, missing_field
@@ -30,7 +31,7 @@ def read_results(path: Path) -> list[Verification]:
     """
     from pydantic import ValidationError
 
-    text = readable(path).read_bytes()
+    text = read_file(path).data
     document = _object(path, text)
     kind = _kind(path, document)
     try:
@@ -52,11 +53,13 @@ def read_results(path: Path) -> list[Verification]:
 
 def _object(path: Path, text: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(text)
+        document = parse_json(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: not JSON, or truncated: line {error.lineno}: {error.msg}", _AGAIN) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON, or nested too deep", _AGAIN) from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: the whole: invalid JSON (half a character)", _AGAIN) from error
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON, or nested too deep ({first_line(error)})", _AGAIN) from error
     if not isinstance(document, dict) or "schema" not in document:
         raise InputError(f"{path}: no report of snnconv, schema is missing", "name a file that --report FILE.json wrote")
     return document

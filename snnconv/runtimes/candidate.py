@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import InputError
+from snnconv.files import parse_json, undamaged
+from snnconv.metadata import METADATA_FORMAT
 from snnconv.program import TimeContract
 
 LARGEST_BATCH = 2**20
@@ -46,16 +47,10 @@ class Observation:
     spikes: dict[str, list[Tensor]]
 
 
-class Candidate(Protocol):
-    """An artifact in its runtime.
+class Artifact(Protocol):
+    """An artifact that was read, and what it says about itself; `sha256` is of the bytes that were read.
 
-    `constants()` are the weights and neuron constants it holds, by the paths of the lowered graph; `run` is the bare artifact as
-    a device would run it; `observe` also looks at every neuron. Both raise `RunFailure` where the engine gives up.
-
-    `with_constants` is the same artifact with other values, of the same shapes, for some of its constants. If those are float64,
-    the whole of it computes in float64: its own graph, from `x` in float64. Raises `RunFailure` for constants it does not hold.
-
-    `structure()` is what it computes, line by line, whatever its values are called; the values of its constants are not in it.
+    `load` makes it ready to run. What holds code of its own (TorchScript) runs it there.
     """
 
     @property
@@ -67,9 +62,26 @@ class Candidate(Protocol):
     @property
     def contract(self) -> TimeContract: ...
     @property
+    def sha256(self) -> str: ...
+    @property
     def sha256_of_source(self) -> str: ...
     @property
     def batch(self) -> int | None: ...
+    def load(self) -> Candidate: ...
+
+
+class Candidate(Artifact, Protocol):
+    """An artifact in its runtime.
+
+    `constants()` are the weights and neuron constants it holds, by the paths of the lowered graph; `run` is the bare artifact as
+    a device would run it; `observe` also looks at every neuron. Both raise `RunFailure` where the engine gives up.
+
+    `with_constants` is the same artifact with other values, of the same shapes, for some of its constants. If those are float64,
+    the whole of it computes in float64: its own graph, from `x` in float64. Raises `RunFailure` for constants it does not hold.
+
+    `structure()` is what it computes, line by line, whatever its values are called; the values of its constants are not in it.
+    """
+
     def constants(self) -> dict[str, Tensor]: ...
     def structure(self) -> list[str]: ...
     def run(self, x: Tensor) -> Tensor: ...
@@ -118,9 +130,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Carded:
-    """The part of a `Candidate` that its metadata answers."""
+    """The part of an `Artifact` that its metadata answers."""
 
     card: Card
+    sha256: str
 
     @property
     def form(self) -> str:
@@ -139,17 +152,20 @@ class Carded:
         return self.card.batch
 
 
-def read_card(path: Path, text: str) -> Card:
-    """Read the metadata of an artifact. Raises `InputError` where there is none of ours."""
+def read_card(path: Path, text: str | bytes) -> Card:
+    """Read the metadata of an artifact. Raises `InputError` if there is none of ours, or of another format."""
     if not text:
         raise InputError(f"{path}: carries no snnconv metadata", "verify takes artifacts that snnconv exported")
-    try:
-        metadata = json.loads(text)
-        contract = TimeContract(**{**metadata["contract"], "input_shape": tuple(metadata["contract"]["input_shape"])})
+    with undamaged(path, "its snnconv metadata is damaged", "export it again"):
+        metadata = parse_json(text)
+        if metadata["format"] != METADATA_FORMAT:
+            raise InputError(
+                f"{path}: its metadata is of format {metadata['format']!r}, but this snnconv reads {METADATA_FORMAT}",
+                "use the snnconv that wrote it, or export it again",
+            )
+        contract = TimeContract(**{**metadata["contract"], "input_shape": tuple(map(int, metadata["contract"]["input_shape"]))})
         batch, form = metadata["batch"], metadata["form"]
         if form not in ("sequence", "step") or not (batch is None or (isinstance(batch, int) and 0 < batch <= LARGEST_BATCH)):
             raise ValueError(f"form {form!r}, batch {batch!r}")
         neurons = {str(n["name"]): tuple(map(int, n["state"])) for n in metadata["neurons"]}
         return Card(form, batch, contract, neurons, str(metadata["source"]["sha256"]), bool(metadata["counts_steps"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: its snnconv metadata is damaged ({error})", "export it again") from error

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import onnx
 import onnxruntime
 import torch
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor
 
 from snnconv.errors import InputError, first_line
+from snnconv.files import Content, parse_json
 from snnconv.runtimes.candidate import Carded, Observation, RunFailure, read_card, replaced
+from snnconv.runtimes.onnx_file import read_model
 from snnconv.runtimes.onnx_reference import REFERENCE, Engine, reference_engine, widen
 from snnconv.runtimes.over_time import State, Stepped, run_steps
 
@@ -57,6 +56,9 @@ class OnnxRuntime(Carded):
     given: dict[str, Tensor] = field(default_factory=dict)
     engines: dict[str, Engine] = field(default_factory=dict)
     opened: dict[frozenset[str], OnnxRuntime] = field(default_factory=dict)
+
+    def load(self) -> OnnxRuntime:
+        return self
 
     def structure(self) -> list[str]:
         graph = self.model.graph
@@ -149,16 +151,13 @@ class OnnxRuntime(Carded):
         return model
 
 
-def open(path: Path) -> OnnxRuntime:
+def open(content: Content) -> OnnxRuntime:
     """Open an ONNX file. Raises `InputError`."""
-    try:
-        model = onnx.load(path)
-    except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
-        raise InputError(f"{path}: not an ONNX file, or truncated", "export it again") from error
+    path, model = content.path, read_model(content)
     props = {p.key: p.value for p in model.metadata_props}
     text = props.get(METADATA_KEY, "")
     card = read_card(path, text)
-    names = json.loads(text).get("tensors")
+    names = parse_json(text).get("tensors")
     made = {name for node in model.graph.node for name in node.output}
     try:
         whole = all(made.issuperset(names[n][kind]) for n in card.neurons for kind in ("potential", "spike"))
@@ -168,7 +167,7 @@ def open(path: Path) -> OnnxRuntime:
         raise InputError(
             f"{path}: its snnconv metadata is damaged (it does not name every potential and spike)", "export it again"
         )
-    return OnnxRuntime(card, model, names)
+    return OnnxRuntime(card, content.sha256, model, names)
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, fx
 
 from snnconv import pt2
 from snnconv.errors import InputError
+from snnconv.files import Content
 from snnconv.lower import Lowered, lower, ops
 from snnconv.program import SpikingProgram, TimeContract, put
 from snnconv.runtimes.candidate import Observation, failing, replaced
@@ -21,10 +21,14 @@ from snnconv.runtimes.over_time import State, Stepped, run_steps
 class TorchProgram:
     program: SpikingProgram
     lowered: Lowered
+    sha256: str = ""
     runtime: str = f"torch {torch.__version__}"
     form: str = "step"
     batch: int | None = None
     format: str = "pt2"
+
+    def load(self) -> TorchProgram:
+        return self
 
     def structure(self) -> list[str]:
         return pt2.outline(self.program)
@@ -76,9 +80,9 @@ class _Step(fx.Interpreter):
         return self.spikes[name], following
 
 
-def open(path: Path) -> TorchProgram:
+def open(content: Content) -> TorchProgram:
     """Open a folded program. Raises `InputError` for one that still holds its norms."""
-    program = pt2.load(path)
+    program = pt2.decode(content)
     if not program.folded:
-        raise InputError(f"{path}: is not folded", "fold it first: snnconv fold SOURCE -o F.pt2")
-    return TorchProgram(program, lower(program, "step"))
+        raise InputError(f"{content.path}: is not folded", "fold it first: snnconv fold SOURCE -o F.pt2")
+    return TorchProgram(program, lower(program, "step"), content.sha256)

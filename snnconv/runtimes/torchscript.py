@@ -1,4 +1,4 @@
-"""A TorchScript artifact, run by torch alone."""
+"""A TorchScript artifact, run by torch alone, once it is known whose code it is."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from snnconv.errors import InputError
+from snnconv.files import Content, undamaged
 from snnconv.runtimes.candidate import Carded, Observation, failing, read_card, renamed, replaced
 from snnconv.runtimes.over_time import State, Stepped, run_steps
+from snnconv.runtimes.script_archive import METADATA_FILE, ScriptArchive, first_difference, read_archive
 
-METADATA_FILE = "snnconv.json"
+__all__ = ["METADATA_FILE", "Script", "TorchScript", "open"]
+
+_RUNTIME = f"TorchScript {torch.__version__}"
 
 _VALUE = re.compile(r"%[\w.]+")
 _NOISE = re.compile(r"___torch_mangle_\d+\.?|\s*#.*$")
@@ -29,10 +32,35 @@ _FLOAT, _DOUBLE = 6, 7
 
 
 @dataclass(frozen=True)
-class TorchScript(Carded):
-    module: Any
-    runtime: str = f"TorchScript {torch.__version__}"
+class Script(Carded):
+    """A TorchScript file that was read: nothing of it has been loaded or run."""
+
+    content: Content
+    archive: ScriptArchive
+    runtime: str = _RUNTIME
     format: str = "torchscript"
+
+    def foreign(self, ours: Script) -> str:
+        """The first line that is not as in `ours`, an export of snnconv's; empty if there is none."""
+        return first_difference(self.archive, ours.archive)
+
+    def load(self) -> TorchScript:
+        """Load the code, which runs it. Raises `InputError` if it cannot be loaded."""
+        with undamaged(self.content.path, "cannot be loaded by torch.jit", "export it again"):
+            module = torch.jit.load(self.archive.packed(), map_location="cpu")
+        return TorchScript(self.card, self.sha256, module.eval())
+
+
+@dataclass(frozen=True)
+class TorchScript(Carded):
+    """A loaded TorchScript file."""
+
+    module: Any
+    runtime: str = _RUNTIME
+    format: str = "torchscript"
+
+    def load(self) -> TorchScript:
+        return self
 
     def structure(self) -> list[str]:
         lines = []
@@ -71,15 +99,13 @@ class TorchScript(Carded):
         return (*self.module(frame, state), {}, {})
 
 
-def open(path: Path) -> TorchScript:
-    """Open a TorchScript file. Raises `InputError`."""
-    extra = {METADATA_FILE: ""}
-    try:
-        module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
-    except (RuntimeError, LookupError, ValueError) as error:
-        raise InputError(f"{path}: not a TorchScript file, or truncated", "export it again") from error
-    text = extra[METADATA_FILE]
-    return TorchScript(read_card(path, text), module.eval())
+def open(content: Content) -> Script:
+    """Read a TorchScript file without running it. Raises `InputError`."""
+    archive = read_archive(content)
+    card = read_card(content.path, archive.metadata)
+    if card.batch is not None:
+        raise InputError(f"{content.path}: its snnconv metadata is damaged (batch {card.batch})", "export it again")
+    return Script(card, content.sha256, content, archive)
 
 
 def _in_float64(module: Any) -> Any:

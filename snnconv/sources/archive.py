@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from snnconv import pt2
+from snnconv.files import Content, read
+from snnconv.program import SpikingProgram
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source
 
@@ -18,11 +20,13 @@ def claims(path: Path, options: SourceOptions) -> bool:
 
 def load(path: Path, options: SourceOptions) -> Source:
     """The unfolded program of a `.pt2`. Raises `InputError`."""
-    program = pt2.load(path)
+    content = read(path)
     asked = [name for name in _FIXED if name not in options.configured]
     Resolver(options).reject(*asked, reason=f"{path} already says it")
-    return Source(
-        program.source or program,
-        None,
-        (f"the source is the program that {path.name} was folded from",) if program.folded else (),
-    )
+    return source_in(pt2.decode(content), content)
+
+
+def source_in(program: SpikingProgram, content: Content) -> Source:
+    """The source that a program brings along, which was read from `content`."""
+    note = f"the source is the program that {content.path.name} was folded from"
+    return Source(program.source or program, None, (note,) if program.folded else (), archive_sha256=content.sha256)

@@ -33,13 +33,20 @@ class Source:
 
     `module` computes by its framework's own code, called over time as `forward` says; it is None for a program read back from a
     `.pt2`.
-    `program` is captured from it and not folded. `notes` tells what was changed when the file was read.
+    `program` is captured from it and not folded. `notes` tells what was changed when the file was read. `archive_sha256` is that
+    of the `.pt2` it was read from; any other source was read from the checkpoint that its origin names.
     """
 
     program: SpikingProgram
     module: nn.Module | None
     notes: tuple[str, ...] = ()
     forward: Forward = field(default_factory=StepByStep)
+    archive_sha256: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file that was read."""
+        return self.archive_sha256 or self.program.origin.sha256
 
     @property
     def reference(self) -> str:

@@ -32,6 +32,7 @@ def assert_equivalent(
     policy: Policy | Mapping[str, float] | None = None,
     levels: tuple[str, ...] | None = None,
     seed: int = 0,
+    run_foreign_code: bool = False,
     **options: Any,
 ) -> Verdict:
     """Verify `candidate` against `source` and give back the verdict.
@@ -41,12 +42,13 @@ def assert_equivalent(
         data: what `snnconv verify --data` takes, or samples in memory (`snnconv.data.Data`); None for seeded noise.
         policy: what the verdict demands, as a `Policy` or by the names of `--policy` (`{"explained-flips": 0}`).
         levels: some of proof, algebra, deployment, task; None for all.
+        run_foreign_code: also run a TorchScript file of which the code is not snnconv's. A program may do anything.
         options: those of `snnconv.sources.SourceOptions`, such as `arch` and `timesteps`.
 
     Raises `NotEquivalent` where anything fails, and the errors of `snnconv.errors` for what cannot be read.
     """
     from snnconv.data import open_data, synthetic
-    from snnconv.files import sha256, shown
+    from snnconv.files import shown
     from snnconv.runtimes import open_candidate
     from snnconv.sources import Source, SourceOptions, load_source
     from snnconv.verdict import LEVELS, Policy, judge, policy_from
@@ -65,8 +67,8 @@ def assert_equivalent(
         samples = synthetic(contract, seed)
     else:
         samples = open_data(str(data), contract) if isinstance(data, str | Path) else data
-    plan = Plan(levels or LEVELS, seed=seed)
-    found = verify(loaded, opened, samples, (name, shown(artifact)), plan, sha256=sha256(artifact))
+    plan = Plan(levels or LEVELS, seed=seed, run_foreign_code=run_foreign_code)
+    found = verify(loaded, opened, samples, (name, shown(artifact)), plan)
     verdict = judge(found, demanded)
     if not verdict.equivalent:
         raise NotEquivalent(verdict)

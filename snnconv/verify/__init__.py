@@ -22,7 +22,7 @@ from snnconv.errors import InputError
 from snnconv.fold import fold, twin
 from snnconv.program import SpikingProgram, TimeContract
 from snnconv.results import Check, DataSummary, Probe, Task, Verification
-from snnconv.runtimes import Candidate, RunFailure
+from snnconv.runtimes import Artifact, Candidate, RunFailure
 from snnconv.sources import Source
 from snnconv.verdict import LEVELS
 from snnconv.verify.algebra import check_algebra
@@ -31,7 +31,7 @@ from snnconv.verify.journal import Journal
 from snnconv.verify.probes import check_comparisons, extremes, near_thresholds
 from snnconv.verify.proof import check_constants
 from snnconv.verify.rounding import Magnitudes
-from snnconv.verify.structure import check_structure
+from snnconv.verify.structure import admitted, check_structure
 from snnconv.verify.summary import environment, thresholds
 
 __all__ = ["Plan", "verify"]
@@ -70,11 +70,15 @@ class _Pair:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to check: the levels, `(i, n)` for every n-th chunk of the data only, and the seed of the probes."""
+    """What to check: the levels, `(i, n)` for every n-th chunk of the data only, and the seed of the probes.
+
+    `run_foreign_code` takes the risk of running a TorchScript file of which the code is not snnconv's.
+    """
 
     levels: tuple[str, ...] = LEVELS
     shard: tuple[int, int] | None = None
     seed: int = 0
+    run_foreign_code: bool = False
 
     def __post_init__(self) -> None:
         unknown = [level for level in self.levels if level not in LEVELS]
@@ -95,14 +99,13 @@ class Plan:
 
 def verify(
     source: Source,
-    candidate: Candidate,
+    candidate: Artifact,
     data: Samples,
     names: tuple[str, str],
     plan: Plan | None = None,
     progress: Progress = lambda stage, share: None,
     folded: SpikingProgram | None = None,
     journal: Journal | None = None,
-    sha256: str = "",
     fresh: bool = False,
 ) -> Verification:
     """Verify `candidate` against `source` on `data`; `names` are those of the source and of the candidate.
@@ -110,24 +113,26 @@ def verify(
     Args:
         folded: a fold of this very source, made in this process; without it the source is folded anew.
         journal: where progress is kept, and where it goes on from.
-        sha256: of the candidate's file.
         fresh: whether the candidate was exported from `folded` just now, so that another export would show nothing.
+
+    Raises `Refused` for code in the candidate that is not snnconv's, unless the plan lets it run.
     """
     began = time.perf_counter()
     plan = plan or Plan()
     origin = source.program.origin
     result = Verification(
-        *(names[0], origin.sha256, origin.arch, names[1], sha256, candidate.runtime, candidate.form),
+        *(names[0], source.sha256, origin.arch, names[1], candidate.sha256, candidate.runtime, candidate.form),
         data=DataSummary(data.origin, 0, Fingerprint().hex),
         levels=plan.levels,
         environment=environment(candidate),
         shard=plan.shard,
-        notes=_notes(source, candidate),
+        notes=_notes(source, candidate, plan),
     )
     contract = _contract(source.program.contract, candidate.contract)
     if not contract.passed:
         return replace(result, checks=(contract,), seconds=time.perf_counter() - began)
-    pair = _Pair(source, folded or fold(source.program), candidate)
+    folded = folded or fold(source.program)
+    pair = _Pair(source, folded, admitted(folded, candidate, names[1], fresh or plan.run_foreign_code))
     if journal is not None and journal.partial is not None:
         result = journal.partial
         began -= result.seconds
@@ -283,8 +288,10 @@ def _failure(error: RunFailure | ShapeMismatch) -> Check:
     return Check("deployment", getattr(error, "name", ""), False, f"the artifact does not run as it should: {error}")
 
 
-def _notes(source: Source, candidate: Candidate) -> tuple[str, ...]:
+def _notes(source: Source, candidate: Artifact, plan: Plan) -> tuple[str, ...]:
     notes = list(source.notes)
     if candidate.sha256_of_source != source.program.origin.sha256:
         notes.append("the artifact names another checkpoint file as its source")
+    if plan.run_foreign_code and candidate.format == "torchscript":
+        notes.append("the artifact's code was run without being held against snnconv's first (--run-foreign-code)")
     return tuple(notes)

@@ -9,10 +9,10 @@ import torch
 
 import snnconv
 from snnconv.data import Fingerprint, Samples
-from snnconv.files import sha256, shown
+from snnconv.files import shown
 from snnconv.fold import fold
 from snnconv.results import Verification
-from snnconv.runtimes import Candidate
+from snnconv.runtimes import Artifact
 from snnconv.sources import Source
 from snnconv.verify import Plan, Progress, verify
 from snnconv.verify.journal import Journal, open_journal
@@ -24,7 +24,7 @@ _IDENTIFYING = 16
 def verify_files(
     source: Source,
     path: Path,
-    candidates: Sequence[tuple[Path, Candidate]],
+    candidates: Sequence[tuple[Path, Artifact]],
     data: Samples,
     plan: Plan,
     begin: Callable[[str], Progress],
@@ -35,20 +35,20 @@ def verify_files(
     With `resume`, progress is kept in that file and taken up from it; the journal is given back so that it can be dropped once
     the results are safe. `begin(name)` starts a stage of a progress display and returns its update function.
     """
-    artifacts = [(file, candidate, sha256(file)) for file, candidate in candidates]
+    artifacts = [artifact for _, artifact in candidates]
     journal = None if resume is None else open_journal(resume, _identity(source, artifacts, data, plan))
     found = [] if journal is None else list(journal.finished)
-    folded = fold(source.program) if len(found) < len(artifacts) else None
-    for file, candidate, digest in artifacts[len(found) :]:
+    folded = fold(source.program) if len(found) < len(candidates) else None
+    for file, artifact in candidates[len(found) :]:
         names = (shown(path), shown(file))
-        one = verify(source, candidate, data, names, plan, begin(file.name), folded, journal, digest)
+        one = verify(source, artifact, data, names, plan, begin(file.name), folded, journal)
         found.append(one)
         if journal is not None:
             journal.finish(one)
     return found, journal
 
 
-def _identity(source: Source, artifacts: Sequence[tuple[Path, Candidate, str]], data: Samples, plan: Plan) -> dict[str, str]:
+def _identity(source: Source, artifacts: Sequence[Artifact], data: Samples, plan: Plan) -> dict[str, str]:
     """What makes a run this run: with any of it changed, what a journal holds is of no use."""
     start = Fingerprint()
     chunk = next(iter(data.read(_IDENTIFYING)), None)
@@ -56,10 +56,10 @@ def _identity(source: Source, artifacts: Sequence[tuple[Path, Candidate, str]], 
         start.add(0, chunk.x, chunk.y)
     origin = source.program.origin
     return {
-        "source": origin.sha256,
+        "source": source.sha256,
         "architecture and settings": ", ".join([origin.arch, *(f"{k} {v}" for k, v in sorted(origin.settings.items()))]),
-        "artifacts": ", ".join(digest for _, _, digest in artifacts),
-        "engines": ", ".join(candidate.runtime for _, candidate, _ in artifacts),
+        "artifacts": ", ".join(artifact.sha256 for artifact in artifacts),
+        "engines": ", ".join(artifact.runtime for artifact in artifacts),
         "data": f"{data.origin}, {data.length} samples, the first {start.hex}",
         "levels": ", ".join(plan.levels),
         "shard": "/".join(map(str, plan.shard or (1, 1))),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snnconv.errors import InputError
-from snnconv.files import replacing, writable
+from snnconv.files import parse_json, replacing, writable
 from snnconv.report import from_plain, to_plain
 from snnconv.results import Verification
 
@@ -53,7 +53,7 @@ class Journal:
             "next_chunk": self.next_chunk,
         }
         with replacing(self.path) as draft:
-            draft.path.write_text(json.dumps({**document, "sha256": _digest(document)}) + "\n")
+            draft.write((json.dumps({**document, "sha256": _digest(document)}) + "\n").encode())
         self._saved = time.monotonic()
 
     def discard(self) -> None:
@@ -67,7 +67,7 @@ def open_journal(path: Path, identity: dict[str, str]) -> Journal:
     if not path.exists() or path.stat().st_size == 0:
         return Journal(path, identity)
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
+        document: dict[str, Any] = parse_json(path.read_bytes())
         if document["journal"] != FORMAT or document.pop("sha256") != _digest(document):
             raise ValueError("of another format, or changed")
         partial = document["partial"]
@@ -78,7 +78,7 @@ def open_journal(path: Path, identity: dict[str, str]) -> Journal:
             None if partial is None else from_plain(partial),
             int(document["next_chunk"]),
         )
-    except (ValueError, KeyError, TypeError, InputError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, InputError) as error:
         raise InputError(f"{path}: not a journal of snnconv, or damaged", "name another file with --resume") from error
     unlike = [key for key, value in identity.items() if journal.identity.get(key) != value]
     if unlike:

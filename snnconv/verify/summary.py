@@ -10,12 +10,12 @@ import snnconv
 from snnconv.neuron import Neuron
 from snnconv.program import SpikingProgram
 from snnconv.results import Thresholds
-from snnconv.runtimes import Candidate
+from snnconv.runtimes import Artifact
 
 _BINS = 24
 
 
-def environment(candidate: Candidate) -> dict[str, str]:
+def environment(candidate: Artifact) -> dict[str, str]:
     """Versions and kind of CPU, without the name of the machine."""
     return {
         "snnconv": snnconv.__version__,

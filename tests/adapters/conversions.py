@@ -60,7 +60,7 @@ def verified(source: Source, folder: Path, x: Tensor, artifacts: Artifacts = ART
     found, folded = [], fold(source.program)
     for file, form in artifacts:
         export(folded, folder / file, format_of(folder / file), form)
-        candidate = open_candidate(folder / file)
+        candidate = open_candidate(folder / file).load()
         found.append(verify(source, candidate, Data(x, None, "noise"), ("s", file), folded=folded, fresh=True))
         verdict = judge(found[-1])
         assert verdict.equivalent, (file, form, verdict.faults)

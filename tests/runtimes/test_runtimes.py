@@ -34,7 +34,7 @@ def candidate(request: pytest.FixtureRequest, folded: SpikingProgram, tmp_path_f
     name, form = request.param
     path = tmp_path_factory.mktemp("artifact") / name
     save(folded, path, form)
-    return open_candidate(path)
+    return open_candidate(path).load()
 
 
 def save(program: SpikingProgram, path: Path, form: str) -> None:
@@ -166,7 +166,7 @@ def test_casts_and_new_tensors_follow_to_float64(name: str, form: str, tmp_path:
     path = tmp_path / name
     save(fold(source.program), path, form)
     exactly, x = fold(source.to(torch.float64).program), inputs(source, 2).double()
-    seen = open_candidate(path).with_constants(lower(exactly, form).constants()).observe(x)
+    seen = open_candidate(path).load().with_constants(lower(exactly, form).constants()).observe(x)
     _, potentials = watched(exactly, x)
     torch.testing.assert_close(seen.potentials, potentials, rtol=0, atol=1e-12)
 

@@ -167,7 +167,7 @@ def damaged(path: Path, damage: OnnxDamage) -> Candidate:
     damage(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
-    return open_candidate(path)
+    return open_candidate(path).load()
 
 
 @pytest.mark.sample(4)

@@ -22,9 +22,10 @@ import torch
 
 from snnconv.errors import SnnconvError
 from snnconv.export import Format
+from snnconv.files import Content
 from snnconv.nn import READOUTS
 from snnconv.program import SpikingProgram, share
-from snnconv.runtimes import Candidate, open_candidate
+from snnconv.runtimes import Artifact, open_candidate, open_content
 from snnconv.verdict import Verdict, judge
 from snnconv.verify import verify
 from tests.verify.damage import KINDS, Kind, constants, onnx, oracle, per_step, program, torchscript, workbench
@@ -88,7 +89,7 @@ def _mutant(kind: Kind, case: Case, seed: str, made: set[bytes]) -> Mutant | Non
     return Mutant(case, seed, damaged, reason)
 
 
-def examine(case: Case, candidate: Candidate, seed: int = 0, anew: bool = False) -> Verdict:
+def examine(case: Case, candidate: Artifact, seed: int = 0, anew: bool = False) -> Verdict:
     """What the verifier says of a candidate. What it would make of the source alone is made once, exports only if not `anew`."""
     program, exactly = workbench.folded(case), workbench.folded(case, torch.float64)
     between, names = workbench.between_decisions(case, seed), ("source", f"net{case.suffix}")
@@ -98,13 +99,13 @@ def examine(case: Case, candidate: Candidate, seed: int = 0, anew: bool = False)
         if anew:
             program = replace(program, graph=share(program.graph))
         else:
-            patches.enter_context(patch("snnconv.verify.structure.export", partial(_copy, case)))
+            patches.enter_context(patch("snnconv.verify.structure.encode", partial(_copy, case)))
         return judge(verify(workbench.source(case), candidate, workbench.data(case, seed), names, folded=program))
 
 
-def _copy(case: Case, program: SpikingProgram, path: Path, format: Format, form: str, batch: int | None) -> None:
+def _copy(case: Case, program: SpikingProgram, format: Format, form: str, batch: int | None) -> bytes:
     """In place of an export: the sound artifact, which is one."""
-    path.write_bytes(workbench.artifact(replace(case, form=form)))
+    return workbench.artifact(replace(case, form=form))
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def outcome(mutant: Mutant, folder: Path) -> Outcome:
     path = folder / f"mutant{mutant.case.suffix}"
     path.write_bytes(mutant.artifact)
     try:
-        candidate = open_candidate(path)
+        candidate = open_candidate(path).load()
     except SnnconvError:
         return Outcome("", "")
     try:
@@ -173,7 +174,7 @@ def test_no_sound_artifact_is_accused(network: str, suffix: str, form: str, even
     # ONNX exports are slow: one read-out is held against an export of its own, the others against the very same one.
     anew = [suffix != ".onnx" or case is cases[0] for case in cases]
     verdicts = {
-        str(case): examine(case, oracle.opened(case, workbench.artifact(case)), seed, anew[seed])
+        str(case): examine(case, open_content(Content(Path(f"net{suffix}"), workbench.artifact(case))), seed, anew[seed])
         for seed, case in enumerate(cases)
     }
     accused = {case: verdict.faults for case, verdict in verdicts.items() if not verdict.equivalent}

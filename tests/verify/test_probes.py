@@ -41,7 +41,7 @@ def opened(program: SpikingProgram, path: Path, form: str = "sequence") -> Candi
         pt2.save(program, path)
     else:
         export(program, path, format_of(path), form)
-    return open_candidate(path)
+    return open_candidate(path).load()
 
 
 # Extremes.

@@ -70,7 +70,7 @@ def opened(case: Case, artifact: bytes) -> Candidate:
 
     def write(path: Path) -> None:
         path.write_bytes(artifact)
-        found.append(open_candidate(path))
+        found.append(open_candidate(path).load())
 
     workbench.via_file(f"opened{case.suffix}", write)
     return found[0]

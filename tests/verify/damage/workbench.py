@@ -140,7 +140,7 @@ def observed(case: Case) -> Observation:
     """The sound artifact on the data of the exam."""
     path = _folder[0] / f"{os.getpid()}-sound{case.suffix}"
     path.write_bytes(artifact(case))
-    return open_candidate(path).observe(data(case).x)
+    return open_candidate(path).load().observe(data(case).x)
 
 
 @cache
