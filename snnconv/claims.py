@@ -20,6 +20,6 @@ def check_span(elements: int, offset: int, shape: Sequence[int], strides: Sequen
 
 
 def check_total(claimed: int, size: int) -> None:
-    """Raise `ValueError` if the tensors of a file of `size` bytes claim to hold far more: over 16 times as much and 64 MiB."""
+    """Raise `ValueError` if what is in a file of `size` bytes claims to be far larger: over 16 times as much and 64 MiB."""
     if claimed > _TIMES * size + _ALWAYS:
-        raise ValueError(f"its tensors claim {claimed} bytes, but the file holds {size}")
+        raise ValueError(f"its contents claim {claimed} bytes, but the file holds {size}")

@@ -29,7 +29,8 @@ _ITEM_BYTES = {
 }
 _LOADED = re.compile(r"data\.pkl|constants\.pkl|(data|constants)/\w+|code/[\w/]+\.py")
 _DEFINITION = re.compile(r"^(?=(?:class|def) )", re.MULTILINE)
-_QUALIFIED = re.compile(r"__torch__(?:\.\w+)+")
+_GIVEN = re.compile(r'"(?:[^"\\]|\\.)*"|__torch__(?:\.\w+)+|(?<![\w.])_\d+\b')
+"""A literal, which is left alone, and the names that torch gives: of classes and functions, and of values within a record."""
 _MANGLED = re.compile(r"___torch_mangle_\d+\.")
 
 
@@ -42,7 +43,8 @@ class ScriptArchive:
     metadata: bytes
 
     def outline(self) -> Iterator[str]:
-        """Everything but the bytes of tensors, line by line, with one number per class instead of those that torch gives.
+        """Everything but the bytes of tensors, line by line, with numbers of our own for classes and values: torch's go on from
+        record to record and from export to export.
 
         The objects come first, then every definition in the order in which it is first mentioned, then any that never is.
         """
@@ -53,8 +55,7 @@ class ScriptArchive:
         definitions = dict(self._definitions())
         for name in names.order:
             yield names(name)
-            for line in definitions.get(name, "").splitlines():
-                yield _QUALIFIED.sub(lambda match: names(match.group()), line)
+            yield from _renamed(definitions.get(name, ""), names).splitlines()
         yield from (f"unused: {name}" for name in definitions if name not in names.order)
 
     def _definitions(self) -> Iterator[tuple[str, str]]:
@@ -82,8 +83,7 @@ def read_archive(content: Content) -> ScriptArchive:
         names = reader.get_all_records()
         if len(names) != len(set(names)):
             raise ValueError("a record stands there twice")
-        if sum(map(reader.get_record_size, names)) > len(content.data):
-            raise ValueError("its records claim to be larger than the file")
+        check_total(sum(map(reader.get_record_size, names)), len(content.data))
         records = {name: bytes(reader.get_record(name)) for name in names if _LOADED.fullmatch(name)}
         objects = {name: read_pickle(records[name]) for name in _OBJECTS}
         extra = f"extra/{METADATA_FILE}"
@@ -113,6 +113,19 @@ class _Names:
             self._numbers[name] = len(self.order)
             self.order.append(name)
         return f"{_MANGLED.sub('', name)}#{self._numbers[name]}"
+
+
+def _renamed(text: str, names: _Names) -> str:
+    """A definition, its classes and functions called by `names`, its values by the order in which they appear."""
+    values: dict[str, str] = {}
+
+    def rename(match: re.Match[str]) -> str:
+        given = match.group()
+        if given.startswith('"'):
+            return given
+        return names(given) if given.startswith("__torch__") else values.setdefault(given, f"_{len(values)}")
+
+    return _GIVEN.sub(rename, text)
 
 
 def _flat(value: Any, names: _Names) -> Iterator[str]:

@@ -22,7 +22,7 @@ from snnconv.errors import InputError
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.results import Verification
-from snnconv.runtimes import Candidate, Observation, open_candidate
+from snnconv.runtimes import Artifact, Observation, open_candidate
 from snnconv.sources import Source
 from snnconv.verify import Plan
 from snnconv.verify.files import verify_files
@@ -98,7 +98,7 @@ def run(
     samples: Samples,
     resume: Path | None,
     plan: Plan | None = None,
-    wrap: Callable[[Candidate], Candidate] = lambda candidate: candidate,
+    wrap: Callable[[Artifact], Artifact] = lambda candidate: candidate,
 ) -> tuple[list[Verification], Journal | None]:
     candidates = [(folder / name, wrap(open_candidate(folder / name))) for name in names]
     return verify_files(
@@ -186,12 +186,15 @@ def test_the_time_of_all_parts_is_added_up(folder: Path, tmp_path: Path) -> None
 class Failing:
     """A candidate that ends the run at its n-th look at a sample, or counts them."""
 
-    held: Candidate
+    held: Artifact
     looks: list[int]
     at: int | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.held, name)
+
+    def load(self) -> Failing:
+        return self
 
     def observe(self, x: Tensor) -> Observation:
         self.looks.append(len(x))
