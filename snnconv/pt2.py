@@ -113,6 +113,14 @@ def outline(program: SpikingProgram) -> list[str]:
     ]
 
 
+def constants(program: SpikingProgram) -> dict[str, Tensor]:
+    """The tensors of a program's graph and of its neurons, by their paths."""
+    held = dict(tensors(program.graph))
+    for name, neuron in program.neurons.items():
+        pack(neuron, name, held)
+    return held
+
+
 def _pack_proof(proof: ThresholdProof, prefix: str, held: dict[str, Tensor]) -> dict[str, Any]:
     held[f"{prefix}.threshold"] = proof.threshold
     return {"norm": pack(proof.norm, prefix, held), "strict": proof.strict, "kernel": proof.kernel}

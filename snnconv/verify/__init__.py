@@ -31,6 +31,7 @@ from snnconv.verify.journal import Journal
 from snnconv.verify.probes import check_comparisons, extremes, near_thresholds
 from snnconv.verify.proof import check_constants
 from snnconv.verify.rounding import Magnitudes
+from snnconv.verify.stored import check_stored, stored_notes
 from snnconv.verify.structure import admitted, check_structure
 from snnconv.verify.summary import environment, thresholds
 
@@ -133,6 +134,7 @@ def verify(
         return replace(result, checks=(contract,), seconds=time.perf_counter() - began)
     folded = folded or fold(source.program)
     pair = _Pair(source, folded, admitted(folded, candidate, names[1], fresh or plan.run_foreign_code))
+    result = replace(result, notes=(*result.notes, *stored_notes(folded, candidate)))
     if journal is not None and journal.partial is not None:
         result = journal.partial
         began -= result.seconds
@@ -156,7 +158,7 @@ def _whole(checks: list[Check], pair: _Pair, data: Samples, plan: Plan, progress
         exactly = twin(fold(source.to(torch.float64).program), folded)
         if "proof" in plan.levels:
             checks += check_constants(folded, exactly, candidate)
-            checks += [] if fresh else [check_structure(folded, candidate)]
+            checks += [] if fresh else [check_structure(folded, candidate), *check_stored(folded, candidate)]
         if "algebra" in plan.levels:
             progress("algebra", 0.0)
             checks += check_algebra(source, exactly, candidate, first(data, _ALGEBRA_SAMPLES))
