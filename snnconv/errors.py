@@ -20,6 +20,14 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in said.splitlines() if line.strip()), type(error).__name__)
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch and ONNX Runtime say so by errors of other types."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "Failed to allocate memory", "bad_alloc", "out of memory")
+
+
 def plain(text: str) -> str:
     """`text` fit for a terminal and a log: control characters escaped, words that nobody would read shortened."""
     shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
