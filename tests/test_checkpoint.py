@@ -150,3 +150,31 @@ def test_misfit_says_what_differs(change: Any, words: str, state: State) -> None
     found = misfit(change(state), {key: tuple(value.shape) for key, value in state.items()})
     assert found.startswith(words)
     assert bool(found) == bool(words)
+
+
+def test_the_sha256_is_of_the_bytes_that_were_read(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(state, path)
+    digest, load = hashlib.sha256(path.read_bytes()).hexdigest(), torch.load
+
+    def meanwhile(*arguments: object, **options: object) -> object:
+        torch.save({key: value + 1 for key, value in state.items()}, path)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", meanwhile)
+    found = read_checkpoint(path)
+    assert found.sha256 == digest
+    assert all(torch.equal(found.state[key], value) for key, value in state.items())
+
+
+def test_a_tensor_may_not_claim_far_more_than_the_file_holds(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({"weight": torch.zeros(1).expand(10**6, 10**6), "bias": torch.zeros(3)}, path)
+    with pytest.raises(InputError, match=r"net\.pth: is damaged \(its contents claim 4000000000012 bytes, but the file holds"):
+        read_checkpoint(path)
+
+
+def test_a_small_tensor_may_repeat_its_values(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({"weight": torch.ones(1).expand(64)}, path)
+    assert torch.equal(read_checkpoint(path).state["weight"], torch.ones(64))

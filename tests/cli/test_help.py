@@ -27,7 +27,7 @@ REPORT_OPTIONS = ("--policy", "--config", "--report", "--format", "--json")
 OPTIONS = {
     "inspect": (*SOURCE_OPTIONS, "--json"),
     "fold": (*SOURCE_OPTIONS, "--output", "--force", "--json"),
-    "verify": (*SOURCE_OPTIONS, *VERIFY_OPTIONS, "--level", "--shard", "--resume", "--format"),
+    "verify": (*SOURCE_OPTIONS, *VERIFY_OPTIONS, "--level", "--shard", "--resume", "--run-foreign-code", "--format"),
     "export": ("--output", "--format", "--time", "--batch", *VERIFY_OPTIONS, "--force"),
     "convert": (*SOURCE_OPTIONS, "--output", "--time", "--batch", *VERIFY_OPTIONS, "--force"),
     "report judge": REPORT_OPTIONS,

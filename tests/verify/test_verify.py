@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from snnconv import pt2
 from snnconv.data import Data
 from snnconv.fold import fold
 from snnconv.runtimes import open_candidate
-from snnconv.sources import Source
+from snnconv.sources import Source, SourceOptions, load_source
 from snnconv.verdict import Policy, Verdict, judge
 from snnconv.verify import Plan, verify
 from tests.artifacts import written
@@ -117,3 +118,19 @@ def test_a_program_that_still_holds_its_norms_is_no_candidate(source: Source, tm
     pt2.save(source.program, tmp_path / "net.pt2")
     with pytest.raises(Exception, match="is not folded"):
         open_candidate(tmp_path / "net.pt2")
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "net.ts", "net.pt2"])
+def test_what_was_opened_is_judged_and_named_whatever_becomes_of_the_file(name: str, source: Source, tmp_path: Path) -> None:
+    path = artifact(source, tmp_path / name, "step")
+    digest, opened = hashlib.sha256(path.read_bytes()).hexdigest(), open_candidate(path)
+    path.write_bytes(b"another file")
+    found = verify(source, opened, Data(inputs(source), None, "noise"), ("source", name))
+    assert judge(found).equivalent
+    assert found.candidate_sha256 == digest
+
+
+def test_a_program_as_source_is_named_by_its_own_file(source: Source, tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    pt2.save(fold(source.program), path)
+    assert load_source(path, SourceOptions()).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
