@@ -10,6 +10,8 @@ from typing import Any
 from snnconv.errors import InputError, first_line
 from snnconv.verdict import Policy, policy_from
 
+_MOST_PARTS = 1000
+
 
 def read_settings(config: Path | None) -> tuple[Path, Mapping[str, Any]]:
     """The settings in `config`, or in ./pyproject.toml if there is one, and where they were read.
@@ -20,11 +22,10 @@ def read_settings(config: Path | None) -> tuple[Path, Mapping[str, Any]]:
     if config is None and not path.is_file():
         return path, {}
     try:
-        with path.open("rb") as file:
-            whole = tomllib.load(file)
+        whole = _parsed(path.read_bytes().decode())
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file", "check --config") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not TOML ({first_line(error)})") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
@@ -35,6 +36,13 @@ def read_settings(config: Path | None) -> tuple[Path, Mapping[str, Any]]:
     if not isinstance(ours, Mapping):
         raise InputError(f"{path}: [tool.snnconv] is {ours!r}", "it is a table of settings")
     return path, ours
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """TOML as a table. Raises `ValueError` for a key of very many parts, for which tomllib needs memory as their square."""
+    if any(line.count(".") > _MOST_PARTS for line in text.splitlines()):
+        raise ValueError(f"a key of more than {_MOST_PARTS} parts")
+    return tomllib.loads(text)
 
 
 def read_policy(given: list[str], config: Path | None) -> Policy:
