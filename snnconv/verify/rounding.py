@@ -68,7 +68,7 @@ _PLAIN = {
     _ATEN.max_pool3d.default,
 }
 _DIFFERENCES = {_ATEN.sub.Tensor, _ATEN.rsub.Scalar}
-_KNOWN = _SUMS_OVER_WEIGHT | _AVERAGES | _PRODUCTS | _SCALARS.keys() | _PLAIN
+_KNOWN = {_ATEN.prelu.default} | _SUMS_OVER_WEIGHT | _AVERAGES | _PRODUCTS | _SCALARS.keys() | _PLAIN
 
 
 class Magnitudes(fx.Interpreter):
@@ -126,6 +126,8 @@ class Magnitudes(fx.Interpreter):
         kwargs = {name: _size(a) if name in ("alpha", "value") else a for name, a in kwargs.items()}
         if target is _ATEN.rsub.Scalar:
             args, kwargs = (args[0] * kwargs.get("alpha", 1), args[1]), {}
+        if target is _ATEN.prelu.default:
+            return torch.maximum(args[0], -super().call_function(target, (-args[0], args[1]), kwargs))
         result = super().call_function(_ATEN.add.Tensor if target in _DIFFERENCES else target, args, kwargs)
         # A pool may divide by a negative number.
         return _absolute(result) if target in _WINDOWS else result

@@ -122,6 +122,14 @@ TAILS: dict[str, Callable[[Wired, Tensor], Tensor]] = {
     "maximum": lambda m, x: logits(m, x).amax(1, keepdim=True),
     "product of two": lambda m, x: logits(m, x) * m.b(m.conv(x)).flatten(1)[:, :4],
     "scale and shift": lambda m, x: 1 - 2 * logits(m, x) / 3 + m.head.bias,
+    "difference by alpha": lambda m, x: torch.sub(logits(m, x), x.flatten(1)[:, :4], alpha=-3),
+    "sum by alpha of two": lambda m, x: torch.add(logits(m, x), m.b(m.conv(x)).flatten(1)[:, :4], alpha=-0.5),
+    "quotient of two": lambda m, x: logits(m, x) / (2 + m.b(m.conv(x)).flatten(1)[:, :4]),
+    "a number over it": lambda m, x: 2 / (logits(m, x) + 9),
+    "product with the image": lambda m, x: x.flatten(1)[:, :4] * logits(m, x),
+    "constant by it": lambda m, x: m.head.bias * logits(m, x) / m.head.weight[:, 0],
+    "constant over it": lambda m, x: m.head.bias / (logits(m, x) + 9),
+    "spatial": lambda m, x: nn.functional.avg_pool2d(m.mix(m.a(m.conv(x))), 3, 2, 1, divisor_override=5).flatten(1),
     "concatenation": lambda m, x: torch.cat([logits(m, x), x.flatten(1), m.b(m.conv(x)).flatten(1)], dim=1),
     "skip from the image": lambda m, x: logits(m, x) + x.flatten(1)[:, :4],
     "spikes": lambda m, x: m.a(m.conv(x)),
@@ -135,7 +143,7 @@ def test_any_tail_commutes_with_the_read_out_as_far_as_it_is_moved(tail: str, re
         assert_runs_alike(over_time(wired(TAILS[tail]), readout, event))
 
 
-@pytest.mark.parametrize("tail", ["softmax", "relu", "maximum", "product of two"])
+@pytest.mark.parametrize("tail", ["softmax", "relu", "maximum", "product of two", "quotient of two", "constant over it"])
 def test_a_tail_that_is_not_affine_is_reduced_after_it(tail: str) -> None:
     assert order(lower(wired(TAILS[tail]), "sequence"))[-1] == "reduce_time"
 

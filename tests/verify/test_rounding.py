@@ -152,6 +152,7 @@ OPERATORS: dict[str, Callable[[], Fn]] = {
         lambda x, c: nn.functional.pad(x, (1, 0), value=-2.0)[..., :-1],
         lambda m: np.concatenate([np.full_like(m[..., :1], 2.0), m[..., :-1]], -1),
     ),
+    "PReLU": lambda: Fn(lambda x, c: nn.functional.prelu(x, c.flatten()), lambda m: np.maximum(m, m * W)),
     "wide window": lambda: pool(5, 1, 2),
     "negative divisor": lambda: pool(3, 1, 1, -4),
     "adaptive": lambda: adaptive_pool(4),
