@@ -201,7 +201,9 @@ OPTIONAL = {
 
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_optional_constants_follow_the_program_whatever_rounding_makes_of_them(name: str, tmp_path: Path) -> None:
-    found = verified(OPTIONAL[name](), tmp_path / "net.onnx")
+    # ONNX optimizers drop neutral factors.
+    optimised = name in ("leak", "gain", "plain scale")
+    found = verified(OPTIONAL[name](), tmp_path / ("net.onnx" if optimised else "net.pt2"), "sequence" if optimised else "step")
     assert found.equivalent, found.faults
 
 
