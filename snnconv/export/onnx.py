@@ -61,6 +61,7 @@ def to_onnx(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> by
             raise Refused(f"ONNX export failed: {_cause(error)}", "an operator of the network has no ONNX translation") from error
     if converted is None:
         raise RuntimeError("torch.onnx.export returned no program")
+    _keep_what_is_carried(converted.model, lowered)
     model = _simplified(converted.model, lowered.constants())
     model.metadata_props[METADATA_KEY] = json.dumps({**metadata, "tensors": names.table()}, sort_keys=True)
     proto = ir.to_proto(model)
@@ -217,6 +218,16 @@ _TIME_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     ops.EACH_STEP: _each_step,
     ops.REDUCE_TIME: _reduce_time,
 }
+
+
+def _keep_what_is_carried(model: ir.Model, lowered: Lowered) -> None:
+    """Nothing is carried behind a single step, and the exporter drops what is not read; the proof asks for every constant."""
+    if lowered.form != "sequence" or lowered.contract.timesteps > 1:
+        return
+    carried = {f"{neuron}.{constant}" for neuron in lowered.neurons for constant in ("leak", "shift", "reset", "synapse")}
+    for name, value in lowered.constants().items():
+        if name in carried and name not in model.graph.initializers:
+            model.graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(value.numpy(), name=name)))
 
 
 def _simplified(model: ir.Model, held: dict[str, torch.Tensor]) -> ir.Model:

@@ -241,6 +241,13 @@ def test_every_constant_is_an_initializer_of_its_own_name(artifact: str) -> None
         assert np.array_equal(held[path], tensor.numpy()) and held[path].dtype == tensor.numpy().dtype, path
 
 
+def test_a_single_step_keeps_the_constants_of_what_is_carried() -> None:
+    model = onnx.load_from_string(encode(folded("per_channel", timesteps=1), "sequence"))
+    held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for path, tensor in lower(folded("per_channel", timesteps=1), "sequence").constants().items():
+        assert np.array_equal(held[path], tensor.numpy()), path
+
+
 def test_the_same_program_gives_the_same_bytes() -> None:
     assert encode(folded("per_channel"), "sequence") == sequence("per_channel", False, "mean")
     again = fold(program_of(NETWORKS["per_channel"]()))
