@@ -10,6 +10,7 @@ import io
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,8 @@ def _read(content: Content) -> Any:
     path = content.path
     if path.suffix == ".safetensors":
         return _read_safetensors(content)
+    with undamaged(path, _UNREADABLE, _EXPECTED):
+        _check_sizes(content.data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -104,9 +107,17 @@ def _read(content: Content) -> Any:
             ) from error
         raise InputError(f"{path}: not a checkpoint (neither a torch file nor a pickle)", _EXPECTED) from error
     except Exception as error:  # damage reaches every corner of torch's reader
-        raise InputError(f"{path}: cannot be read as a torch checkpoint, it may be truncated", _EXPECTED) from error
+        raise InputError(f"{path}: {_UNREADABLE}", _EXPECTED) from error
 
 
+def _check_sizes(data: bytes) -> None:
+    """Raise `ValueError` for a compressed archive of far more than the file holds: torch unpacks all of it."""
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            check_total(sum(member.file_size for member in archive.infolist()), len(data))
+
+
+_UNREADABLE = "cannot be read as a torch checkpoint, it may be truncated"
 _ARTIFACTS = (".onnx", ".ts", ".torchscript")
 _EXPECTED = "pass a .pth, .pt or .safetensors file and check that it was copied completely"
 

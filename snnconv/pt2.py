@@ -25,6 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, fx, nn
 
+from snnconv.claims import check_total
 from snnconv.errors import InputError, Refused
 from snnconv.files import Content, parse_json, read, undamaged
 from snnconv.neuron import NEURON_OP, pack, unpack_neuron, unpack_norm
@@ -69,8 +70,7 @@ def decode(content: Content) -> SpikingProgram:
         names = archive.namelist()
         if _MANIFEST not in names:
             raise InputError(f"{path}: not an snnconv program", "make one with: snnconv fold SOURCE -o F.pt2")
-        if sum(member.file_size for member in archive.infolist()) > len(content.data):
-            raise ValueError("its members claim to be larger than the file")
+        check_total(sum(member.file_size for member in archive.infolist()), len(content.data))
         if archive.testzip() is not None or len(names) != len(set(names)):
             raise ValueError("a checksum does not match, or a member stands there twice")
         source = _read(path, archive, _SOURCE, None) if _SOURCE + _MANIFEST in names else None

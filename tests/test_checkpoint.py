@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,11 @@ def test_a_small_tensor_may_repeat_its_values(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     torch.save({"weight": torch.ones(1).expand(64)}, path)
     assert torch.equal(read_checkpoint(path).state["weight"], torch.ones(64))
+
+
+def test_a_compressed_archive_may_not_claim_far_more_than_the_file_holds(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(2**27))
+    with pytest.raises(InputError, match=r"cannot be read .* \(its contents claim 134217728 bytes"):
+        read_checkpoint(path)
