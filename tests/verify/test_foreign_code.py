@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
+import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -202,3 +204,33 @@ def stretched(s: Script) -> None:
 def test_damage_is_found_before_torch_sees_it(edit: Callable[[Script], None], said: str) -> None:
     with pytest.raises(InputError, match=said):
         verified(edited(edit), run_foreign_code=True)
+
+
+def zipped(change: Callable[[dict[str, bytes], zipfile.ZipFile], None]) -> bytes:
+    """The sound archive with members added."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(sound())) as old, zipfile.ZipFile(buffer, "w") as new, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about names that come twice
+        members = {name: old.read(name) for name in old.namelist()}
+        for name, content in members.items():
+            new.writestr(name, content)
+        change(members, new)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda members, new: new.writestr(next(n for n in members if n.endswith("ops.py")), b"def f():\n  pass\n"), "twice"),
+        (lambda members, new: new.writestr("elsewhere/code/__torch__/f.py", b"pass"), "not a TorchScript file"),
+        (
+            lambda members, new: new.writestr(f"{next(iter(members)).split('/')[0]}/more", bytes(2**27), zipfile.ZIP_DEFLATED),
+            "its contents claim",
+        ),
+    ],
+)
+def test_an_archive_that_misleads_its_readers_is_damaged(
+    change: Callable[[dict[str, bytes], zipfile.ZipFile], None], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        verified(zipped(change), run_foreign_code=True)
