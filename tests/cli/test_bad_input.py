@@ -764,7 +764,6 @@ def test_a_full_disk_leaves_nothing_behind(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    monkeypatch.setattr("snnconv.pt2.save", lambda program, path: full(path, b"PK" * 99))
     check(
         run(command, source, "-o", out / name), USAGE, f"{out / name}: cannot write: No space left on device", "free some space"
     )
@@ -773,10 +772,10 @@ def test_a_full_disk_leaves_nothing_behind(
 def test_a_report_on_a_full_disk_is_an_error_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: Path) -> None:
     args = [place(tmp_path, "folded.pt2"), place(tmp_path, "net.ts")]
 
-    def full(self: Path, content: str, **options: str) -> int:
+    def full(self: Path, content: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     check(run("verify", *args, "--report", out / "r.json"), USAGE, f"{out / 'r.json'}: cannot write: No space left on device")
 
 
