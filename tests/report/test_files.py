@@ -58,7 +58,7 @@ for suffix in REPORTS:
 def test_a_failed_report_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "report.json"
     path.write_text("before")
-    monkeypatch.setattr(Path, "write_text", lambda *args, **kwargs: (_ for _ in ()).throw(OSError(28, "disk full")))
+    monkeypatch.setattr(Path, "write_bytes", lambda *args, **kwargs: (_ for _ in ()).throw(OSError(28, "disk full")))
     with pytest.raises(InputError, match="cannot write: disk full"):
         write_report(path, REPORT)
     assert path.read_bytes() == b"before"
