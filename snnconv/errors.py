@@ -47,7 +47,11 @@ class SnnconvError(Exception):
 
     def __init__(self, what: str, todo: str = "") -> None:
         self.what, self.todo = plain(what), plain(todo)
-        super().__init__(f"{self.what}; {self.todo}" if todo else self.what)
+        super().__init__(self.what)
+
+    def __str__(self) -> str:
+        # Not the arguments of the exception: an interpreter of torch that it passes adds its trace to them.
+        return f"{self.what}; {self.todo}" if self.todo else self.what
 
 
 class InputError(SnnconvError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snnconv.errors import InputError, first_line
+from snnconv.errors import InputError, Refused, first_line
 
 
 def test_control_characters_are_escaped():
@@ -26,3 +26,9 @@ def test_many_long_words_end_somewhere():
 def test_the_first_line_of_an_error_without_a_text_is_its_type():
     assert first_line(AssertionError()) == "AssertionError"
     assert first_line(ValueError("\n\n  here\nthere")) == "here"
+
+
+def test_what_an_interpreter_adds_to_an_error_is_no_part_of_its_text() -> None:
+    error = Refused("no bound is known", "leave it out")
+    error.args = (f"{error.args[0]}\n\nWhile executing %rsub : call_function", *error.args[1:])
+    assert str(error) == "no bound is known; leave it out"

@@ -93,7 +93,7 @@ class _Seen:
 
     def replace(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         current, *rest = inputs
-        steps = self._steps(current)
+        steps = [step.clone() for step in self._steps(current)]  # the network may go on to change it in place
         given = [self._around_threshold(step) for step in steps]
         self.currents += steps
         self.given += given
@@ -101,7 +101,7 @@ class _Seen:
 
     def look(self, layer: nn.Module, inputs: Any, output: Any) -> None:
         spikes = output[0] if isinstance(output, tuple) else output
-        self.spikes += [step.to(self.neuron.threshold.dtype) for step in self._steps(spikes)]
+        self.spikes += [step.to(self.neuron.threshold.dtype, copy=True) for step in self._steps(spikes)]
 
     def first_other_spike(self, tolerance: float) -> int | None:
         """The first step at which the neuron spikes otherwise than the canonical one, potentials on the threshold left aside."""

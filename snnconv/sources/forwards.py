@@ -56,6 +56,8 @@ class AllAtOnce:
     def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
         adapters.reset(module)
         y = module(x if self.spreads else torch.stack(list(frames(x, contract.timesteps, contract.event))))
+        if not isinstance(y, Tensor):
+            raise Refused(f"the network returns a {type(y).__name__}", "its forward must return one float tensor")
         return y if y.dim() == 2 else read_out(list(y), contract.readout)
 
     def step(self, module: nn.Module, x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from snnconv.program import SpikingProgram
 from snnconv.results import Check
 from snnconv.runtimes import Candidate, Observation, RunFailure
 from snnconv.sources import Source
+from snnconv.user_code import UserCodeError
 from snnconv.verdict import OUTPUT
 from snnconv.verify.deployment import ShapeMismatch, check_shapes, observe
 
@@ -44,7 +45,7 @@ def check_algebra(source: Source, exactly: SpikingProgram, candidate: Candidate,
     comparing = _Comparison(source.program.neurons, seen, tolerance)
     try:
         y = source.run(x, comparing.see)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except UserCodeError as error:
         return [_failed("", f"the source does not run in float64: {first_line(error)}")]
     return [comparing.check(y)]
 

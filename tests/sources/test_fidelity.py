@@ -191,6 +191,18 @@ def test_a_network_that_cannot_be_copied_is_an_error_of_the_user_s(tmp_path: Pat
         loaded(Net(plain, numbers=(n for n in range(3))), tmp_path, monkeypatch)
 
 
+def test_spikes_that_the_network_changes_in_place_are_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def adding(m: Any, x: Tensor) -> Tensor:
+        y = m.fc1(x)
+        spikes = m.lif(y)
+        spikes += y
+        return m.fc2(spikes)
+
+    source = loaded(Net(adding), tmp_path, monkeypatch)
+    x = torch.rand(3, 6)
+    torch.testing.assert_close(source.run(x), source.program.run(x))
+
+
 HOOKED: dict[str, Callable[[nn.Module], Any]] = {
     "the spikes": lambda node: node.register_forward_hook(lambda m, inputs, spikes: 2 * spikes),
     "the current": lambda node: node.register_forward_pre_hook(lambda m, inputs: (inputs[0] + 0.3,)),
