@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
@@ -23,12 +22,12 @@ _NARROWEST = 24
 
 
 def console() -> Console:
-    """Results go to stdout, as wide as the terminal or as COLUMNS says; in a pipe a line is as long as it is."""
+    """Results go to stdout, as wide as the terminal; in a pipe a line is as long as it is, whatever COLUMNS is inherited."""
     from rich.console import Console
 
-    fitted = sys.stdout.isatty() or os.environ.get("COLUMNS")
-    width = max(shutil.get_terminal_size().columns, _NARROWEST) if fitted else _PIPE_WIDTH
-    return Console(width=width, highlight=False, emoji=False, markup=False, soft_wrap=False)
+    width = max(shutil.get_terminal_size().columns, _NARROWEST) if sys.stdout.isatty() else _PIPE_WIDTH
+    # Without a height, rich takes every dumb terminal for one of 80 columns.
+    return Console(width=width, height=25, highlight=False, emoji=False, markup=False, soft_wrap=False)
 
 
 def print_json(document: dict[str, Any]) -> None:

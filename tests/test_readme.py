@@ -29,7 +29,6 @@ def check(command: Command) -> None:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.chdir(scratch(tmp_path))
     return tmp_path
 

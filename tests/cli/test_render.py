@@ -18,9 +18,16 @@ NUMBERS = ("values", "gamma", "worst/bound")
 WORDS = {word for row in (COLUMNS, *ROWS) for cell in row for word in cell.split()}
 
 
+def terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make stdout a plain terminal of some width."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+
 @pytest.mark.parametrize("width", [36, 40, 50, 60, 72, 80, 90, 100, 110, 120, 200])
 def test_a_table_is_whole_at_every_width(width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("COLUMNS", str(width))
+    terminal(width, monkeypatch)
     print_table("", COLUMNS, ROWS, right=NUMBERS)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= width
@@ -28,7 +35,7 @@ def test_a_table_is_whole_at_every_width(width: int, monkeypatch: pytest.MonkeyP
 
 
 def test_in_a_pipe_every_row_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")  # which readline passes on to every process
     long = "a note " * 100
     print_table("", COLUMNS, [*ROWS, ("last", "1", "2", "3", long)], right=NUMBERS)
     console().print(long)
@@ -38,7 +45,7 @@ def test_in_a_pipe_every_row_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_an_empty_table_is_its_head(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for width in ("20", "200"):
-        monkeypatch.setenv("COLUMNS", width)
+    for width in (20, 200):
+        terminal(width, monkeypatch)
         print_table("", COLUMNS, [])
     assert "worst/bound" in capsys.readouterr().out
