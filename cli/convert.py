@@ -41,8 +41,9 @@ def convert(
 
     with progress.stages(len(targets) + 1) as begin:
         begin("reading")
-        loaded = source.load()
-        samples = o.read_data(data, labels, loaded, seed)
+        seen = o.preview_data(data, labels)
+        loaded = source.load(seen)
+        samples = o.read_data(seen, loaded, seed)
         result = run(loaded, targets, samples, source.path, demanded, Plan(seed=seed), begin)
     for verdict in result.verdicts:
         o.say_if_dropped(verdict)

@@ -39,7 +39,8 @@ def export(
     check_targets([target], also=", or --format")
     check_reports(report or [])
     folded, source = open_folded(program)
-    samples = o.read_data(data, labels, source, seed)
+    o.say_assumed(source.settings, fixed=True)
+    samples = o.read_data(o.preview_data(data, labels), source, seed)
     demanded = o.policy(policy, config)
     from snnconv_cli import progress, render
 

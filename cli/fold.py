@@ -31,8 +31,10 @@ def fold(
     if json:
         from snnconv.report import fold_document
 
-        render.print_json(fold_document(str(source.path), str(output), folded.origin.arch, folded.sites))
+        names = str(source.path), str(output), folded.origin.arch
+        render.print_json(fold_document(*names, folded.sites, loaded.reference, loaded.settings))
         return 0
     render.print_sites(folded.sites)
+    render.print_facts(render.origin(loaded.reference, loaded.settings))
     render.console().print(f"{output}: {render.sites_line(folded.sites)}", style="bold")
     return 0

@@ -12,8 +12,10 @@ def inspect(
     debug: o.Debug = False,
 ) -> int:
     """Show what is inside a checkpoint, what folds into what, what does not and why."""
+    from snnconv.files import shown
     from snnconv.inspection import inspect as look
     from snnconv.inspection import inspect_unknown
+    from snnconv.report import inspection_document
     from snnconv.sources import UnknownLayers
     from snnconv_cli import render
 
@@ -21,14 +23,15 @@ def inspect(
     try:
         found = look(source.load())
     except UnknownLayers as error:
-        found, code, todo = inspect_unknown(source.arch or "", error), error.exit_code, error.todo
+        found, code, todo = inspect_unknown(error), error.exit_code, error.todo
     if json:
-        render.print_json(found.document())
+        render.print_json(inspection_document(shown(source.path), found))
         return code
     out = render.console()
     out.print(f"{source.path}: {found.arch}, {found.parameters:,} parameters", style="bold")
     if found.operations is not None:
         out.print(f"  a time step  {found.operations:,} multiply-accumulates, {found.state_bytes:,} bytes of state")
+    out.print(f"  reference    {found.reference}")
     for name, value in found.settings.items():
         out.print(f"  {name.replace('_', '-'):<12} {value}")
     for note in found.notes:
@@ -41,5 +44,5 @@ def inspect(
         return code
     render.print_statistics(found.sites)
     render.print_sites(found.sites)
-    out.print("every norm folds" if found.foldable else "cannot be folded: see the refused norms above")
+    out.print("every norm folds" if found.folds else "cannot be folded: see the refused norms above")
     return 0

@@ -15,7 +15,9 @@ from snnconv.errors import InputError
 from snnconv.hints import meant
 
 if TYPE_CHECKING:
-    from snnconv.data import Samples
+    from collections.abc import Mapping
+
+    from snnconv.data import Preview, Samples
     from snnconv.sources import Source
     from snnconv.verdict import Policy, Verdict
 
@@ -49,7 +51,7 @@ PolicySettings = Annotated[
     typer.Option(
         "--policy",
         metavar="KEY=VALUE",
-        help="What the verdict demands: agreement, explained-flips, accuracy-drop, logit-error; repeatable.",
+        help="What the verdict demands: agreement, explained-decisions, explained-flips, accuracy-drop, logit-error; repeatable.",
     ),
 ]
 TimeForm = Annotated[str, choice("--time", TIME_FORMS, "Whole sequence, or one step with its state.")]
@@ -78,14 +80,17 @@ class SourceArguments:
     strict: Strict = None
     config: Config = None
 
-    def load(self) -> Source:
-        """The source that they describe."""
+    def load(self, data: Preview | None = None) -> Source:
+        """The source that they, and what they leave open the data, describe; a word on stderr about what was assumed."""
         from snnconv.sources import SourceOptions, configure, load_source
         from snnconv.sources.options import parse_shape
 
         shape = None if self.input_shape is None else parse_shape(self.input_shape)
         given = {name: getattr(self, name) for name in ("arch", "timesteps", "input", "readout", "leak", "threshold", "strict")}
-        return load_source(self.path, configure(SourceOptions(input_shape=shape, **given), self.config))
+        options = SourceOptions(input_shape=shape, **given, samples=() if data is None else data.shapes)
+        source = load_source(self.path, configure(options, self.config))
+        say_assumed(source.settings, fixed=source.module is None)
+        return source
 
 
 def reads_source(command: Callable[..., int]) -> Callable[..., int]:
@@ -102,15 +107,36 @@ def reads_source(command: Callable[..., int]) -> Callable[..., int]:
     return spread
 
 
-def read_data(place: str | None, labels: Path | None, source: Source, seed: int) -> Samples:
-    """The user's data, or synthetic input and a loud word about it on stderr."""
-    from snnconv.data import open_data, synthetic
+def say_assumed(settings: Mapping[str, str], fixed: bool = False) -> None:
+    """A word on stderr about settings that are in no file; `fixed` if those of a program can be given only when it is folded."""
+    from snnconv.report.wording import assumed, settings_line
 
-    contract = source.program.contract
+    names = assumed(settings)
+    if names:
+        said = settings_line(names)
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        todo = "to override, fold again with" if fixed else "override with"
+        typer.echo(f"note: assumed {said} (in no file); {todo} {options}", err=True)
+
+
+def preview_data(place: str | None, labels: Path | None) -> Preview | None:
+    """What can be seen of the user's data before the source is loaded."""
+    from snnconv.data import preview
+
     if place is not None:
-        return open_data(place, contract, labels)
+        return preview(place, labels)
     if labels is not None:
         raise InputError(f"{labels}: labels without samples", "name the samples with --data")
+    return None
+
+
+def read_data(data: Preview | None, source: Source, seed: int) -> Samples:
+    """The user's data, or synthetic input and a loud word about it on stderr."""
+    from snnconv.data import synthetic
+
+    contract = source.program.contract
+    if data is not None:
+        return data.open(contract)
     typer.echo("warning: no --data given; verifying on synthetic noise, which says little about the real task", err=True)
     return synthetic(contract, seed)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from rich.console import Console
@@ -114,6 +115,21 @@ def _span(ends: tuple[float, float]) -> str:
     return f"{ends[0]:.4g}" if ends[0] == ends[1] else f"{ends[0]:.4g} to {ends[1]:.4g}"
 
 
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Texts with their names before them, wrapped to the width."""
+    out = console()
+    for name, text in facts:
+        margins = f"{name:<9}  ", " " * 11
+        out.print(fill(text, out.width, initial_indent=margins[0], subsequent_indent=margins[1], break_on_hyphens=False))
+
+
+def origin(reference: str, settings: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Whose code decides, and what was settled where."""
+    from snnconv.report.wording import settings_line
+
+    return [("reference", reference), ("settings", settings_line(settings))]
+
+
 def sites_line(sites: Iterable[Site]) -> str:
     """`41 norms folded: 19 exact, 22 rounding`."""
     outcomes = [site.outcome for site in sites]
@@ -125,9 +141,8 @@ def print_verification(verdict: Verdict) -> None:
     """The verdict first, then the layers, then every level and what failed on it."""
     out, found = console(), verdict.verification
     out.print(f"{verdict.word}  {found.candidate}  against  {found.source}", style="bold")
-    out.print(f"runtime  {found.runtime}\ndata     {_data(verdict)}")
-    for note in found.notes:
-        out.print(f"note     {note}")
+    facts = [*origin(found.reference, found.settings), ("runtime", found.runtime), ("data", _data(verdict))]
+    print_facts([*facts, *(("note", note) for note in found.notes)])
     if found.layers:
         columns = ("layer", "values", "explained", "unexplained", "outside", "worst/bound", "rate before", "rate after")
         print_table("", columns, [_row(tally) for tally in found.layers], right=columns[1:])
@@ -174,9 +189,12 @@ def print_conversion(result: Conversion) -> None:
     out = console()
     word = "EQUIVALENT" if result.equivalent else "NOT EQUIVALENT"
     out.print(f"{word}  {result.source} ({result.arch})", style="bold")
-    out.print(f"folded    {sites_line(result.sites)}")
-    for v in result.verdicts:
-        _print_brief(out, v)
+    facts = [("folded", sites_line(result.sites))]
+    for found in [verdict.verification for verdict in result.verdicts][:1]:
+        facts += origin(found.reference, found.settings)
+    for verdict in result.verdicts:
+        facts += _brief(verdict)
+    print_facts(facts)
     if result.measures:
         before = result.measures[0]
         rows = [
@@ -186,18 +204,18 @@ def print_conversion(result: Conversion) -> None:
         print_table("", (f"batch {before.batch}", "size", "latency", "speed-up"), rows, right=("size", "latency", "speed-up"))
 
 
-def _print_brief(out: Console, verdict: Verdict) -> None:
+def _brief(verdict: Verdict) -> list[tuple[str, str]]:
     found = verdict.verification
     explained = sum(t.explained for t in found.layers)
     unexplained = sum(t.unexplained for t in found.layers)
     values = sum(t.values for t in found.layers)
-    out.print(f"verified  {found.candidate}: {verdict.word} in {found.runtime}, on {_data(verdict)}")
-    out.print(f"flips     {unexplained} unexplained, {explained} explained by rounding, of {values:,} values")
-    for check in verdict.checks:
-        if check.passed and check.level == "task" and not check.layer:
-            out.print(f"task      {check.detail}")
-    for check in verdict.faults:
-        out.print(f"FAIL      {check.level} {check.layer}: {check.detail}")
+    facts = [
+        ("verified", f"{found.candidate}: {verdict.word} in {found.runtime}, on {_data(verdict)}"),
+        ("flips", f"{unexplained} unexplained, {explained} explained by rounding, of {values:,} values"),
+    ]
+    said = [check for check in verdict.checks if check.passed and check.level == "task" and check.layer != "unwatched run"]
+    facts += [("task", check.detail) for check in said]
+    return facts + [("FAIL", f"{check.level} {check.layer}: {check.detail}") for check in verdict.faults]
 
 
 def finish_verifications(verdicts: list[Verdict], reports: list[Path], format: str) -> int:

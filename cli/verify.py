@@ -61,8 +61,9 @@ def verify(
         raise InputError(f"--resume and --report both name {resume}", "give each its own file")
     _check_order(source.path, candidates)
     opened = [(path, open_candidate(path)) for path in candidates]
-    loaded = source.load()
-    samples = o.read_data(data, labels, loaded, seed)
+    seen = o.preview_data(data, labels)
+    loaded = source.load(seen)
+    samples = o.read_data(seen, loaded, seed)
     from snnconv_cli import progress, render
 
     with progress.stages(len(candidates)) as begin:

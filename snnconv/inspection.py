@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-import snnconv
 from snnconv.fold import FoldRefused, fold
 from snnconv.neuron import Neuron
 from snnconv.program import SpikingProgram, tensors
-from snnconv.report.document import SCHEMA
-from snnconv.results import REFUSED, Site
+from snnconv.results import Inspection, NeuronView
 from snnconv.sources import Source, UnknownLayers
-
-
-@dataclass(frozen=True)
-class NeuronView:
-    """A neuron by name, the shape of its potential as text, and its semantics in words."""
-
-    name: str
-    shape: str
-    words: str
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """The answer of `snnconv inspect`.
-
-    `unknown` names the class of every layer that keeps a state without an adapter, by its path. `operations` are the
-    multiply-accumulates of one time step on one sample, and `state_bytes` what is kept of it between two steps; both are None
-    where a layer is unknown.
-    """
-
-    arch: str
-    sha256: str
-    parameters: int
-    settings: dict[str, str]
-    notes: tuple[str, ...]
-    neurons: tuple[NeuronView, ...]
-    sites: tuple[Site, ...]
-    unknown: dict[str, str] = field(default_factory=dict)
-    operations: int | None = None
-    state_bytes: int | None = None
-
-    @property
-    def foldable(self) -> bool:
-        return not self.unknown and not any(site.outcome == REFUSED for site in self.sites)
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"schema": SCHEMA, "snnconv": snnconv.__version__, "command": "inspect", "foldable": self.foldable, **asdict(self)}
 
 
 def inspect(source: Source) -> Inspection:
@@ -66,8 +25,9 @@ def inspect(source: Source) -> Inspection:
     return Inspection(
         arch=program.origin.arch,
         sha256=program.origin.sha256,
+        reference=source.reference,
+        settings=source.settings,
         parameters=_parameters(source),
-        settings=program.origin.settings,
         notes=source.notes,
         neurons=_views(program.neurons),
         sites=sites,
@@ -76,10 +36,13 @@ def inspect(source: Source) -> Inspection:
     )
 
 
-def inspect_unknown(arch: str, error: UnknownLayers) -> Inspection:
+def inspect_unknown(error: UnknownLayers) -> Inspection:
     """What can be said of a network that has layers which nobody taught."""
-    parameters = sum(p.numel() for p in error.module.parameters())
-    return Inspection(arch, "", parameters, {}, (), _views(error.known), (), error.unknown)
+    origin, parameters = error.origin, sum(p.numel() for p in error.module.parameters())
+    known = _views(error.known)
+    return Inspection(
+        origin.arch, origin.sha256, origin.reference, origin.settings, parameters, (), known, (), unknown=error.unknown
+    )
 
 
 def _views(neurons: dict[str, Neuron]) -> tuple[NeuronView, ...]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 EXACT, ROUNDING, REFUSED = "exact", "rounding", "refused"
+DEFAULT = "default"
+"""The origin of a setting that nobody gave and that is in no file: it was assumed."""
 
 MARGIN_BINS_PER_DECADE = 2
 MARGIN_DECADES = (-2, 6)
@@ -139,11 +141,13 @@ class Task:
 
     Args:
         samples, agreeing: how many, and on how many of them both decide alike.
+        explained: on how many they do not, but every spike that differs goes back to an explained flip and nothing else is wrong.
         logit_error: largest difference of two logits; None where a logit is not a number.
         labelled, right_reference, right_candidate: samples with a label, and how many of them either side gets right.
         bare: samples on which the artifact also ran unwatched, as a device would run it.
         bare_agreeing: of those, on how many the unwatched run decides like the source.
         bare_unlike: of those, on how many its logits differ from the watched run's beyond rounding.
+        bare_explained: of those, on how many it decides otherwise, with the logits of a watched run that is `explained`.
     """
 
     samples: int
@@ -155,6 +159,8 @@ class Task:
     bare: int = 0
     bare_agreeing: int = 0
     bare_unlike: int = 0
+    explained: int = 0
+    bare_explained: int = 0
 
     @property
     def agreement(self) -> float:
@@ -222,11 +228,17 @@ class Thresholds:
 @dataclass(frozen=True)
 class DataSummary:
     """The samples of a run. `fingerprint` is the sum of the SHA-256 of every sample with its number and label, modulo 2^256: it
-    does not depend on how the samples were split, and tells two data sets apart."""
+    does not depend on how the samples were split, and tells two data sets apart.
+
+    `length` is how many samples the whole data holds, None if that is not known before the end; `start` is the fingerprint of the
+    first few of them. Every shard of a run knows both.
+    """
 
     origin: str
     samples: int
     fingerprint: str
+    length: int | None = None
+    start: str = ""
 
 
 @dataclass(frozen=True)
@@ -241,6 +253,8 @@ class Verification:
         shard: `(i, n)` where only every n-th chunk was run, starting with the i-th; None for a whole run.
         checks: what holds or fails whatever the policy: contract, proof, algebra, failures to run.
         layers, task: the deployment and task levels, on the data.
+        reference: whose code the candidate was held against, in words.
+        settings: T, kind of input and the like, each as text with its own origin: `4 (default)`.
     """
 
     source: str
@@ -262,6 +276,44 @@ class Verification:
     thresholds: tuple[Thresholds, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    reference: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NeuronView:
+    """A neuron by name, the shape of its potential as text, and its semantics in words."""
+
+    name: str
+    shape: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The answer of `snnconv inspect`.
+
+    `unknown` names the class of every layer that keeps a state without an adapter, by its path. `operations` are the
+    multiply-accumulates of one time step on one sample, and `state_bytes` what is kept of it between two steps; both are None
+    if a layer is unknown.
+    """
+
+    arch: str
+    sha256: str
+    reference: str
+    settings: dict[str, str]
+    parameters: int
+    notes: tuple[str, ...]
+    neurons: tuple[NeuronView, ...]
+    sites: tuple[Site, ...]
+    unknown: dict[str, str] = field(default_factory=dict)
+    operations: int | None = None
+    state_bytes: int | None = None
+
+    @property
+    def folds(self) -> bool:
+        """Whether every norm folds and no layer is unknown."""
+        return not self.unknown and not any(site.outcome == REFUSED for site in self.sites)
 
 
 @dataclass(frozen=True)

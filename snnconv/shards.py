@@ -9,7 +9,7 @@ from functools import reduce
 from operator import add
 
 from snnconv.errors import InputError
-from snnconv.results import DataSummary, Verification
+from snnconv.results import Verification
 
 _FINGERPRINTS = 2**256
 
@@ -55,11 +55,13 @@ def _merge_one(name: str, found: Sequence[Verification]) -> Verification:
     layers = [one.layers for one in ordered if one.layers]
     tasks = [one.task for one in ordered if one.task is not None]
     differences = [one.difference for one in ordered if one.difference is not None]
+    samples = sum(one.data.samples for one in ordered)
+    length = samples if first.data.length is None else first.data.length
     fingerprint = sum(int(one.data.fingerprint, 16) for one in ordered) % _FINGERPRINTS
     return replace(
         first,
         shard=None,
-        data=DataSummary(first.data.origin, sum(one.data.samples for one in ordered), f"{fingerprint:064x}"),
+        data=replace(first.data, samples=samples, fingerprint=f"{fingerprint:064x}", length=length),
         environment=_joined([one.environment for one in ordered]),
         checks=tuple(dict.fromkeys(check for one in ordered for check in one.checks)),
         layers=tuple(reduce(add, same) for same in zip(*layers, strict=True)),
@@ -74,10 +76,14 @@ def _check_same_run(name: str, first: Verification, other: Verification) -> None
     for what, value in (
         ("source", lambda v: v.source_sha256),
         ("architecture", lambda v: v.arch),
+        ("reference", lambda v: v.reference),
+        ("settings", lambda v: ", ".join(f"{name} {value}" for name, value in sorted(v.settings.items()))),
         ("version of snnconv", lambda v: v.environment.get("snnconv")),
         ("artifact", lambda v: v.candidate_sha256),
         ("number of shards", lambda v: v.shard[1]),
         ("data", lambda v: v.data.origin),
+        ("number of samples of the whole data", lambda v: v.data.length),
+        ("first samples (their fingerprint)", lambda v: v.data.start),
         ("levels", lambda v: ", ".join(v.levels)),
     ):
         if value(first) != value(other):

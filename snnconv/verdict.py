@@ -21,16 +21,19 @@ class Policy:
     """What the verdict demands beyond the fixed rules; None demands nothing.
 
     Args:
-        agreement: least share of samples on which both decide alike.
+        agreement: least share of samples on which both decide alike, or otherwise only behind explained flips.
         explained_flips: largest share of spikes that rounding may have flipped.
         accuracy_drop: largest loss of accuracy, as a share of the labelled samples.
         logit_error: largest difference of two logits.
+        explained_decisions: largest share of samples on which they decide otherwise behind explained flips; a single such sample
+            is within every limit but 0, since a small number of samples cannot show a smaller share.
     """
 
     agreement: float = 0.99
     explained_flips: float | None = None
     accuracy_drop: float | None = None
     logit_error: float | None = None
+    explained_decisions: float | None = 0.25
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -141,8 +144,9 @@ def _explained(layers: tuple[LayerTally, ...], allowed: float) -> Check:
 
 def _task(task: Task, policy: Policy) -> list[Check]:
     error = "not a number" if task.logit_error is None else f"{task.logit_error:.2g}"
-    detail = f"argmax agrees on {task.agreement:.2%} of {task.samples} samples, logit error {error}"
-    agrees = _reach(task.agreeing, policy.agreement, task.samples) and task.logit_error is not None
+    apart = f", differs on {task.explained} behind explained flips alone" if task.explained else ""
+    detail = f"argmax agrees on {task.agreement:.2%} of {task.samples} samples{apart}, logit error {error}"
+    agrees = _reach(task.agreeing + task.explained, policy.agreement, task.samples) and task.logit_error is not None
     if task.accuracy_reference is not None and task.accuracy_candidate is not None:
         detail += f", accuracy {task.accuracy_reference:.2%} before and {task.accuracy_candidate:.2%} after"
         drop = task.accuracy_reference - task.accuracy_candidate
@@ -153,13 +157,37 @@ def _task(task: Task, policy: Policy) -> list[Check]:
         agrees, detail = False, f"{detail}: the policy limits the drop of accuracy, but the data has no labels"
     if policy.logit_error is not None and (task.logit_error is None or task.logit_error > policy.logit_error):
         agrees, detail = False, f"{detail}: the policy allows a logit error of {policy.logit_error:g}"
+    if task.agreeing < task.samples and _too_few(task.samples, policy.agreement):
+        detail += f"; {task.samples} samples are too few to judge an agreement of {policy.agreement:.2%}"
     checks = [Check("task", "", agrees, detail)]
+    if task.explained and policy.explained_decisions is not None:
+        checks.append(_explained_decisions(task, policy.explained_decisions))
     if task.bare:
-        alike, unlike = task.bare_agreeing / task.bare, task.bare_unlike / task.bare
-        sound = all(_reach(count, policy.agreement, task.bare) for count in (task.bare_agreeing, task.bare - task.bare_unlike))
-        said = f"unwatched on {task.bare} samples: argmax agrees on {alike:.2%}, logits as watched on {1 - unlike:.2%}"
-        checks.append(Check("task", "unwatched run", sound, said))
+        checks.append(_unwatched(task, policy))
     return checks
+
+
+def _explained_decisions(task: Task, limit: float) -> Check:
+    share = task.explained / task.samples
+    said = f"{task.explained} of {task.samples} decisions ({share:.2%}) differ behind explained flips alone"
+    within = _reach(task.samples - task.explained, 1 - limit, task.samples) or (task.explained == 1 and limit > 0)
+    if not within:
+        said += f", more than the {limit:.2%} of the policy: these decisions hang on the last bits of a sum"
+    return Check("task", "explained decisions", within, said)
+
+
+def _unwatched(task: Task, policy: Policy) -> Check:
+    alike, unlike = task.bare_agreeing / task.bare, task.bare_unlike / task.bare
+    counts = (task.bare_agreeing + task.bare_explained, task.bare - task.bare_unlike)
+    sound = all(_reach(count, policy.agreement, task.bare) for count in counts)
+    apart = f", differs on {task.bare_explained} behind explained flips alone" if task.bare_explained else ""
+    said = f"unwatched on {task.bare} samples: argmax agrees on {alike:.2%}{apart}, logits as watched on {1 - unlike:.2%}"
+    return Check("task", "unwatched run", sound, said)
+
+
+def _too_few(samples: int, agreement: float) -> bool:
+    """Whether a single sample is more than the share on which decisions may differ, if any may."""
+    return agreement < 1 and samples * (1 - agreement) < 1 - 1e-6
 
 
 def _reach(count: int, share: float, of: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -41,14 +40,13 @@ def test_statistics_count_what_a_fold_has_to_care_about() -> None:
 def test_every_norm_has_its_site() -> None:
     found = inspect(source_of(per_channel()))
     assert {site.path for site in found.sites} == {"bn1", "bn2", "sum_norm", "act1", "act2", "act3"}
-    assert found.foldable
-    assert json.loads(json.dumps(found.document()))["foldable"] is True
+    assert found.folds
 
 
 def test_a_refused_norm_is_listed_and_not_raised() -> None:
     net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), LIF(), nn.Flatten(), nn.Linear(144, 3))
     found = inspect(source_of(net, shape=SHAPE))
-    assert not found.foldable
+    assert not found.folds
     assert [(site.kind, site.outcome) for site in found.sites] == [("GroupNorm", "refused")]
 
 
@@ -70,9 +68,9 @@ def test_layers_that_nobody_taught_are_all_listed_beside_the_neurons_that_are_kn
     torch.save(untaught().state_dict(), tmp_path / "net.pth")
     with pytest.raises(UnknownLayers, match=r"1 \(Half\) keeps a state.*so do 1 more layers; teach it") as error:
         load_source(tmp_path / "net.pth", SourceOptions(arch=f"{__name__}:untaught"))
-    found = inspect_unknown("net:untaught", error.value)
+    found = inspect_unknown(error.value)
     assert (found.unknown, [n.name for n in found.neurons]) == ({"1": "Half", "4": "Half"}, ["3"])
-    assert not found.foldable
+    assert not found.folds
 
 
 def test_operations_and_state_are_those_of_one_step_on_one_sample() -> None:

@@ -41,7 +41,7 @@ def run(samples: list[Sample], chunk: int, shard: tuple[int, int] | None = None)
     tasks = [Task(1, 1 - samples[k][1], samples[k][2], 1, 1, 1 - samples[k][1], k % 2, k % 2) for k in mine]
     return Verification(
         *("net.pth", "5" * 64, "tests:net", "net.onnx", "c" * 64, "ONNX Runtime", "sequence"),
-        DataSummary("data.npz", len(mine), f"{sum(hash_of(k) for k in mine) % 2**256:064x}"),
+        DataSummary("data.npz", len(mine), f"{sum(hash_of(k) for k in mine) % 2**256:064x}", len(samples), "a" * 64),
         LEVELS,
         {"torch": "2.13", "cpu": "x86_64"},
         shard,
@@ -53,6 +53,8 @@ def run(samples: list[Sample], chunk: int, shard: tuple[int, int] | None = None)
         THRESHOLDS if i == 1 else (),
         ("one note",),
         0.25 * len(mine),
+        "the user's code, tests:net",
+        {"timesteps": "4 (default)"},
     )
 
 
@@ -171,6 +173,19 @@ FOREIGN: dict[str, tuple[Callable[[Verification], Verification], str]] = {
     "artifact": (lambda v: replace(v, candidate_sha256="0" * 64), "differ in their artifact"),
     "count": (lambda v: replace(v, shard=(2, 3)), "differ in their number of shards: 2 and 3"),
     "data": (lambda v: replace(v, data=replace(v.data, origin="b.npz")), r"differ in their data: data\.npz and b\.npz"),
+    "length": (
+        lambda v: replace(v, data=replace(v.data, length=14)),
+        "differ in their number of samples of the whole data: 13 and 14",
+    ),
+    "content": (lambda v: replace(v, data=replace(v.data, start="b" * 64)), "differ in their first samples"),
+    "reference": (
+        lambda v: replace(v, reference="snnconv's form of net"),
+        "differ in their reference: the user's code, tests:net and snnconv's form of net",
+    ),
+    "settings": (
+        lambda v: replace(v, settings={"timesteps": "6 (option)"}),
+        r"differ in their settings: timesteps 4 \(default\) and timesteps 6 \(option\)",
+    ),
     "levels": (lambda v: replace(v, levels=("task",)), "differ in their levels: proof, algebra, deployment, task and task"),
 }
 

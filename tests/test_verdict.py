@@ -177,6 +177,65 @@ def test_the_largest_logit_error_is_allowed_and_more_is_not(error: float | None,
     assert passes or found[0].endswith(": the policy allows a logit error of 0.0001")
 
 
+# Decisions that differ behind explained flips.
+
+
+def decided(samples: int, agreeing: int, explained: int, **policy: float | None) -> dict[str, tuple[bool, str]]:
+    """The checks of the task level by their names."""
+    verdict = judge(replace(SOUND, task=Task(samples, agreeing, 1e-6, explained=explained)), Policy(**policy))
+    return {check.layer: (check.passed, check.detail) for check in verdict.checks if check.level == "task"}
+
+
+@pytest.mark.parametrize(("agreeing", "explained"), [(7, 1), (6, 2)])
+def test_with_few_samples_one_or_two_explained_decisions_pass_and_are_told_apart(agreeing: int, explained: int) -> None:
+    found = decided(8, agreeing, explained)
+    assert found[""] == (
+        True,
+        f"argmax agrees on {agreeing / 8:.2%} of 8 samples, differs on {explained} behind explained flips alone, "
+        "logit error 1e-06; 8 samples are too few to judge an agreement of 99.00%",
+    )
+    share = f"{explained} of 8 decisions ({explained / 8:.2%}) differ behind explained flips alone"
+    assert found["explained decisions"] == (True, share)
+
+
+def test_an_unexplained_decision_fails_beside_explained_ones_and_of_few_samples_as_well() -> None:
+    found = decided(8, 6, 1)
+    assert not found[""][0]
+    assert found[""][1].endswith("8 samples are too few to judge an agreement of 99.00%")
+    assert found["explained decisions"][0]
+
+
+@pytest.mark.parametrize(
+    ("samples", "explained", "limit", "passes"),
+    [
+        *((500, 125, 0.25, True), (500, 126, 0.25, False), (8, 3, 0.25, False), (500, 25, 0.05, True), (500, 26, 0.05, False)),
+        *((1, 1, 0.25, True), (8, 1, 0.01, True), (8, 2, 0.01, False), (8, 1, 0.0, False), (8, 8, None, True)),
+    ],
+)
+def test_explained_decisions_have_a_limit_of_their_own(samples: int, explained: int, limit: float | None, passes: bool) -> None:
+    found = decided(samples, samples - explained, explained, explained_decisions=limit)
+    assert found[""][0], "they count as agreeing"
+    assert found.get("explained decisions", (True, ""))[0] == passes
+    if not passes:
+        assert found["explained decisions"][1].endswith(
+            f"more than the {limit:.2%} of the policy: these decisions hang on the last bits of a sum"
+        )
+
+
+@pytest.mark.parametrize(
+    ("samples", "agreement", "few"), [(99, 0.99, True), (100, 0.99, False), (3, 0.5, False), (8, 1.0, False)]
+)
+def test_a_sample_too_small_to_judge_is_said_where_a_decision_differs(samples: int, agreement: float, few: bool) -> None:
+    assert ("too few" in decided(samples, samples - 1, 0, agreement=agreement)[""][1]) == few
+    assert "too few" not in decided(samples, samples, 0, agreement=agreement)[""][1]
+
+
+def test_an_unwatched_run_may_decide_as_an_explained_watched_one() -> None:
+    task = Task(8, 7, 1e-6, explained=1, bare=8, bare_agreeing=7, bare_explained=1)
+    assert judge(replace(SOUND, task=task)).equivalent
+    assert not judge(replace(SOUND, task=replace(task, bare_explained=0))).equivalent
+
+
 BARE = replace(TASK, bare=100, bare_agreeing=100)
 
 
@@ -299,11 +358,11 @@ def test_an_unknown_setting_is_told_the_known_ones() -> None:
         policy_from({"agreements": 1}, where="pyproject.toml: [tool.snnconv.verify]")
     assert str(caught.value) == (
         "pyproject.toml: [tool.snnconv.verify]: unknown setting 'agreements'; "
-        "known are accuracy-drop, agreement, explained-flips, logit-error"
+        "known are accuracy-drop, agreement, explained-decisions, explained-flips, logit-error"
     )
 
 
-@pytest.mark.parametrize("name", ["agreement", "explained-flips", "accuracy-drop"])
+@pytest.mark.parametrize("name", ["agreement", "explained-decisions", "explained-flips", "accuracy-drop"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf"), "-inf"])
 def test_a_share_is_from_0_to_1(name: str, value: float) -> None:
     with pytest.raises(InputError, match=rf"^policy: {name} is {float(value)}; it is a share from 0 to 1$"):

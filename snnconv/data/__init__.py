@@ -7,30 +7,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snnconv.data import factory, folder, npy, npz
-from snnconv.data.fingerprint import Fingerprint
+from snnconv.data.fingerprint import Fingerprint, beginning
 from snnconv.data.memory import SYNTHETIC_SAMPLES, Data, synthetic
-from snnconv.data.samples import Chunk, Samples, every, first
+from snnconv.data.samples import Chunk, Preview, Samples, every, first
 from snnconv.errors import InputError
 from snnconv.hints import factory_meant
 from snnconv.program import TimeContract
 
-__all__ = ["SYNTHETIC_SAMPLES", "Chunk", "Data", "Fingerprint", "Samples", "every", "first", "open_data", "synthetic"]
+__all__ = [
+    "SYNTHETIC_SAMPLES",
+    "Chunk",
+    "Data",
+    "Fingerprint",
+    "Preview",
+    "Samples",
+    "beginning",
+    "every",
+    "first",
+    "open_data",
+    "preview",
+    "synthetic",
+]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of data: what it is, whether a text names one, and how it is opened."""
+    """A kind of data: what it is, whether a text names one, and what can be seen of it before it is opened."""
 
     words: str
     claims: Callable[[str], bool]
-    open: Callable[[str, TimeContract], Samples]
+    preview: Callable[[str], Preview]
 
 
 KINDS = (
-    Kind("a folder of .npz files", folder.claims, folder.open_folder),
-    Kind("an .npz with x and optionally y", npz.claims, npz.open_npz),
-    Kind("an .npy", npy.claims, npy.open_npy),
-    Kind("package.module:factory", factory.claims, factory.open_factory),
+    Kind("a folder of .npz files", folder.claims, folder.preview),
+    Kind("an .npz with x and optionally y", npz.claims, npz.preview),
+    Kind("an .npy", npy.claims, npy.preview),
+    Kind("package.module:factory", factory.claims, factory.preview),
 )
 
 
@@ -39,16 +52,21 @@ def open_data(text: str, contract: TimeContract, labels: Path | None = None) -> 
 
     Raises `InputError` where nothing is there, where it does not fit the contract, or where `labels` do not fit the samples.
     """
+    return preview(text, labels).open(contract)
+
+
+def preview(text: str, labels: Path | None = None) -> Preview:
+    """What can be seen of what `text` names before the contract is known. Raises `InputError` if nothing is there."""
     kind = next((kind for kind in KINDS if kind.claims(text)), None)
     if kind is None:
         raise _unknown(text)
     if labels is None:
-        return kind.open(text, contract)
-    if kind.open is not npy.open_npy:
+        return kind.preview(text)
+    if kind.preview is not npy.preview:
         raise InputError(
             f"{labels}: labels in a file of their own go with an .npy, not with {text}", "put y beside x, or give (x, y)"
         )
-    return npy.open_npy(text, contract, labels)
+    return npy.preview(text, labels)
 
 
 def _unknown(text: str) -> InputError:

@@ -21,11 +21,12 @@ def check_dtype(where: str, dtype: np.dtype | torch.dtype) -> None:
 
 def misshapen(where: str, shape: tuple[int, ...], contract: TimeContract) -> InputError:
     """The error for an x of a shape that the network does not take."""
-    form = "[N, T, C, H, W]" if contract.event else "[N, C, H, W]"
+    frame = ", C, H, W" if len(contract.input_shape) == 3 else ", ..."
+    form = f"[N, T{frame}]" if contract.event else f"[N{frame}]"
     sizes = ", ".join(map(str, contract.batch_shape(0)[1:]))
     return InputError(
         f"{where}: x is {list(shape)}, but the network takes {form} = [N, {sizes}]",
-        "pass --input-shape C,H,W, --timesteps T or --input static|event to match the data",
+        "pass --input-shape C,H,W, --timesteps T or --input static|event to match the data (to fold, if the source is a .pt2)",
     )
 
 

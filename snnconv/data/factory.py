@@ -6,13 +6,16 @@ The factory takes no arguments. Naming it is the user's word that its code may r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 from torch.utils.data import IterableDataset
 
 from snnconv.data.indexed import Indexed, fetched
+from snnconv.data.items import shapes_of
 from snnconv.data.iterated import Iterated
-from snnconv.data.samples import Samples
+from snnconv.data.samples import Preview, Samples
 from snnconv.errors import InputError
 from snnconv.program import TimeContract
 from snnconv.user_code import blamed, imported
@@ -26,18 +29,29 @@ def claims(text: str) -> bool:
     return bool(colon) and all(part.isidentifier() for part in (*module.split("."), name))
 
 
-def open_factory(text: str, contract: TimeContract) -> Samples:
-    """Call the factory and look at its first item. Raises `InputError` where either fails or does not fit."""
+def preview(text: str) -> Preview:
+    """Call the factory and look at its first item. Raises `InputError` if either fails or there is none."""
     factory = imported(text)
     made = _made(text, factory)
     with blamed(text, "looking at what it returns"):
         indexed = _is_indexed(made)
-    if not indexed:
-        return Iterated(text, contract, lambda: _made(text, factory), made)
-    with blamed(text, "its length"):
-        length = len(made)
-    if length == 0:
-        raise InputError(f"{text}: holds no samples")
+    if indexed:
+        with blamed(text, "its length"):
+            length = len(made)
+        if length == 0:
+            raise InputError(f"{text}: holds no samples")
+        with blamed(text, "item 0"):
+            item = made[0]
+        return Preview(shapes_of(item), partial(_indexed, text, made, length))
+    with blamed(text, "iterating over it"):
+        items = iter(made)
+    with blamed(text, "item 0"):
+        begun = list(islice(items, 1))
+    shapes = shapes_of(begun[0]) if begun else ()
+    return Preview(shapes, lambda contract: Iterated(text, contract, lambda: _made(text, factory), chain(begun, items)))
+
+
+def _indexed(text: str, made: Any, length: int, contract: TimeContract) -> Samples:
     item = fetched(text, made, 0, contract)
     if item.batched:
         return Iterated(text, contract, lambda: _by_index(made, length), _by_index(made, length))

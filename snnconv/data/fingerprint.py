@@ -7,7 +7,11 @@ import hashlib
 import numpy as np
 from torch import Tensor
 
+from snnconv.data.samples import Samples
+
 _MODULUS = 2**256
+_IDENTIFYING = 16
+"""Samples that tell data sets of one name and size apart."""
 
 
 class Fingerprint:
@@ -41,3 +45,12 @@ class Fingerprint:
     def __add__(self, other: Fingerprint) -> Fingerprint:
         """Of the samples of both; a sample in both counts twice."""
         return Fingerprint(f"{(self._value + other._value) % _MODULUS:064x}")
+
+
+def beginning(samples: Samples) -> str:
+    """The fingerprint of the first few samples, in hex."""
+    start = Fingerprint()
+    chunk = next(iter(samples.read(_IDENTIFYING)), None)
+    if chunk is not None:
+        start.add(0, chunk.x, chunk.y)
+    return start.hex

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from snnconv.data.npz import open_npz
-from snnconv.data.samples import Block, Chunk, Rows, Wanted, every, joined, streamed
+from snnconv.data import npz
+from snnconv.data.samples import Block, Chunk, Preview, Rows, Wanted, every, joined, streamed
 from snnconv.data.stored import Stored
 from snnconv.errors import InputError
 from snnconv.program import TimeContract
@@ -38,18 +39,26 @@ def claims(text: str) -> bool:
         return False
 
 
+def preview(text: str) -> Preview:
+    """The header of x in the first file. Raises `InputError` if there is no file."""
+    return Preview(npz.preview(str(_files(Path(text))[0])).shapes, partial(open_folder, text))
+
+
 def open_folder(text: str, contract: TimeContract) -> Folder:
     """Every `*.npz` in the folder, hidden ones left out. Raises `InputError` where there is none or one does not fit."""
-    path = Path(text)
+    files = tuple(npz.open_npz(str(file), contract) for file in _files(Path(text)))
+    _check_labels(files)
+    return Folder(Path(text).resolve().name, files)
+
+
+def _files(path: Path) -> list[Path]:
     try:
         paths = sorted(file for file in path.iterdir() if file.suffix == ".npz" and not file.name.startswith("."))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", "check its permissions") from error
     if not paths:
         raise InputError(f"{path}: holds no .npz file", "data in a folder are .npz files with x and optionally y")
-    files = tuple(open_npz(str(file), contract) for file in paths)
-    _check_labels(files)
-    return Folder(path.resolve().name, files)
+    return paths
 
 
 def _check_labels(files: tuple[Stored, ...]) -> None:

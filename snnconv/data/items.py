@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,21 @@ def item_of(where: str, given: Any, contract: TimeContract) -> Item:
         raise misshapen(where, shape, contract)
     batched = shape != sample
     return Item(where, x, None if y is None else _labels(where, y, len(x) if batched else 1), batched)
+
+
+def shapes_of(given: Any) -> tuple[tuple[int, ...], ...]:
+    """What the shape of one sample of an item may be: a label tells a sample from a batch, without one it may be either."""
+    try:
+        x, y = _parts("", given)
+    except InputError:
+        return ()
+    if not isinstance(x, Tensor | np.ndarray):
+        return ()
+    shape = tuple(x.shape)
+    if y is None:
+        return shape, shape[1:]
+    labels = tuple(getattr(y, "shape", (len(y),) if isinstance(y, Sequence) else ()))
+    return (shape[1:] if labels and labels[:1] == shape[:1] else shape,)
 
 
 def check_labelled(item: Item, labelled: bool) -> None:

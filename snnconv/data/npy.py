@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from snnconv.data.place import Place
+from snnconv.data.samples import Preview
 from snnconv.data.stored import Stored, open_stored
 from snnconv.errors import InputError
 from snnconv.program import TimeContract
@@ -16,6 +18,11 @@ from snnconv.program import TimeContract
 def claims(text: str) -> bool:
     """By the suffix."""
     return text.endswith(".npy")
+
+
+def preview(text: str, labels: Path | None = None) -> Preview:
+    """The header of the samples; `labels` is an `.npy` of integers `[N]`. Raises `InputError` if there is none."""
+    return Preview((Place(Path(text)).header().shape[1:],), partial(open_npy, text, labels=labels))
 
 
 def open_npy(text: str, contract: TimeContract, labels: Path | None = None) -> Stored:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from snnconv.data.place import Place
+from snnconv.data.samples import Preview
 from snnconv.data.stored import Stored, open_stored
 from snnconv.errors import InputError
 from snnconv.files import readable
@@ -20,21 +22,29 @@ def claims(text: str) -> bool:
     return text.endswith(".npz")
 
 
+def preview(text: str) -> Preview:
+    """The header of x. Raises `InputError` if there is none."""
+    _names(Path(text))
+    return Preview((Place(Path(text), "x.npy").header().shape[1:],), partial(open_npz, text))
+
+
 def open_npz(text: str, contract: TimeContract) -> Stored:
     """The samples of the file, of which only headers and labels are read here. Raises `InputError` where it does not fit."""
     path = Path(text)
     names = _names(path)
-    if "x" not in names:
-        raise InputError(f"{path}: holds {', '.join(names) or 'nothing'}, no 'x'", "save it with numpy.savez(FILE, x=..., y=...)")
     stored = open_stored(Place(path, "x.npy"), contract)
     places: dict[str, Place] = {name: Place(path, f"{name}.npy") for name in ("y", "label") if name in names}
     return replace(stored, y=_labels(places, path, stored.length))
 
 
 def _names(path: Path) -> list[str]:
+    """The names of its arrays, x among them."""
     readable(path)
     with Place(path, "x.npy").undamaged(), zipfile.ZipFile(path) as archive:
-        return [name.removesuffix(".npy") for name in archive.namelist()]
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    if "x" not in names:
+        raise InputError(f"{path}: holds {', '.join(names) or 'nothing'}, no 'x'", "save it with numpy.savez(FILE, x=..., y=...)")
+    return names
 
 
 def _labels(places: dict[str, Place], path: Path, samples: int) -> Tensor | None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import InputError
+from snnconv.program import TimeContract
 
 Wanted = Callable[[int], bool]
 """Whether the chunk of this number is to be read."""
@@ -59,6 +60,18 @@ class Samples(Protocol):
         `wanted` is asked once for each chunk, in order; where the length is not known, perhaps for one past the last too.
         Raises `InputError` where samples cannot be read or do not fit, `ValueError` for a size below 1.
         """
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Data before it is known what the network takes.
+
+    `shapes` is what the shape of one sample may be, `[C, H, W]` or `[T, C, H, W]`: both, if an item of the user's code may be a
+    sample or a batch. `open` makes samples of it, or raises `InputError` if they do not fit the contract.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    open: Callable[[TimeContract], Samples]
 
 
 class Rows(Protocol):

@@ -6,7 +6,7 @@ Importing this is cheap: pydantic, Jinja and matplotlib are loaded where a repor
 from __future__ import annotations
 
 from snnconv.report.content import Report, conversion_report, verification_report
-from snnconv.report.document import conversion_document, document_of, fold_document, verification_document
+from snnconv.report.document import conversion_document, document_of, fold_document, inspection_document, verification_document
 from snnconv.report.files import REPORTS, Format, write_report, writer_of
 from snnconv.report.plain import from_plain, to_plain
 from snnconv.report.reading import read_results
@@ -21,6 +21,7 @@ __all__ = [
     "document_of",
     "fold_document",
     "from_plain",
+    "inspection_document",
     "read_results",
     "schema",
     "to_plain",

@@ -11,18 +11,25 @@ import snnconv
 from snnconv.report.content import Report, conversion_report, verification_report
 from snnconv.report.layout import SCHEMA
 from snnconv.report.plain import jsonable, to_plain
-from snnconv.results import Site
+from snnconv.results import Inspection, Site
 from snnconv.verdict import Verdict
 
 if TYPE_CHECKING:
     from snnconv.verdict import Conversion
 
 
-def fold_document(source: str, output: str, arch: str, sites: Iterable[Site]) -> dict[str, Any]:
+def inspection_document(source: str, found: Inspection) -> dict[str, Any]:
+    """What `inspect` saw."""
+    document: dict[str, Any] = jsonable({**_head("inspect"), "source": source, "foldable": found.folds, **asdict(found)})
+    return document
+
+
+def fold_document(
+    source: str, output: str, arch: str, sites: Iterable[Site], reference: str, settings: dict[str, str]
+) -> dict[str, Any]:
     """What `fold` did."""
-    document: dict[str, Any] = jsonable(
-        {**_head("fold"), "source": source, "output": output, "arch": arch, "sites": [asdict(site) for site in sites]}
-    )
+    origin = {"source": source, "output": output, "arch": arch, "reference": reference, "settings": settings}
+    document: dict[str, Any] = jsonable({**_head("fold"), **origin, "sites": [asdict(site) for site in sites]})
     return document
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 from snnconv.report.text import printable
+from snnconv.report.wording import assumed, settings_line
+from snnconv.results import Verification
 from snnconv.verdict import Verdict
 
 MOST_ERRORS = 10
@@ -19,7 +21,9 @@ def _of(verdict: Verdict) -> list[str]:
     found, faults = verdict.verification, verdict.faults
     failed = f", {len(faults)} of {len(verdict.checks)} checks failed" if faults else ""
     lines = [
-        _command("notice", f"snnconv: {found.candidate}", f"{verdict.word}: {found.candidate} against {found.source}{failed}")
+        _command(
+            "notice", f"snnconv: {found.candidate}", f"{verdict.word}: {found.candidate} against {_reference(found)}{failed}"
+        )
     ]
     for check in faults[:MOST_ERRORS]:
         where = f"{check.level} {check.layer}".rstrip()
@@ -27,6 +31,12 @@ def _of(verdict: Verdict) -> list[str]:
     if len(faults) > MOST_ERRORS:
         lines.append(_command("warning", found.candidate, f"{len(faults) - MOST_ERRORS} more failed checks are in the report"))
     return lines
+
+
+def _reference(found: Verification) -> str:
+    """The source, whose code it is, and what was assumed of it."""
+    names = assumed(found.settings)
+    return f"{found.source} ({found.reference}{'; assumed ' + settings_line(names) if names else ''})"
 
 
 def _command(kind: str, title: str, message: str) -> str:

@@ -1,17 +1,17 @@
-"""The layout of the JSON documents, schema 2, as types: what is written, what is read, and what the published schema says."""
+"""The layout of the JSON documents, schema 3, as types: what is written, what is read, and what the published schema says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from snnconv.results import Check, Measure, Site, Verification
+from snnconv.results import Check, Inspection, Measure, Site, Verification
 from snnconv.verdict import Policy
 
 if TYPE_CHECKING:
     from pydantic import ConfigDict
 
-SCHEMA = 2
+SCHEMA = 3
 
 STRICT: ConfigDict = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 """How pydantic reads these types: no unknown field, no string taken for a number, no infinity."""
@@ -41,7 +41,7 @@ class VerificationDocument:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    schema: Literal[2]
+    schema: Literal[3]
     snnconv: str
     command: Literal["verify"]
     equivalent: bool
@@ -55,7 +55,7 @@ class ConversionDocument:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    schema: Literal[2]
+    schema: Literal[3]
     snnconv: str
     command: Literal["convert"]
     equivalent: bool
@@ -73,10 +73,25 @@ class FoldDocument:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    schema: Literal[2]
+    schema: Literal[3]
     snnconv: str
     command: Literal["fold"]
     source: str
     output: str
     arch: str
+    reference: str
+    settings: dict[str, str]
     sites: tuple[Site, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectionDocument(Inspection):
+    """What `snnconv inspect` saw. `foldable` says that every norm folds and no layer is unknown."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    schema: Literal[3]
+    snnconv: str
+    command: Literal["inspect"]
+    source: str
+    foldable: bool

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from snnconv.report.layout import SCHEMA, ConversionDocument, FoldDocument, VerificationDocument
+from snnconv.report.layout import SCHEMA, ConversionDocument, FoldDocument, InspectionDocument, VerificationDocument
 
 FILE = Path(__file__).with_name("schema.json")
 
@@ -37,7 +37,7 @@ def generated_schema() -> dict[str, Any]:
         def field_title_should_be_set(self, schema: Any) -> bool:
             return False
 
-    kinds = VerificationDocument | ConversionDocument | FoldDocument
+    kinds = VerificationDocument | ConversionDocument | FoldDocument | InspectionDocument
     body = TypeAdapter(kinds).json_schema(schema_generator=Generator)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _FILTERS = ("count", "percent", "of_bound", "rate", "number", "ulps", "megabytes")
-_FUNCTIONS = ("state", "worst_state", "overall", "summary", "sentence", "levels", "facts", "provenance")
+_FUNCTIONS = ("state", "worst_state", "overall", "summary", "sentence", "levels", "facts", "provenance", "settings_line")
 _PROBES = ("probe_totals", "probed_layers")
 
 

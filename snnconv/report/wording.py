@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 
-from snnconv.results import Check, LayerTally, Probe, Verification
+from snnconv.results import DEFAULT, Check, LayerTally, Probe, Verification
 from snnconv.verdict import LEVELS, OUTPUT, Verdict
 
 EQUIVALENT, INCOMPLETE, FAULT = "equivalent", "incomplete", "fault"
@@ -85,6 +86,8 @@ def facts(found: Verification) -> list[tuple[str, str]]:
         said.append((count(sum(t.explained for t in neurons)), "flips explained by rounding"))
     if found.task is not None:
         said.append((percent(found.task.agreement), f"argmax agreement on {count(found.task.samples)} samples"))
+        if found.task.explained:
+            said.append((count(found.task.explained), "decisions differ behind explained flips alone"))
         before, after = found.task.accuracy_reference, found.task.accuracy_candidate
         if before is not None and after is not None:
             said.append((f"{percent(before)} → {percent(after)}", "accuracy, source → candidate"))
@@ -93,13 +96,51 @@ def facts(found: Verification) -> list[tuple[str, str]]:
     return said
 
 
+_SETTINGS = {
+    "timesteps": "T",
+    "input": "input",
+    "input_shape": "input shape",
+    "readout": "read-out",
+    "leak": "leak",
+    "threshold": "threshold",
+    "strict": "fires on",
+}
+_CONVENTIONS = {"input", "readout"}
+"""Settings that say how a network is used; all others were fixed when it was trained."""
+_COMPARISONS = {"True": ">", "False": ">="}
+
+
+def settings(held: Mapping[str, str]) -> list[tuple[str, str]]:
+    """T, kind of input and what else was settled, each with its value and where that comes from; the architecture left out."""
+    names = [name for name in held if name != "arch"]
+    return [(_SETTINGS.get(name, name.replace("_", "-")), _setting(name, held[name])) for name in names]
+
+
+def _setting(name: str, text: str) -> str:
+    return re.sub(r"True|False", lambda word: _COMPARISONS[word[0]], text) if name == "strict" else text
+
+
+def settings_line(held: Mapping[str, str]) -> str:
+    """`T = 4 (default), input static (data), leak 0.25 (layers)`"""
+    return ", ".join(f"{name} = {text}" if name == "T" else f"{name} {text}" for name, text in settings(held))
+
+
+def assumed(held: Mapping[str, str]) -> dict[str, str]:
+    """The settings that are in no file and that nobody gave; none if only conventions of snnconv are among them."""
+    end = f" ({DEFAULT})"
+    found = {name: text.removesuffix(end) for name, text in held.items() if text.endswith(end)}
+    return found if found.keys() - _CONVENTIONS else {}
+
+
 def provenance(verdict: Verdict) -> list[tuple[str, str]]:
     """What was verified, on what, with what, under which policy."""
     found, policy = verdict.verification, verdict.policy
     said = [
         ("source", found.source),
         ("source sha256", found.source_sha256),
-        ("architecture", found.arch),
+        ("architecture", found.settings.get("arch", found.arch)),
+        ("reference", found.reference),
+        *settings(found.settings),
         ("candidate", found.candidate),
         ("candidate sha256", found.candidate_sha256),
         ("runtime", found.runtime),

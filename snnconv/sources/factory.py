@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.errors import BackendMissing, InputError
-from snnconv.program import TimeContract
+from snnconv.results import DEFAULT
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source, captured
 from snnconv.user_code import blamed, imported
@@ -34,12 +34,8 @@ def load(path: Path, options: SourceOptions) -> Source:
     checkpoint = read_checkpoint(path)
     module = build(arch)
     notes = _fill(module, checkpoint, arch)
-    contract = TimeContract(
-        timesteps=settle("timesteps", *_timesteps(module, arch)),
-        input_shape=tuple(settle("input_shape", _input_shape(module, options, arch), "factory")),
-        event=settle("input", "static") == "event",
-        readout=settle("readout", "mean"),
-    )
+    frame = tuple(settle("input_shape", _input_shape(module, options, arch), "factory"))
+    contract = settle.contract(frame, *_timesteps(module, arch))
     noted = replace(checkpoint, notes=(*checkpoint.notes, *notes))
     return captured(module, arch, noted, contract, settle, reference=f"the user's code, {arch}")
 
@@ -84,7 +80,7 @@ def _timesteps(module: nn.Module, arch: str) -> tuple[int, str]:
     with blamed(f"--arch {arch}", "its attribute timesteps"):
         steps = getattr(module, "timesteps", None)
     if steps is None:
-        return 4, "default"
+        return 4, DEFAULT
     if not isinstance(steps, int) or steps < 1:
         raise InputError(f"--arch {arch}: its attribute timesteps is {steps!r}", "it is a whole number, at least 1")
     return steps, "factory"

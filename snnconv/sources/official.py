@@ -9,7 +9,6 @@ from torch import Tensor
 from snnconv.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.errors import InputError
 from snnconv.hints import factory_meant, meant
-from snnconv.program import TimeContract
 from snnconv.sources.mpbn import ARCHITECTURES, Architecture, Layers
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source, captured
@@ -33,12 +32,7 @@ def load(path: Path, options: SourceOptions) -> Source:
     settle("arch", arch.name, "recognised")
     leak, threshold, strict = settle("leak", 0.25), settle("threshold", 0.5), settle("strict", True)
     stem = state[arch.plan.stem_key]
-    contract = TimeContract(
-        input_shape=_frame(settle("input_shape", (stem.shape[1], arch.size, arch.size)), stem),
-        timesteps=settle("timesteps", 4),
-        event=settle("input", "static") == "event",
-        readout=settle("readout", "mean"),
-    )
+    contract = settle.contract(_frame(settle.frame((stem.shape[1], arch.size, arch.size)), stem), timesteps=4)
     module = arch.module(state, Layers(leak, threshold, strict, contract.timesteps))
     return captured(module, arch.name, checkpoint, contract, settle, _reference(arch))
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from snnconv.config import read_settings
 from snnconv.errors import InputError
 from snnconv.hints import meant
 from snnconv.nn import READOUTS
+from snnconv.program import TimeContract
+from snnconv.results import DEFAULT
 
 INPUTS = ("static", "event")
+"""The kinds of input, by the number of dimensions that a sample has beyond a frame."""
+_WORDS = {"static": "one image", "event": "frames over time"}
+DATA = "data"
+"""The origin of a setting that follows from the data."""
 _OTHERS = ("tool", "project", "verify")
 """Tables of a configuration file that are not about the source."""
 
@@ -30,6 +39,7 @@ class SourceOptions:
         input_shape: shape of one frame, `(C, H, W)`.
         readout: mean, sum, last or none.
         leak, threshold, strict: constants of the neurons that a state-dict does not hold.
+        samples: what the shape of one sample of the data may be, if there are data: what is left open follows from it.
     """
 
     arch: str | None = None
@@ -41,6 +51,7 @@ class SourceOptions:
     threshold: float | None = None
     strict: bool | None = None
     configured: dict[str, str] = field(default_factory=dict)
+    samples: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.timesteps is not None and self.timesteps < 1:
@@ -58,13 +69,14 @@ class SourceOptions:
 
 
 class Resolver:
-    """Settles each option in the order option, configuration file, stated default, and remembers which it was."""
+    """Settles each option in the order option, configuration file, what the source or the data say, stated default, and remembers
+    which it was."""
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options
         self.settled: dict[str, str] = {}
 
-    def __call__(self, name: str, default: Any, origin: str = "default") -> Any:
+    def __call__(self, name: str, default: Any, origin: str = DEFAULT) -> Any:
         given = getattr(self.options, name)
         if given is None:
             value, where = default, origin
@@ -72,6 +84,36 @@ class Resolver:
             value, where = given, self.options.configured.get(name, "option")
         self.settled[name] = f"{_shown(value)} ({where})"
         return value
+
+    def frame(self, default: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of one frame; unless it is given, its sizes follow from data of as many channels."""
+        seen = [shape[-len(default) :] for shape in self.options.samples]
+        fitting = [shape for shape in seen if len(shape) == len(default) and shape[0] == default[0]]
+        return tuple(self("input_shape", *((fitting[0], DATA) if fitting else (default, DEFAULT))))
+
+    def contract(self, frame: tuple[int, ...], timesteps: int, origin: str = DEFAULT) -> TimeContract:
+        """How frames of this shape come over time: T is `timesteps` unless it is given, or follows from frames in the data.
+
+        Raises `InputError` if what is given contradicts the data.
+        """
+        ranks = {len(shape) - len(frame): shape for shape in self.options.samples if all(shape)}
+        kinds = [kind for rank, kind in enumerate(INPUTS) if rank in ranks]
+        seen = kinds[0] if len(kinds) == 1 else None
+        event = self("input", *((seen, DATA) if seen == "event" else ("static", DEFAULT))) == "event"
+        if seen and event != (seen == "event"):
+            raise self._contradiction("input", ranks[INPUTS.index(seen)], _WORDS[seen], seen)
+        if event and 1 in ranks and origin == DEFAULT:
+            timesteps, origin = ranks[1][0], DATA
+        steps = self("timesteps", timesteps, origin)
+        if event and 1 in ranks and steps != ranks[1][0]:
+            raise self._contradiction("timesteps", ranks[1], f"{ranks[1][0]} frames", ranks[1][0])
+        return TimeContract(steps, frame, event, self("readout", "mean"))
+
+    def _contradiction(self, name: str, sample: tuple[int, ...], words: str, seen: object) -> InputError:
+        return InputError(
+            f"{name} is {self.settled[name]}, but one sample of the data is {list(sample)}: {words}",
+            f"pass --{name} {seen} to take the data as they are, or give data that fit",
+        )
 
     def reject(self, *names: str, reason: str) -> None:
         """Raise `InputError` for options that mean nothing to this source."""
@@ -83,14 +125,13 @@ class Resolver:
 def configure(options: SourceOptions, config: Path | None) -> SourceOptions:
     """Fill what the command line leaves open from `config`, or from `[tool.snnconv]` in ./pyproject.toml."""
     path, table = read_settings(config)
-    known = {f.name for f in fields(SourceOptions)} - {"configured"}
     values: dict[str, Any] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
         if key in _OTHERS and isinstance(value, Mapping):
             continue
-        if name not in known:
-            names = sorted(field.replace("_", "-") for field in known)
+        if name not in NAMES:
+            names = sorted(field.replace("_", "-") for field in NAMES)
             raise InputError(f"{path}: unknown setting '{key}'", f"{meant(key, names)}known are {', '.join(names)}")
         if getattr(options, name) is None:
             values[name] = _typed(path, key, name, value)
@@ -110,6 +151,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "threshold": (int, float),
     "strict": (bool,),
 }
+NAMES = tuple(_TYPES)
+"""The settings of a source in the order in which they are shown."""
 
 
 def _typed(path: Path, key: str, name: str, value: Any) -> Any:
@@ -137,4 +180,16 @@ def parse_shape(text: str) -> tuple[int, ...]:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return _number(value) if isinstance(value, float) else str(value)
+
+
+def _number(value: float) -> str:
+    """A number in short, if that loses nothing."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
+def span(values: Sequence[Tensor]) -> str:
+    """What tensors hold, in short: `0.25`, or `0.25..0.9`."""
+    low, high = (torch.stack([extreme(value) for value in values]) for extreme in (torch.amin, torch.amax))
+    ends = low.min().item(), high.max().item()
+    return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g}..{ends[1]:g}"

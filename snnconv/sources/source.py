@@ -21,7 +21,7 @@ from snnconv.program import Drive, Origin, SpikingProgram, TimeContract
 from snnconv.sources.fidelity import ensure_faithful
 from snnconv.sources.forwards import AllAtOnce, Forward, StepByStep, forward_of
 from snnconv.sources.kept import run_twice
-from snnconv.sources.options import Resolver
+from snnconv.sources.options import NAMES, Resolver, span
 from snnconv.sources.time_mixing import ensure_steps_apart
 from snnconv.sources.turns import taken_in_turn
 from snnconv.user_code import blamed
@@ -54,6 +54,16 @@ class Source:
         origin = self.program.origin
         whose = origin.reference or origin.arch
         return whose if self.module is not None else f"the program captured from {whose}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Every setting with its own origin; constants of the neurons that no option sets come from the layers."""
+        neurons = self.program.neurons.values()
+        strict = " and ".join(sorted({str(neuron.strict) for neuron in neurons}))
+        held = {name: span([getattr(neuron, name) for neuron in neurons]) for name in ("leak", "threshold")}
+        layers = {name: f"{value} (layers)" for name, value in {**held, "strict": strict}.items()}
+        known = {**layers, **self.program.origin.settings}
+        return {name: known[name] for name in dict.fromkeys((*NAMES, *known)) if name in known}
 
     def run(self, x: Tensor, drive: Drive | None = None) -> Tensor:
         """The model's output on `x` from a fresh state, by its own code where there is any.
@@ -89,17 +99,17 @@ class Source:
 class UnknownLayers(Refused):
     """Layers that keep a state and have no adapter: `unknown` names the class of each by its path.
 
-    `known` are the neurons of `module` that have one.
+    `known` are the neurons of `module` that have one; `origin` is where the module comes from.
     """
 
-    def __init__(self, module: nn.Module, known: dict[str, Neuron], unknown: dict[str, str]) -> None:
+    def __init__(self, module: nn.Module, known: dict[str, Neuron], unknown: dict[str, str], origin: Origin) -> None:
         first, kind = next(iter(unknown.items()))
         others = f"; so do {len(unknown) - 1} more layers" if len(unknown) > 1 else ""
         super().__init__(
             f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{others}",
             "teach it in the file of the factory: from snnconv.adapters import adapter",
         )
-        self.module, self.known, self.unknown = module, known, unknown
+        self.module, self.known, self.unknown, self.origin = module, known, unknown, origin
 
 
 def _driving(name: str, drive: Drive | None, program: SpikingProgram) -> Callable[[nn.Module, tuple[Tensor, ...], Any], Any]:
@@ -137,13 +147,13 @@ def captured(
     with blamed(f"--arch {arch}", "copying it"):
         copy.deepcopy(module)
     forward = forward_of(module, contract)
-    _ensure_known(module, table, contract, forward)
+    origin = Origin(arch, checkpoint.sha256, settle.settled, reference)
+    _ensure_known(module, table, contract, forward, origin)
     step, framed = one_step(module, contract.timesteps, taken_in_turn(module, forward, contract))
     if isinstance(forward, AllAtOnce):
         forward.shorten(step, contract.timesteps)
         ensure_steps_apart(module, step, forward, contract)
     states = adapters.states_returned(module)
-    origin = Origin(arch, checkpoint.sha256, settle.settled, reference)
     program = capture(step, table, contract, origin, call=forward.step, framed=framed, states=states)
     source = Source(program, module, checkpoint.notes, forward)
     if is_settled(program):
@@ -151,12 +161,12 @@ def captured(
     return source
 
 
-def _ensure_known(module: nn.Module, table: dict[str, Neuron], contract: TimeContract, forward: Forward) -> None:
+def _ensure_known(module: nn.Module, table: dict[str, Neuron], contract: TimeContract, forward: Forward, origin: Origin) -> None:
     """Raise `UnknownLayers` if a layer remembers something without being known for it."""
     found = run_twice(module, forward, contract)
     unknown = {path: kind for path, kind in found.items() if not any(f"{path}.".startswith(f"{name}.") for name in table)}
     if unknown:
-        raise UnknownLayers(module, table, unknown)
+        raise UnknownLayers(module, table, unknown, origin)
 
 
 def _cut_loose(module: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snnconv.data import Samples
+    from snnconv.data import Preview, Samples
     from snnconv.sources import Source
     from snnconv.verdict import Policy, Verdict
 
@@ -32,44 +32,63 @@ def assert_equivalent(
     policy: Policy | Mapping[str, float] | None = None,
     levels: tuple[str, ...] | None = None,
     seed: int = 0,
+    labels: Path | str | None = None,
+    shard: str | None = None,
+    config: Path | str | None = None,
     run_foreign_code: bool = False,
     **options: Any,
 ) -> Verdict:
-    """Verify `candidate` against `source` and give back the verdict.
+    """Verify `candidate` against `source` as `snnconv verify` does, and give back the verdict.
+
+    What is left open comes from `config`, or from `[tool.snnconv]` in ./pyproject.toml if it is None, or from the data.
 
     Args:
         source: a checkpoint, a `.pt2`, or a source that is loaded already.
         data: what `snnconv verify --data` takes, or samples in memory (`snnconv.data.Data`); None for seeded noise.
-        policy: what the verdict demands, as a `Policy` or by the names of `--policy` (`{"explained-flips": 0}`).
+        policy: what the verdict demands: a `Policy`, or some of it by the names of `--policy` (`{"explained-flips": 0}`).
         levels: some of proof, algebra, deployment, task; None for all.
+        labels, shard, config: as the options of `snnconv verify`.
         run_foreign_code: also run a TorchScript file of which the code is not snnconv's. A program may do anything.
         options: those of `snnconv.sources.SourceOptions`, such as `arch` and `timesteps`.
 
-    Raises `NotEquivalent` where anything fails, and the errors of `snnconv.errors` for what cannot be read.
+    Raises `NotEquivalent` if anything fails, and the errors of `snnconv.errors` for what cannot be read.
     """
-    from snnconv.data import open_data, synthetic
+    from snnconv.config import read_policy
     from snnconv.files import shown
     from snnconv.runtimes import open_candidate
-    from snnconv.sources import Source, SourceOptions, load_source
+    from snnconv.shards import parse_shard
+    from snnconv.sources import Source, SourceOptions, configure, load_source
     from snnconv.verdict import LEVELS, Policy, judge, policy_from
     from snnconv.verify import Plan, verify
 
     if isinstance(source, Source) and options:
         raise TypeError(f"{', '.join(options)}: a source that is loaded has its settings already")
-    demanded = policy if isinstance(policy, Policy) else policy_from(policy or {})
+    settings = None if config is None else Path(config)
+    demanded = policy if isinstance(policy, Policy) else policy_from(policy or {}, read_policy([], settings))
+    plan = Plan(levels or LEVELS, None if shard is None else parse_shard(shard), seed, run_foreign_code)
     artifact = Path(candidate)
     opened = open_candidate(artifact)
-    name = source.program.origin.arch if isinstance(source, Source) else shown(Path(source))
-    loaded = source if isinstance(source, Source) else load_source(Path(source), SourceOptions(**options))
-    contract = loaded.program.contract
-    samples: Samples
-    if data is None:
-        samples = synthetic(contract, seed)
+    seen = _preview(data, labels, seed)
+    if isinstance(source, Source):
+        name, loaded = source.program.origin.arch, source
     else:
-        samples = open_data(str(data), contract) if isinstance(data, str | Path) else data
-    plan = Plan(levels or LEVELS, seed=seed, run_foreign_code=run_foreign_code)
-    found = verify(loaded, opened, samples, (name, shown(artifact)), plan)
-    verdict = judge(found, demanded)
+        name, given = shown(Path(source)), SourceOptions(**options, samples=seen.shapes)
+        loaded = load_source(Path(source), configure(given, settings))
+    samples = seen.open(loaded.program.contract)
+    verdict = judge(verify(loaded, opened, samples, (name, shown(artifact)), plan), demanded)
     if not verdict.equivalent:
         raise NotEquivalent(verdict)
     return verdict
+
+
+def _preview(data: Samples | Path | str | None, labels: Path | str | None, seed: int) -> Preview:
+    from snnconv.data import Preview, first, preview, synthetic
+    from snnconv.errors import InputError
+
+    if isinstance(data, str | Path):
+        return preview(str(data), None if labels is None else Path(labels))
+    if labels is not None:
+        raise InputError(f"{labels}: labels go with the samples of a file", "give the file as data")
+    if data is None:
+        return Preview((), lambda contract: synthetic(contract, seed))
+    return Preview((tuple(first(data, 1).shape[1:]),), lambda contract: data)

@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from snnconv.data import Fingerprint, Samples, first
+from snnconv.data import Fingerprint, Samples, beginning, first
 from snnconv.errors import InputError
 from snnconv.fold import fold, twin
 from snnconv.program import SpikingProgram, TimeContract
@@ -123,8 +123,10 @@ def verify(
     origin = source.program.origin
     result = Verification(
         *(names[0], source.sha256, origin.arch, names[1], candidate.sha256, candidate.runtime, candidate.form),
-        data=DataSummary(data.origin, 0, Fingerprint().hex),
+        data=DataSummary(data.origin, 0, Fingerprint().hex, data.length, beginning(data)),
         levels=plan.levels,
+        reference=source.reference,
+        settings=source.settings,
         environment=environment(candidate),
         shard=plan.shard,
         notes=_notes(source, candidate, plan),
@@ -200,7 +202,7 @@ def _on_data(
             progress("data", 0.0 if not data.length else chunk.start / data.length)
             fingerprint.add(chunk.start, chunk.x, chunk.y)
             seen = _chunk(pair, plan.levels, chunk.x, chunk.y, chunk.start, chunk.index % _UNWATCHED == 0)
-            summary = DataSummary(data.origin, result.data.samples + len(chunk.x), fingerprint.hex)
+            summary = replace(result.data, samples=result.data.samples + len(chunk.x), fingerprint=fingerprint.hex)
             result = replace(_add(result, *seen), data=summary, seconds=time.perf_counter() - began)
             if journal is not None:
                 journal.keep(result, chunk.index + 1)
@@ -210,7 +212,7 @@ def _on_data(
         if journal is not None:
             journal.save()
         raise
-    return result
+    return result if plan.shard else replace(result, data=replace(result.data, length=result.data.samples))
 
 
 def _chunk(
@@ -228,27 +230,47 @@ def _chunk(
     if "task" not in levels:
         return judged, None
     bare = run_bare(pair.candidate, x) if unwatched else None
-    return judged, _task(judged.reference, judged.candidate, y, bare, judged.output_bound)
+    return judged, _task(judged.reference, judged.candidate, y, bare, judged.output_bound, judged.explained)
 
 
-def _task(reference: Tensor, candidate: Tensor, labels: Tensor | None, bare: Tensor | None, bound: Tensor | None) -> Task:
+def _task(
+    reference: Tensor,
+    candidate: Tensor,
+    labels: Tensor | None,
+    bare: Tensor | None,
+    bound: Tensor | None,
+    explained: Tensor | None = None,
+) -> Task:
+    """The tally of one chunk.
+
+    `bound` is how far rounding may move each logit, `explained` marks the samples `[B]` on which spikes differ, but only by
+    explained flips and what follows from them; without it no decision is excused.
+    """
     for output in (candidate, bare):
         if output is not None and output.shape != reference.shape:
             raise RunFailure(f"output is {list(output.shape)}, not {list(reference.shape)}")
     expected, found = _decisions(reference), _decisions(candidate)
     error = float((reference - candidate).abs().max())
-    task = Task(len(reference), int((expected == found).sum()), error if torch.tensor(error).isfinite() else None)
+    excused = torch.zeros(len(reference), dtype=torch.bool) if explained is None else explained
+    task = Task(
+        len(reference),
+        int((expected == found).sum()),
+        error if torch.tensor(error).isfinite() else None,
+        explained=int(((expected != found) & excused).sum()),
+    )
     if labels is not None:
         right = [int((decided == labels).sum()) for decided in (expected, found)]
         task = replace(task, labelled=len(labels), right_reference=right[0], right_candidate=right[1])
     if bare is None:
         return task
-    alike = (bare - candidate).abs() <= (0 if bound is None else bound)
+    alike = ((bare - candidate).abs() <= (0 if bound is None else bound)).flatten(1).all(1)
+    agreeing = _decisions(bare) == expected
     return replace(
         task,
         bare=len(bare),
-        bare_agreeing=int((_decisions(bare) == expected).sum()),
-        bare_unlike=int((~alike).flatten(1).any(1).sum()),
+        bare_agreeing=int(agreeing.sum()),
+        bare_unlike=int((~alike).sum()),
+        bare_explained=int((~agreeing & alike & excused).sum()),
     )
 
 

@@ -46,8 +46,9 @@ class ShapeMismatch(Exception):
 class Judged:
     """One chunk of samples: a tally per layer, the output's last; the outputs of both, free-running.
 
-    `output_bound` is how far rounding may move each value of the output. `nearest` is per layer the smallest distance of a
-    potential from its threshold, in units in the last place of the threshold, where it was asked for. `show` runs the source
+    `output_bound` is how far rounding may move each value of the output. `explained` marks the samples `[B]` on which spikes
+    differ, but every flip is within its rounding bound and nothing else is wrong. `nearest` is per layer the smallest distance of
+    a potential from its threshold, in units in the last place of the threshold, where it was asked for. `show` runs the source
     once more for the first difference.
     """
 
@@ -55,6 +56,7 @@ class Judged:
     reference: Tensor
     candidate: Tensor
     output_bound: Tensor
+    explained: Tensor
     show: Callable[[], Difference | None]
     nearest: dict[str, float | None] = field(default_factory=dict)
 
@@ -120,7 +122,7 @@ def judge(
             expected[rows] = source.run(x[rows], judging.driven(rows))
         judging.output(expected)
     show = partial(judging.difference, source)
-    return Judged(judging.tallies(), reference, seen.y, judging.allowed[OUTPUT], show, judging.nearest)
+    return Judged(judging.tallies(), reference, seen.y, judging.allowed[OUTPUT], judging.explained(), show, judging.nearest)
 
 
 def check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None:
@@ -195,6 +197,7 @@ class _Judge:
         self.arrived: dict[str, Tensor] = {}
         self.diverged_at = torch.full((len(x),), _NEVER)
         self.some_diverged = False
+        self.faulty = torch.zeros(len(x), dtype=torch.bool)
 
     def free(self, name: str, current: Tensor, spikes: Tensor) -> None:
         """The source's own run: judges the samples that have not diverged, and notes those that do here."""
@@ -217,6 +220,10 @@ class _Judge:
         """The samples on which the two do not spike alike throughout."""
         return (self.diverged_at != _NEVER).nonzero().flatten()
 
+    def explained(self) -> Tensor:
+        """The samples `[B]` that diverged, and on which nothing but flips within their rounding bound was seen."""
+        return (self.diverged_at != _NEVER) & ~self.faulty
+
     def driven(self, rows: Tensor) -> Callable[[str, Tensor, Tensor], Tensor]:
         """Drives the source with the candidate's spikes on `rows`, and judges what comes after each of them diverged."""
         self.calls, self.arrived = [], {}
@@ -236,6 +243,7 @@ class _Judge:
         allowed = self.allowed[OUTPUT]
         error = (self.seen.y - expected).abs()
         outside = ~(error <= allowed)
+        self.faulty |= outside.flatten(1).any(1)
         self.found[OUTPUT] = LayerTally(
             OUTPUT,
             values=error.numel(),
@@ -312,12 +320,13 @@ class _Judge:
         if spikes.dtype is not torch.bool:
             undecided |= spikes != fired.to(spikes.dtype)
         wrong = _count(undecided)
-        flips = unexplained = margin = None
+        flips = unexplained = beyond = margin = None
         if driven or unlike is not None:
             decided = neuron.fires(expected)
             flips = decided ^ fired if unlike is None else _take(unlike, rows)
             margin = (expected - plain.threshold).abs_() / allowed
-            unexplained = flips & (decided ^ fired) & ~(margin <= 1)
+            beyond = flips & ~(margin <= 1)
+            unexplained = beyond & (decided ^ fired)
         found = LayerTally(
             name,
             explained=_count(flips) - _count(unexplained),
@@ -327,6 +336,7 @@ class _Judge:
             margins=() if driven else _histogram(((expected[:1] - plain.threshold).abs_() / allowed[:1]).flatten()),
             flips=() if margin is None or flips is None else _histogram(margin[flips]),
         )
+        self._blame(rows, outside, undecided if wrong else None, beyond)
         if not found.sound:
             faults = [mask for mask in (outside, undecided, unexplained) if mask is not None]
             row = int(torch.stack(faults).any(0).flatten(1).any(1).nonzero()[0])
@@ -334,6 +344,13 @@ class _Judge:
         self.found[name] += found
         if self.wants_nearest:
             self._measure_nearest(name, u, plain)
+
+    def _blame(self, rows: Tensor | None, *faults: Tensor | None) -> None:
+        """Note the samples, of `rows`, in which one of the masks marks anything."""
+        for mask in faults:
+            if mask is not None:
+                wrong = mask.flatten(1).any(1)
+                self.faulty[slice(None) if rows is None else rows] |= wrong
 
     def _measure_nearest(self, name: str, u: Tensor, plain: Neuron) -> None:
         unit = torch.nextafter(plain.threshold.abs(), torch.tensor(torch.inf)) - plain.threshold.abs()

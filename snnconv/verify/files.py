@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 import snnconv
-from snnconv.data import Fingerprint, Samples
+from snnconv.data import Samples, beginning
 from snnconv.files import shown
 from snnconv.fold import fold
 from snnconv.results import Verification
@@ -16,9 +16,6 @@ from snnconv.runtimes import Artifact
 from snnconv.sources import Source
 from snnconv.verify import Plan, Progress, verify
 from snnconv.verify.journal import Journal, open_journal
-
-_IDENTIFYING = 16
-"""Samples that tell data sets of one name and size apart."""
 
 
 def verify_files(
@@ -50,17 +47,12 @@ def verify_files(
 
 def _identity(source: Source, artifacts: Sequence[Artifact], data: Samples, plan: Plan) -> dict[str, str]:
     """What makes a run this run: with any of it changed, what a journal holds is of no use."""
-    start = Fingerprint()
-    chunk = next(iter(data.read(_IDENTIFYING)), None)
-    if chunk is not None:
-        start.add(0, chunk.x, chunk.y)
-    origin = source.program.origin
     return {
         "source": source.sha256,
-        "architecture and settings": ", ".join([origin.arch, *(f"{k} {v}" for k, v in sorted(origin.settings.items()))]),
+        "reference and settings": ", ".join([source.reference, *(f"{k} {v}" for k, v in sorted(source.settings.items()))]),
         "artifacts": ", ".join(artifact.sha256 for artifact in artifacts),
         "engines": ", ".join(artifact.runtime for artifact in artifacts),
-        "data": f"{data.origin}, {data.length} samples, the first {start.hex}",
+        "data": f"{data.origin}, {data.length} samples, the first {beginning(data)}",
         "levels": ", ".join(plan.levels),
         "shard": "/".join(map(str, plan.shard or (1, 1))),
         "seed": str(plan.seed),

@@ -14,7 +14,7 @@ from snnconv.files import parse_json, replacing, writable
 from snnconv.report import from_plain, to_plain
 from snnconv.results import Verification
 
-FORMAT = 1
+FORMAT = 2
 _SECONDS_BETWEEN = 1.0
 
 
@@ -79,7 +79,8 @@ def open_journal(path: Path, identity: dict[str, str]) -> Journal:
             int(document["next_chunk"]),
         )
     except (ValueError, KeyError, TypeError, OverflowError, InputError) as error:
-        raise InputError(f"{path}: not a journal of snnconv, or damaged", "name another file with --resume") from error
+        what = f"{path}: not a journal of snnconv, of another version, or damaged"
+        raise InputError(what, "name another file with --resume") from error
     unlike = [key for key, value in identity.items() if journal.identity.get(key) != value]
     if unlike:
         first = unlike[0]

@@ -29,9 +29,9 @@ class Result:
 
     @property
     def error(self) -> str:
-        """The one `error:` line; only warnings may come before it, and stdout stays empty."""
+        """The one `error:` line; only notes and warnings may come before it, and stdout stays empty."""
         lines = self.err.splitlines()
-        said = [line for line in lines if not line.startswith("warning: ")]
+        said = [line for line in lines if not line.startswith(("note: ", "warning: "))]
         assert len(said) == 1 and said[0].startswith("error: ") and said == lines[-1:], self.err
         assert self.out == "", self.out
         return said[0]

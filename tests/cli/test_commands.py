@@ -24,6 +24,8 @@ from junitparser import JUnitXml
 
 import tests.networks  # noqa: F401  (imported here, it is found from any folder)
 from tests.cli.run import ARCH, ROOT, made, place, run, run_process
+from tests.networks import per_channel
+from tests.test_inspection import untaught
 
 LAYERS = ["act1", "act2", "act3", "conv1", "conv2", "conv3", "head"]
 NEURONS = ["act1", "act2", "act3"]
@@ -94,18 +96,27 @@ act3  6  0 to 1.47  0  1  -0.2531 to 0.2841  0.3989 to 1.572  0
 INSPECT = f"""\
 net.pth: tests.networks:per_channel, 1,037 parameters
 a time step  30,432 multiply-accumulates, 4,608 bytes of state
+reference  the user's code, tests.networks:per_channel
 arch  tests.networks:per_channel (option)
 timesteps  4 (factory)
-input-shape  2,8,8 (factory)
 input  static (default)
+input-shape  2,8,8 (factory)
 readout  mean (default)
+leak  0.25 (layers)
+threshold  0.5 (layers)
+strict  True (layers)
 neuron  potential  semantics
 act1  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
 act2  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
 act3  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
 {STATISTICS}{SITES}every norm folds
 """
-FOLD = f"{SITES}f.pt2: 6 norms folded: 3 exact, 3 rounding\n"
+SETTINGS = """\
+settings  T = 4 (factory), input static (default), input shape 2,8,8 (factory), read-out mean (default), leak 0.25
+(layers), threshold 0.5 (layers), fires on > (layers)
+"""
+ORIGIN = f"reference  the user's code, tests.networks:per_channel\n{SETTINGS}"
+FOLD = f"{SITES}{ORIGIN}f.pt2: 6 norms folded: 3 exact, 3 rounding\n"
 LEVELS = """\
 layer  values  explained  unexplained  outside  worst/bound  rate before  rate after
 act1  4,608  0  0  0  #%  0.191  0.191
@@ -123,22 +134,23 @@ verdict: EQUIVALENT (# s)
 """
 VERIFY = f"""\
 EQUIVALENT  folded.pt2  against  net.pth
-runtime  torch V
+{ORIGIN}runtime  torch V
 data  3 samples of data.npz
 {LEVELS}EQUIVALENT  net.onnx  against  net.pth
-runtime  ONNX Runtime V
+{ORIGIN}runtime  ONNX Runtime V
 data  3 samples of data.npz
 {LEVELS}"""
 EXPORT = f"""\
 EQUIVALENT  n.ts  against  folded.pt2
-runtime  TorchScript V
+reference  the program captured from the user's code, tests.networks:per_channel
+{SETTINGS}runtime  TorchScript V
 data  3 samples of data.npz
 note  the source is the program that folded.pt2 was folded from
 {LEVELS}"""
-CONVERT = """\
+CONVERT = f"""\
 EQUIVALENT  net.pth (tests.networks:per_channel)
 folded  6 norms folded: 3 exact, 3 rounding
-verified  n.onnx: EQUIVALENT in ONNX Runtime V, on 3 samples of data.npz
+{ORIGIN}verified  n.onnx: EQUIVALENT in ONNX Runtime V, on 3 samples of data.npz
 flips  0 unexplained, 0 explained by rounding, of 13,839 values
 task  argmax agrees on 100.00% of 3 samples, logit error #, accuracy 33.33% before and 33.33% after
 verified  n.ts: EQUIVALENT in TorchScript V, on 3 samples of data.npz
@@ -185,6 +197,58 @@ def test_in_a_process_of_its_own_stderr_has_the_word_on_noise_and_nothing_else(t
     assert result.out.startswith("EQUIVALENT  net.pth (tests.networks:per_channel)\n"), "a path of the machine"
     assert (tmp_path / "n.onnx").read_bytes() == made("net.onnx"), "the same input gives other bytes"
     assert result.code == 0
+
+
+# What was assumed, and what follows from the data.
+
+
+def untold() -> torch.nn.Module:
+    """A network whose file says nothing of T."""
+    net = per_channel()
+    net.timesteps = None
+    return net
+
+
+UNTOLD = ("--arch", f"{__name__}:untold")
+ASSUMED = "note: assumed T = 4, input static, read-out mean (in no file)"
+
+
+@pytest.mark.parametrize("command", [("inspect",), ("fold", "-o", "f.pt2"), ("convert", "-o", "n.ts"), ("verify",)])
+def test_a_t_that_is_in_no_file_is_said_on_stderr(command: tuple[str, ...], here: Path) -> None:
+    candidates = [place(here, "net.ts").name] if command[0] == "verify" else []
+    result = run(command[0], "net.pth", *candidates, *command[1:], *UNTOLD)
+    assert result.err.splitlines()[0] == f"{ASSUMED}; override with --timesteps, --input, --readout"
+    assert (result.code, "4 (default)" in result.out) == (0, True)
+
+
+def test_a_program_says_what_was_assumed_when_it_was_folded(here: Path) -> None:
+    run("fold", "net.pth", *UNTOLD, "-o", "f.pt2")
+    result = run("export", "f.pt2", "-o", "n.ts", "--data", "data.npz")
+    assert result.err == f"{ASSUMED}; to override, fold again with --timesteps, --input, --readout\n"
+    assert "T = 4 (default)" in result.out
+
+
+def test_frames_in_the_data_settle_the_kind_of_input_and_t(here: Path) -> None:
+    np.savez("frames.npz", x=np.zeros((2, 3, 2, 8, 8), np.float32))
+    found = document("convert", "net.pth", *UNTOLD, "-o", "n.ts", "--data", "frames.npz")
+    (result,) = found["results"]
+    assert (result["settings"]["input"], result["settings"]["timesteps"]) == ("event (data)", "3 (data)")
+    assert result["verdict"]["checks"][0]["detail"] == "T = 3, frames, read-out mean"
+    refused = run("verify", "net.pth", "n.ts", *UNTOLD, "--data", "frames.npz", "--input", "static")
+    assert (refused.code, refused.error) == (
+        2,
+        "error: input is static (option), but one sample of the data is [3, 2, 8, 8]: frames over time; "
+        "pass --input event to take the data as they are, or give data that fit",
+    )
+
+
+def test_inspect_shows_an_architecture_of_the_settings_file_though_a_layer_is_unknown(here: Path) -> None:
+    torch.save(untaught().state_dict(), "odd.pth")
+    Path("pyproject.toml").write_text('[tool.snnconv]\narch = "tests.test_inspection:untaught"\n')
+    result = run("inspect", "odd.pth")
+    assert result.code == 3
+    assert result.out.startswith("odd.pth: tests.test_inspection:untaught, ")
+    assert "arch         tests.test_inspection:untaught (pyproject.toml)" in result.out
 
 
 def test_force_replaces_an_output(here: Path) -> None:
@@ -234,7 +298,7 @@ def checks_of(result: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def test_inspect_answers_in_json(here: Path) -> None:
     found = document("inspect", "net.pth", *ARCH)
-    assert (found["schema"], found["command"], found["foldable"], found["parameters"]) == (2, "inspect", True, 1037)
+    assert (found["schema"], found["command"], found["foldable"], found["parameters"]) == (3, "inspect", True, 1037)
     assert found["settings"]["input_shape"] == "2,8,8 (factory)"
     assert [neuron["name"] for neuron in found["neurons"]] == ["act1", "act2", "act3"]
     assert {site["outcome"] for site in found["sites"]} == {"exact", "rounding"}
@@ -271,7 +335,7 @@ def test_verify_answers_in_json_and_in_reports(here: Path) -> None:
     (result,) = found["results"]
     assert result["task"] | {"logit_error": 0} == {
         **{"samples": 3, "agreeing": 3, "logit_error": 0, "labelled": 3, "right_reference": 1, "right_candidate": 1},
-        **{"bare": 3, "bare_agreeing": 3, "bare_unlike": 0},
+        **{"bare": 3, "bare_agreeing": 3, "bare_unlike": 0, "explained": 0, "bare_explained": 0},
     }
     with_graph = [*CHECKS[:8], ("proof", "graph", ""), *CHECKS[8:]]
     assert checks_of(result) == with_graph
@@ -428,7 +492,7 @@ def test_another_checkpoint_is_another_network(here: Path) -> None:
     torch.save(state, "net.pth")
     place(here, "folded.pt2")
     result = run("verify", "net.pth", "folded.pt2", *ARCH, "--data", "data.npz")
-    assert "note     the artifact names another checkpoint file as its source" in result.out
+    assert "note       the artifact names another checkpoint file as its source" in result.out
     assert "act1: 1 of 6 in threshold differ" in result.out
     assert result.code == 1
 
@@ -517,7 +581,7 @@ def test_a_safetensors_checkpoint_gives_the_same_artifact(here: Path) -> None:
     assert run("fold", place(here, "net.safetensors").name, *ARCH, "-o", "f.pt2").code == 0
     result = run("verify", "net.pth", "f.pt2", *ARCH, "--data", "data.npz")
     assert result.code == 0
-    assert "note     the artifact names another checkpoint file as its source" in result.out
+    assert "note       the artifact names another checkpoint file as its source" in result.out
 
 
 @pytest.mark.parametrize(

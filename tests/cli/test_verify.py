@@ -112,7 +112,7 @@ def test_every_kind_of_data_gives_the_same_findings(kind: str, here: Path, monke
     for path, args in (("a.json", ("--data", "few.npz")), ("b.json", options)):
         result = run("verify", "raw.pt2", "net.onnx", *args, "--report", path)
         assert (result.code, result.err) == (0, "")
-    assert f"data     3 samples of {origin}\n" in result.out
+    assert f"data       3 samples of {origin}\n" in result.out
     assert timeless("a.json").replace('"origin": "few.npz"', "") == timeless("b.json").replace(f'"origin": "{origin}"', "")
     assert results("b.json")[0]["task"]["labelled"] == 3
 
@@ -369,7 +369,7 @@ def test_several_results_are_one_report(here: Path) -> None:
     [
         (lambda text: text[: len(text) // 2], "truncated"),
         (lambda text: "[]", "no report of snnconv"),
-        (lambda text: text.replace('"schema": 2', '"schema": 3'), "schema is 3, not 2"),
+        (lambda text: text.replace('"schema": 3', '"schema": 2'), "schema is 2, not 3"),
         (lambda text: text.replace('"explained": 0', '"explained": -1', 1), "negative"),
         (lambda text: text.replace('"explained"', '"excused"', 1), "excused"),
     ],
@@ -414,6 +414,8 @@ def test_the_schema_is_printed_and_results_keep_to_it(here: Path) -> None:
     run("convert", "raw.pt2", "-o", "n.onnx", "--data", "few.npz", "--report", "c.json")
     for path in ("v.json", "c.json"):
         Draft202012Validator(schema).validate(json.loads(Path(path).read_text()))
+    for command in (("inspect", "raw.pt2"), ("fold", "raw.pt2", "-o", "f.pt2")):
+        Draft202012Validator(schema).validate(json.loads(run(*command, "--json").out))
     broken = json.loads(Path("v.json").read_text())
     del broken["results"][0]["layers"]
     assert list(Draft202012Validator(schema).iter_errors(broken))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from snnconv.data import open_data
+from snnconv.data import open_data, preview
 from snnconv.errors import InputError
 from tests.data.kinds import CONTRACT, KINDS, X, Y
 
@@ -65,3 +68,62 @@ def test_labels_of_their_own_go_with_npy_only(name: str, tmp_path: Path) -> None
     np.save(tmp_path / "y.npy", Y)
     text = name if ":" in name else str(tmp_path / name)
     assert re.search(r"y\.npy: labels in a file of their own go with an \.npy, not with ", refusal(text, tmp_path / "y.npy"))
+
+
+# What is seen before the contract is known.
+
+
+def single_frames() -> list[tuple[np.ndarray, int]]:
+    return [(np.zeros((4, 2, 3, 5), np.float32), 1)]
+
+
+def batches_of_frames() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    yield torch.zeros(3, 4, 2, 3, 5), torch.arange(3)
+
+
+def bare_items() -> list[np.ndarray]:
+    return [np.zeros((4, 2, 3, 5), np.float32)]
+
+
+def ragged() -> list[tuple[np.ndarray, object]]:
+    return [(np.zeros((2, 3, 5), np.float32), [[1], [1, 2]])]
+
+
+def no_array() -> list[str]:
+    return ["x"]
+
+
+@pytest.mark.parametrize(
+    ("factory", "shapes"),
+    [
+        (single_frames, ((4, 2, 3, 5),)),
+        (batches_of_frames, ((4, 2, 3, 5),)),
+        (bare_items, ((4, 2, 3, 5), (2, 3, 5))),
+        (ragged, ((3, 5),)),
+        (no_array, ()),
+    ],
+)
+def test_a_label_tells_a_sample_of_the_users_code_from_a_batch(factory: Callable[[], Any], shapes: tuple[Any, ...]) -> None:
+    assert preview(f"{__name__}:{factory.__name__}").shapes == shapes
+
+
+def test_files_show_the_shape_of_a_sample(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((7, 4, 2, 3, 5), np.float32))
+    np.save(tmp_path / "b.npy", np.zeros((7, 20), np.float32))
+    shapes = [preview(str(path)).shapes for path in (tmp_path / "a.npz", tmp_path, tmp_path / "b.npy")]
+    assert shapes == [((4, 2, 3, 5),), ((4, 2, 3, 5),), ((20,),)]
+
+
+CALLS: list[int] = []
+
+
+def counted() -> Iterator[np.ndarray]:
+    CALLS.append(1)
+    yield from (np.full((2, 3, 5), k, np.float32) for k in range(3))
+
+
+def test_looking_at_an_iterable_loses_no_sample_and_calls_its_factory_once() -> None:
+    CALLS.clear()
+    samples = preview(f"{__name__}:counted").open(CONTRACT)
+    assert next(samples.read(9)).x[:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert len(CALLS) == 1

@@ -40,7 +40,7 @@ tallies = st.builds(
     flips=bins,
 )
 probes = st.builds(Probe, st.text(), counts, few(tallies), st.dictionaries(st.text(), st.none() | reals, max_size=3))
-tasks = st.builds(Task, counts, counts, st.none() | reals, *[counts] * 6)
+tasks = st.builds(Task, counts, counts, st.none() | reals, *[counts] * 8)
 thresholds = st.builds(Thresholds, st.text(), *[counts] * 4, low=st.none() | reals, high=st.none() | reals, counts=few(counts))
 
 
@@ -57,8 +57,10 @@ def differences(draw: st.DrawFn) -> Difference:
 verifications = st.builds(
     Verification,
     *[st.text()] * 7,
-    data=st.builds(DataSummary, st.text(), counts, st.text()),
+    data=st.builds(DataSummary, st.text(), counts, st.text(), st.none() | counts, st.text()),
     levels=few(st.text()),
+    reference=st.text(),
+    settings=st.dictionaries(st.text(), st.text(), max_size=3),
     environment=st.dictionaries(st.text(), st.text(), max_size=3),
     shard=st.none() | st.tuples(counts, counts),
     checks=few(checks),

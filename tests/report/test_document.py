@@ -20,8 +20,11 @@ SITE = Site("bn", "BatchNorm2d", "conv", "rounding", "into weight", STATISTICS)
 def test_a_verification_holds_every_field_flat_and_its_verdict() -> None:
     document = verification_document([good(), bad()])
     head = {key: document[key] for key in ("schema", "snnconv", "command", "equivalent")}
-    assert head == {"schema": 2, "snnconv": snnconv.__version__, "command": "verify", "equivalent": False}
-    assert document["policy"] == {"agreement": 0.99, "explained_flips": 1e-6, "accuracy_drop": None, "logit_error": None}
+    assert head == {"schema": 3, "snnconv": snnconv.__version__, "command": "verify", "equivalent": False}
+    assert document["policy"] == {
+        **{"agreement": 0.99, "explained_flips": 1e-6, "accuracy_drop": None, "logit_error": None},
+        "explained_decisions": 0.25,
+    }
     first, second = document["results"]
     assert set(first) == {field.name for field in fields(Verification)} | {"verdict"}
     assert (first["verdict"]["equivalent"], first["verdict"]["complete"], first["verdict"]["word"]) == (True, True, "EQUIVALENT")
@@ -40,14 +43,16 @@ def test_a_conversion_adds_its_norms_and_measures() -> None:
 
 
 def test_a_fold_lists_its_norms() -> None:
-    document = fold_document("net.pth", "net.pt2", "arch", [SITE])
+    document = fold_document("net.pth", "net.pt2", "arch", [SITE], "the user's code, arch", {"timesteps": "4 (default)"})
     assert document == {
-        "schema": 2,
+        "schema": 3,
         "snnconv": snnconv.__version__,
         "command": "fold",
         "source": "net.pth",
         "output": "net.pt2",
         "arch": "arch",
+        "reference": "the user's code, arch",
+        "settings": {"timesteps": "4 (default)"},
         "sites": [
             {
                 **{"path": "bn", "kind": "BatchNorm2d", "into": "conv", "outcome": "rounding", "detail": "into weight"},

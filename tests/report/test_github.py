@@ -11,12 +11,16 @@ from tests.report.examples import GOOD, bad, good
 
 
 def test_an_equivalent_candidate_is_one_notice() -> None:
-    assert annotations([good()]) == ["::notice title=snnconv%3A fashion.onnx::EQUIVALENT: fashion.onnx against fashion.pth"]
+    assert annotations([good()]) == [
+        "::notice title=snnconv%3A fashion.onnx::EQUIVALENT: fashion.onnx against fashion.pth"
+        " (the user's code, samples.fashion:per_channel)"
+    ]
 
 
 def test_every_failed_check_is_an_error() -> None:
     notice, *errors = annotations([bad()])
-    assert notice.startswith("::notice title=snnconv%3A broken.onnx::NOT EQUIVALENT: broken.onnx against fashion.pth, 5 of ")
+    assert notice.startswith("::notice title=snnconv%3A broken.onnx::NOT EQUIVALENT: broken.onnx against fashion.pth (the ")
+    assert notice.endswith("), 5 of 10 checks failed")
     assert len(errors) == 5
     assert errors[0] == (
         "::error title=broken.onnx%3A proof last.neuron::1 of 32 in threshold differ, first at [3]: 0.5000001, not 0.5"

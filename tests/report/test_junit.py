@@ -21,12 +21,12 @@ def suites(*verdicts: Verdict) -> list[TestSuite]:
 def test_a_suite_has_the_name_the_counts_and_the_seconds_of_its_candidate() -> None:
     first, second = suites(good(), bad())
     assert (first.name, first.tests, first.failures, first.skipped, first.time) == ("fashion.onnx", 14, 0, 0, 1.6)
-    assert (second.name, second.tests, second.failures, second.skipped, second.time) == ("broken.onnx", 10, 5, 1, 0.4)
+    assert (second.name, second.tests, second.failures, second.skipped, second.time) == ("broken.onnx", 11, 5, 1, 0.4)
 
 
 def test_the_whole_adds_up() -> None:
     xml = JUnitXml.fromstring(render_junit(verification_report([good(), bad()])).encode())
-    assert (xml.name, xml.tests, xml.failures, xml.skipped, xml.time) == ("snnconv verify", 24, 5, 1, 2.0)
+    assert (xml.name, xml.tests, xml.failures, xml.skipped, xml.time) == ("snnconv verify", 25, 5, 1, 2.0)
 
 
 def test_probes_have_their_own_class() -> None:
@@ -42,6 +42,7 @@ def test_probes_have_their_own_class() -> None:
         ("broken.onnx.deployment", "output", True),
         ("broken.onnx.deployment", "whole network", False),
         ("broken.onnx.task", "whole network", True),
+        ("broken.onnx.task", "explained decisions", False),
         ("broken.onnx.algebra", "whole network", False),
     ]
 

@@ -43,14 +43,19 @@ def in_result(**values: object) -> Callable[[Any], Any]:
     return lambda document: {**document, "results": [document["results"][0], {**document["results"][1], **values}]}
 
 
+def without(key: str) -> Callable[[Any], Any]:
+    return lambda document: {**document, "results": [document["results"][0], drop(key)(document["results"][1])]}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda document: [], "no report of snnconv, schema is missing; name a file that"),
         (drop("schema"), "no report of snnconv, schema is missing; name a file that"),
-        (put(schema=1), "schema is 1, not 2; verify again with this version"),
-        (put(schema=True), "schema is true, not 2; verify again"),
-        (put(schema="2"), 'schema is "2", not 2; verify again'),
+        (put(schema=1), "schema is 1, not 3; verify again with this version"),
+        (put(schema=2), "schema is 2, not 3; verify again with this version"),
+        (put(schema=True), "schema is true, not 3; verify again"),
+        (put(schema="3"), 'schema is "3", not 3; verify again'),
         (drop("command"), "command is null; a report with results is of verify or convert"),
         (put(command="fold"), 'command is "fold"; a report with results is of verify or convert'),
         (drop("results"), "results is missing; "),
@@ -60,6 +65,8 @@ def in_result(**values: object) -> Callable[[Any], Any]:
         (put(policy={"agreement": 5.0}), "policy agreement is 5.0; it is a share"),
         (in_result(layers=[{"name": "a"}]), "results[1].layers[0].values is missing; "),
         (in_result(layers=[{"values": 1}]), "results[1].layers[0].name is missing; "),
+        (without("reference"), "results[1].reference is missing; "),
+        (without("settings"), "results[1].settings is missing; "),
         (in_result(seconds="now"), "results[1].seconds: input should be a valid number; "),
         (in_result(shard=[-1, 4]), "results[1].shard[0] is negative; "),
         (in_result(verdict={}), "results[1].verdict.equivalent is missing; "),

@@ -34,7 +34,7 @@ def test_the_published_schema_is_what_the_types_say() -> None:
 def test_the_schema_is_sound_and_names_itself() -> None:
     Draft202012Validator.check_schema(schema())
     assert schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema()["$id"] == "urn:snnconv:report:2"
+    assert schema()["$id"] == "urn:snnconv:report:3"
     assert schema()["title"] and schema()["description"]
     assert all("description" in entry for entry in schema()["$defs"].values())
 
@@ -46,7 +46,7 @@ def test_the_schema_is_sound_and_names_itself() -> None:
         verification_document([good(), bad(), partial()]),
         verification_document([judge(replace(GOOD, layers=(replace(GOOD.layers[0], worst=nan),), task=None))]),
         conversion_document(CONVERSION),
-        fold_document("net.pth", "net.pt2", "arch", [SITE]),
+        fold_document("net.pth", "net.pt2", "arch", [SITE], "the user's code, arch", {"timesteps": "4 (default)"}),
     ],
 )
 def test_every_document_is_valid(document: dict[str, Any]) -> None:

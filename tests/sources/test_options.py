@@ -193,3 +193,98 @@ def test_a_resolver_rejects_what_does_not_apply() -> None:
     settle.reject("leak", "arch", reason="of reasons")
     with pytest.raises(InputError, match="--input-shape does not apply: of reasons; leave it out"):
         settle.reject("leak", "input_shape", reason="of reasons")
+
+
+# What follows from the data.
+
+
+def settled(samples: tuple[tuple[int, ...], ...], frame: tuple[int, ...] = (2, 8, 8), **given: Any) -> tuple[Any, ...]:
+    """Kind of input and T, each with its origin, for data whose samples may have these shapes."""
+    settle = Resolver(SourceOptions(**given, samples=samples))
+    contract = settle.contract(frame, timesteps=4)
+    assert (contract.input_shape, contract.batch_shape(1)[1:]) == (
+        frame,
+        ((contract.timesteps,) if contract.event else ()) + frame,
+    )
+    return settle.settled["input"], settle.settled["timesteps"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "frame", "found"),
+    [
+        ((), (2, 8, 8), ("static (default)", "4 (default)")),
+        (((2, 8, 8),), (2, 8, 8), ("static (default)", "4 (default)")),
+        (((6, 2, 8, 8),), (2, 8, 8), ("event (data)", "6 (data)")),
+        (((4, 2, 8, 8),), (2, 8, 8), ("event (data)", "4 (data)")),
+        (((20,),), (20,), ("static (default)", "4 (default)")),
+        (((7, 20),), (20,), ("event (data)", "7 (data)")),
+        (((5, 3, 16),), (3, 16), ("event (data)", "5 (data)")),
+        (((8, 6, 2, 8, 8), (6, 2, 8, 8)), (2, 8, 8), ("event (data)", "6 (data)")),
+        (((8, 2, 8, 8), (2, 8, 8)), (2, 8, 8), ("static (default)", "4 (default)")),
+        (((9,),), (2, 8, 8), ("static (default)", "4 (default)")),
+        (((0, 2, 8, 8),), (2, 8, 8), ("static (default)", "4 (default)")),
+    ],
+)
+def test_the_kind_of_input_and_t_follow_from_the_data(
+    samples: tuple[tuple[int, ...], ...], frame: tuple[int, ...], found: tuple[str, str]
+) -> None:
+    assert settled(samples, frame) == found
+
+
+def test_what_is_given_and_agrees_with_the_data_keeps_its_origin() -> None:
+    assert settled(((6, 2, 8, 8),), input="event", timesteps=6) == ("event (option)", "6 (option)")
+    assert settled(((2, 8, 8),), input="static", timesteps=6) == ("static (option)", "6 (option)")
+    assert settled(((6, 2, 8, 8), (2, 8, 8)), input="event") == ("event (option)", "6 (data)"), "an item may be a sample"
+
+
+@pytest.mark.parametrize(
+    ("sample", "given", "said"),
+    [
+        (
+            (6, 2, 8, 8),
+            {"input": "static"},
+            "input is static (option), but one sample of the data is [6, 2, 8, 8]: frames over time",
+        ),
+        ((2, 8, 8), {"input": "event"}, "input is event (option), but one sample of the data is [2, 8, 8]: one image"),
+        ((6, 2, 8, 8), {"timesteps": 4}, "timesteps is 4 (option), but one sample of the data is [6, 2, 8, 8]: 6 frames"),
+        (
+            *((6, 2, 8, 8), {"timesteps": 4, "configured": {"timesteps": "snn.toml"}}),
+            "timesteps is 4 (snn.toml), but one sample of the data is [6, 2, 8, 8]: 6 frames; pass --timesteps 6 to",
+        ),
+    ],
+)
+def test_a_contradiction_names_both_sides(sample: tuple[int, ...], given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        settled((sample,), **given)
+    assert str(caught.value).startswith(said)
+    assert "--" in caught.value.todo
+
+
+def test_t_of_the_network_itself_is_no_default() -> None:
+    settle = Resolver(SourceOptions(samples=((6, 2, 8, 8),)))
+    with pytest.raises(InputError, match=r"timesteps is 4 \(factory\), but one sample of the data is \[6, 2, 8, 8\]: 6 frames"):
+        settle.contract((2, 8, 8), 4, "factory")
+
+
+@pytest.mark.parametrize(
+    ("sample", "given", "found"),
+    [
+        ((3, 48, 48), {}, "3,48,48 (data)"),
+        ((4, 3, 48, 48), {}, "3,48,48 (data)"),
+        ((1, 48, 48), {}, "3,32,32 (default)"),
+        ((48, 48), {}, "3,32,32 (default)"),
+        ((3, 48, 48), {"input_shape": (3, 40, 40)}, "3,40,40 (option)"),
+    ],
+)
+def test_the_sizes_of_a_frame_follow_from_data_of_as_many_channels(
+    sample: tuple[int, ...], given: dict[str, Any], found: str
+) -> None:
+    settle = Resolver(SourceOptions(**given, samples=(sample,)))
+    settle.frame((3, 32, 32))
+    assert settle.settled["input_shape"] == found
+
+
+def test_a_number_is_shown_in_full_where_it_would_lose_something() -> None:
+    settle = Resolver(SourceOptions(leak=0.12345678, threshold=0.5))
+    settle("leak", 0.25), settle("threshold", 1.0)
+    assert settle.settled == {"leak": "0.12345678 (option)", "threshold": "0.5 (option)"}

@@ -66,6 +66,33 @@ def test_options_of_the_source_are_those_of_the_command_line(here: Path) -> None
         assert_equivalent("net.pth", "net.onnx", "data.npz", architecture=ARCH[1])
 
 
+def test_the_settings_file_is_read_as_the_commands_read_it(here: Path) -> None:
+    settings = f'[tool.snnconv]\narch = "{ARCH[1]}"\n[tool.snnconv.verify]\nlogit-error = 0\n'
+    Path("pyproject.toml").write_text(settings)
+    with pytest.raises(NotEquivalent, match="the policy allows a logit error of 0") as caught:
+        assert_equivalent("net.pth", "net.onnx", "data.npz")
+    assert caught.value.verdict.verification.settings["arch"] == f"{ARCH[1]} (pyproject.toml)"
+    Path("snn.toml").write_text("timesteps = 3")
+    with pytest.raises(NotEquivalent, match="timesteps is 4 in the artifact, 3 in the source"):
+        assert_equivalent("net.pth", "net.onnx", "data.npz", config="snn.toml", arch=ARCH[1])
+
+
+def test_labels_and_shards_are_those_of_the_command_line(here: Path) -> None:
+    np.save("x.npy", np.load("data.npz")["x"])
+    np.save("y.npy", np.arange(5))
+    verdict = assert_equivalent("raw.pt2", "net.ts", "x.npy", labels="y.npy", shard="1/1", levels=("task",))
+    assert verdict.verification.task is not None
+    assert (verdict.verification.task.labelled, verdict.verification.shard) == (5, (1, 1))
+    with pytest.raises(InputError, match=r"y\.npy: labels go with the samples of a file"):
+        assert_equivalent("raw.pt2", "net.ts", labels="y.npy")
+
+
+def test_frames_in_memory_are_events(here: Path) -> None:
+    frames = Data(torch.zeros(2, 4, 2, 8, 8), None, "frames")
+    with pytest.raises(NotEquivalent, match="event input is False in the artifact, True in the source"):
+        assert_equivalent("net.pth", "net.onnx", frames, arch=ARCH[1])
+
+
 def test_a_source_and_samples_may_be_in_memory(here: Path) -> None:
     source = load_source(Path("net.pth"), SourceOptions(arch=ARCH[1]))
     data = Data(torch.rand(3, 2, 8, 8), None, "of this test")

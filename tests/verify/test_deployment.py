@@ -152,6 +152,11 @@ def counted(judged: Judged) -> dict[str, tuple[int, int, int, int]]:
     return {t.name: (t.explained, t.unexplained, t.outside, t.undecided) for t in judged.layers}
 
 
+def marked(judged: Judged) -> list[int]:
+    """The samples that differ behind explained flips alone."""
+    return judged.explained.nonzero().flatten().tolist()
+
+
 CLEAN = dict.fromkeys((*LAYERS, "output"), (0, 0, 0, 0))
 KINDS = [(name, event) for name in NETWORKS for event in (False, True)]
 
@@ -345,6 +350,7 @@ def test_a_flip_by_a_potential_moved_within_its_bound_is_explained_and_no_fault(
     judged = judge(src, program, x, meddled(program, x, moves={layer: {place: -by}}))
     assert counted(judged) == {**CLEAN, layer: (1, 0, 0, 0)}
     assert all(tally.sound for tally in judged.layers)
+    assert marked(judged) == [3]
     assert tallies(judged)[layer].first is None
     assert judged.difference is not None
     assert (judged.difference.sample, judged.difference.step, judged.difference.layer) == (3, step, layer)
@@ -357,6 +363,7 @@ def test_a_flip_by_a_potential_moved_beyond_its_bound_is_a_fault_of_the_potentia
     judged = judge(src, program, x, meddled(program, x, moves={"act1": {(0, 3, index): -1e-3}}))
     assert counted(judged) == {**CLEAN, "act1": (1, 0, 1, 0)}
     assert tallies(judged)["act1"].first == (3, 0)
+    assert marked(judged) == []
 
 
 def test_a_spike_against_the_own_potential_is_a_fault_however_near_the_threshold() -> None:
@@ -364,6 +371,7 @@ def test_a_spike_against_the_own_potential_is_a_fault_however_near_the_threshold
     src, program, x, index = edge.src, edge.program, edge.x, edge.index
     judged = judge(src, program, x, meddled(program, x, {"act1": [(0, 3, index)]}))
     assert counted(judged) == {**CLEAN, "act1": (1, 0, 0, 1)}
+    assert marked(judged) == []
 
 
 def test_a_flip_after_another_one_is_judged_by_the_same_rules() -> None:
@@ -373,6 +381,35 @@ def test_a_flip_after_another_one_is_judged_by_the_same_rules() -> None:
     other = (index + 7) % 384
     seen = meddled(program, x, {"act3": [(0, 3, other)]}, {"act1": {(1, 3, index): -by}})
     assert counted(judge(src, program, x, seen)) == {**CLEAN, "act1": (1, 0, 0, 0), "act3": (0, 1, 0, 1)}
+
+
+FAULTS_LATER: dict[str, Callable[[Observation, int], None]] = {
+    "potential": lambda seen, sample: seen.potentials["act3"][3][sample].view(-1)[7].add_(1e-2),
+    "spike": lambda seen, sample: seen.spikes["act3"][3][sample].view(-1)[7].mul_(-1).add_(1),
+    "output": lambda seen, sample: seen.y[sample].view(-1)[0].add_(1e-2),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS_LATER)
+def test_an_explained_flip_does_not_excuse_a_sample_with_a_fault_elsewhere(kind: str) -> None:
+    edge = on_the_edge("act1", 0)
+    src, program, x = edge.src, edge.program, edge.x
+    seen = meddled(program, x, moves={"act1": {(0, 3, edge.index): -edge.by}})
+    FAULTS_LATER[kind](seen, 2)
+    assert marked(judge(src, program, x, seen)) == [3], "a fault of another sample"
+    FAULTS_LATER[kind](seen, 3)
+    assert marked(judge(src, program, x, seen)) == []
+
+
+def test_a_flip_beyond_its_bound_excuses_nothing_though_the_program_decides_alike() -> None:
+    """An adapter with a wrong threshold: the program agrees with the candidate, the source's own code does not."""
+    net: Any = plain()
+    other = source_of(net)
+    net.act1.threshold = net.act1.threshold * 1.5
+    src, x = replace(source_of(net), program=other.program), inputs(other)
+    judged = judge(src, fold(other.program), x, watched(fold(other.program), x))
+    assert judged.difference is not None
+    assert marked(judged) == []
 
 
 def test_potentials_are_held_to_their_bound_after_a_flip_too() -> None:

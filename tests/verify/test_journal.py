@@ -379,7 +379,7 @@ def test_a_journal_of_another_run_is_refused_and_left_alone(kind: str, folder: P
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("part", ["source", "architecture and settings", "versions"])
+@pytest.mark.parametrize("part", ["source", "reference and settings", "versions"])
 def test_another_source_or_version_is_another_run(part: str, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "journal"
     kept(folder, path)
@@ -410,7 +410,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
     "number": lambda content: b"7",
     "list": lambda content: b"[]",
     "report": lambda content: b'{"schema": 2, "command": "verify", "results": []}',
-    "other format": lambda content: content.replace(b'"journal": 1', b'"journal": 2'),
+    "other format": lambda content: content.replace(b'"journal": 2', b'"journal": 1'),
     "field missing": lambda content: content.replace(b'"next_chunk"', b'"nextchunk"'),
     "result changed": lambda content: content.replace(b'"values"', b'"numbers"', 1),
     "result of words": lambda content: content.replace(b'"explained": 0', b'"explained": "none"', 1),
@@ -427,7 +427,7 @@ def test_a_damaged_journal_is_refused_and_left_alone(kind: str, folder: Path, tm
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
         run(folder, ("net.onnx",), data(), path)
-    assert str(caught.value).startswith(f"{path}: not a journal of snnconv, or damaged; ")
+    assert str(caught.value).startswith(f"{path}: not a journal of snnconv, of another version, or damaged; ")
     assert path.read_bytes() == content
 
 
