@@ -168,7 +168,7 @@ def _task(task: Task, policy: Policy) -> list[Check]:
 
 
 def _explained_decisions(task: Task, limit: float) -> Check:
-    share = task.explained / task.samples
+    share = task.explained / max(task.samples, 1)
     said = f"{task.explained} of {task.samples} decisions ({share:.2%}) differ behind explained flips alone"
     within = _reach(task.samples - task.explained, 1 - limit, task.samples) or (task.explained == 1 and limit > 0)
     if not within:

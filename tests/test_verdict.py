@@ -357,7 +357,7 @@ def test_an_unknown_setting_is_told_the_known_ones() -> None:
     with pytest.raises(InputError) as caught:
         policy_from({"agreements": 1}, where="pyproject.toml: [tool.snnconv.verify]")
     assert str(caught.value) == (
-        "pyproject.toml: [tool.snnconv.verify]: unknown setting 'agreements'; "
+        "pyproject.toml: [tool.snnconv.verify]: unknown setting 'agreements'; did you mean 'agreement'? "
         "known are accuracy-drop, agreement, explained-decisions, explained-flips, logit-error"
     )
 

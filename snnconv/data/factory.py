@@ -41,13 +41,13 @@ def preview(text: str) -> Preview:
         if length == 0:
             raise InputError(f"{text}: holds no samples")
         with blamed(text, "item 0"):
-            item = made[0]
-        return Preview(shapes_of(item), partial(_indexed, text, made, length))
+            shapes = shapes_of(made[0])
+        return Preview(shapes, partial(_indexed, text, made, length))
     with blamed(text, "iterating over it"):
         items = iter(made)
     with blamed(text, "item 0"):
         begun = list(islice(items, 1))
-    shapes = shapes_of(begun[0]) if begun else ()
+        shapes = shapes_of(begun[0]) if begun else ()
     return Preview(shapes, lambda contract: Iterated(text, contract, lambda: _made(text, factory), chain(begun, items)))
 
 

@@ -111,10 +111,10 @@ act2  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
 act3  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
 {STATISTICS}{SITES}every norm folds
 """
-SETTINGS = """\
-settings  T = 4 (factory), input static (default), input shape 2,8,8 (factory), read-out mean (default), leak 0.25
-(layers), threshold 0.5 (layers), fires on > (layers)
-"""
+SETTINGS = (
+    "settings  T = 4 (factory), input static (default), input shape 2,8,8 (factory), read-out mean (default), "
+    "leak 0.25 (layers), threshold 0.5 (layers), fires on > (layers)\n"
+)
 ORIGIN = f"reference  the user's code, tests.networks:per_channel\n{SETTINGS}"
 FOLD = f"{SITES}{ORIGIN}f.pt2: 6 norms folded: 3 exact, 3 rounding\n"
 LEVELS = """\
