@@ -558,7 +558,7 @@ def in_readme(command: str) -> set[str]:
 
 def has(*command: str) -> set[str]:
     """The options that `snnconv` names in its help for `command`."""
-    call = [sys.executable, "-m", "snnconv_cli", *command, "--help"]
+    call = [sys.executable, "-m", "snnconv", *command, "--help"]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
     return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", done.stdout)) if done.returncode == 0 else set()
 

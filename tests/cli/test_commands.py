@@ -136,7 +136,7 @@ VERIFY = f"""\
 EQUIVALENT  folded.pt2  against  net.pth
 {ORIGIN}runtime  torch V
 data  3 samples of data.npz
-{LEVELS}EQUIVALENT  net.onnx  against  net.pth
+{LEVELS.replace("8 of 8", "11 of 11")}EQUIVALENT  net.onnx  against  net.pth
 {ORIGIN}runtime  ONNX Runtime V
 data  3 samples of data.npz
 {LEVELS}"""
@@ -337,15 +337,16 @@ def test_verify_answers_in_json_and_in_reports(here: Path) -> None:
         **{"samples": 3, "agreeing": 3, "logit_error": 0, "labelled": 3, "right_reference": 1, "right_candidate": 1},
         **{"bare": 3, "bare_agreeing": 3, "bare_unlike": 0, "explained": 0, "bare_explained": 0},
     }
-    with_graph = [*CHECKS[:8], ("proof", "graph", ""), *CHECKS[8:]]
-    assert checks_of(result) == with_graph
+    stored = [("proof", part, "") for part in ("graph", "sites", "stored proofs", "embedded source")]
+    with_stored = [*CHECKS[:8], *stored, *CHECKS[8:]]
+    assert checks_of(result) == with_stored
     assert [layer["name"] for layer in result["layers"]] == ["act1", "act2", "act3", "output"]
     assert (result["shard"], result["data"]["samples"], result["data"]["origin"]) == (None, 3, "data.npz")
     assert json.loads(Path("r.json").read_text()) == found
     (suite,) = JUnitXml.fromfile("r.xml")
     assert suite.name == "folded.pt2"
     assert [(case.classname, case.name) for case in suite] == [
-        (f"folded.pt2.{level}{probe and f'.{probe} probes'}", layer or "whole network") for level, layer, probe in with_graph
+        (f"folded.pt2.{level}{probe and f'.{probe} probes'}", layer or "whole network") for level, layer, probe in with_stored
     ]
     assert all(case.is_passed for case in suite)
 
@@ -465,9 +466,14 @@ def test_a_damaged_torchscript_is_not_equivalent(here: Path) -> None:
     assert result.code == 1
 
 
-def test_another_network_under_our_metadata_is_not_equivalent(here: Path) -> None:
+def test_another_network_under_our_metadata_is_not_run_unless_that_is_asked_for(here: Path) -> None:
     rescripted(torch.nn.Flatten())
-    result = run("verify", "net.pth", "n.ts", *ARCH, "--data", "data.npz")
+    verify = ("verify", "net.pth", "n.ts", *ARCH, "--data", "data.npz")
+    refused = run(*verify)
+    assert (refused.out, refused.code) == ("", 3)
+    assert "n.ts: its code is not what snnconv" in refused.err
+    assert "--run-foreign-code" in refused.err
+    result = run(*verify, "--run-foreign-code")
     assert "threshold is missing" in result.out
     assert result.code == 1
 
@@ -509,12 +515,12 @@ def test_one_candidate_that_fails_is_enough(here: Path) -> None:
 
 @pytest.mark.parametrize("command", ["convert", "export"])
 def test_what_is_not_equivalent_is_not_left_behind(command: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def damaged(program: object, path: Path, *rest: object) -> None:
+    def damaged(*_: object) -> bytes:
         model = onnx.load_from_string(made("net.onnx"))
         values("act1.threshold", next_float(1))(model)
-        onnx.save(model, path)
+        return model.SerializeToString()
 
-    monkeypatch.setattr("snnconv.convert.export", damaged)
+    monkeypatch.setattr("snnconv.convert.encode", damaged)
     source = ["net.pth", *ARCH] if command == "convert" else [place(here, "folded.pt2").name]
     before = sorted(path.name for path in here.iterdir())
     result = run(command, *source, "-o", "n.onnx", "--data", "data.npz")

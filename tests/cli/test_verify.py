@@ -243,9 +243,12 @@ def test_a_verdict_may_be_asked_for_as_annotations(here: Path) -> None:
     result = run("verify", "raw.pt2", "wrong.ts", "net.ts", "--data", "few.npz", "--format", "github")
     assert (result.code, result.err) == (1, "")
     lines = result.out.splitlines()
-    assert lines[0].startswith("::notice title=snnconv%3A wrong.ts::NOT EQUIVALENT: wrong.ts against raw.pt2, ")
+    assert lines[0].startswith(
+        "::notice title=snnconv%3A wrong.ts::NOT EQUIVALENT: wrong.ts against raw.pt2 (the program captured from "
+    )
     assert lines[1].startswith("::error title=wrong.ts%3A proof conv2::54 of 324 in weight differ, first at [4, 0, 0, 0]: ")
-    assert lines[-1] == "::notice title=snnconv%3A net.ts::EQUIVALENT: net.ts against raw.pt2"
+    against = "raw.pt2 (the program captured from the user's code, tests.networks:per_channel)"
+    assert lines[-1] == f"::notice title=snnconv%3A net.ts::EQUIVALENT: net.ts against {against}"
     assert all(line.startswith("::") for line in lines)
 
 

@@ -81,7 +81,7 @@ def test_every_artifact_fires_every_spike_of_the_authors_code(name: str, tmp_pat
     folded = fold(load_source(checkpoint, options).program)
     for artifact in (tmp_path / "net.onnx", tmp_path / "net.ts"):
         export(folded, artifact, format_of(artifact))
-        seen = open_candidate(artifact).observe(golden.x)
+        seen = open_candidate(artifact).load().observe(golden.x)
         for neuron, spikes in golden.spikes.items():
             assert torch.equal(torch.stack(seen.spikes[neuron.removeprefix("model.")]).float(), spikes), neuron
         torch.testing.assert_close(seen.y, golden.y, rtol=1e-4, atol=1e-5)

@@ -96,10 +96,10 @@ def test_a_membrane_norm_per_element_is_another_network() -> None:
 
 
 def checkpoint(folder: Path, name: str, inputs: int = 3, classes: int = 10) -> Path:
-    """A small file that holds every tensor of a network: each is one number, repeated by its strides."""
+    """A file that holds every tensor of a network, of ones."""
     shapes = BY_NAME[name].shapes(inputs, classes)
     path = folder / f"{name}.pth"
-    torch.save({f"model.{key}": torch.ones(()).expand(shape) for key, shape in shapes.items()}, path)
+    torch.save({f"model.{key}": torch.ones(shape) for key, shape in shapes.items()}, path)
     return path
 
 

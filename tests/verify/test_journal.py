@@ -207,14 +207,14 @@ class Failing:
 def test_an_engine_that_is_interrupted_is_as_good_as_data_that_are(at: int, folder: Path, tmp_path: Path) -> None:
     """The first looks are at probes: interrupted there, nothing is kept yet, and the run begins again."""
     whole: list[int] = []
-    run(folder, ("net.pt2",), data(), None, wrap=lambda candidate: Failing(candidate, whole))
+    run(folder, ("net.onnx",), data(), None, wrap=lambda candidate: Failing(candidate, whole))
     probes = len(whole) - SAMPLES
     assert 4 < probes < 11
     with pytest.raises(KeyboardInterrupt):
-        run(folder, ("net.pt2",), data(), tmp_path / "journal", wrap=lambda candidate: Failing(candidate, [], at))
+        run(folder, ("net.onnx",), data(), tmp_path / "journal", wrap=lambda candidate: Failing(candidate, [], at))
     looks: list[int] = []
-    found, _ = run(folder, ("net.pt2",), data(), tmp_path / "journal", wrap=lambda candidate: Failing(candidate, looks))
-    assert timeless(found) == undisturbed(folder, "net.pt2")
+    found, _ = run(folder, ("net.onnx",), data(), tmp_path / "journal", wrap=lambda candidate: Failing(candidate, looks))
+    assert timeless(found) == undisturbed(folder, "net.onnx")
     assert len(looks) == (len(whole) - (at - 1) if at > probes + 1 else len(whole))
 
 
