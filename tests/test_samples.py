@@ -25,7 +25,7 @@ FILES = {"mpbn": "fashion_spikingjelly", "leaky": "fashion_snntorch"}
 ACCURACY = {"per_channel": 0.91, "per_element": 0.898, "psp": 0.90, "tebn": 0.906, "mpbn": 0.904, "leaky": 0.906}
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_sample_converts(name: str, tmp_path: Path) -> None:
     file, suffix, kinds = CHECKPOINTS[name]

@@ -99,6 +99,7 @@ def loaded(tmp_path: Path, name: str = "factory") -> Source:
     return load_source(tmp_path / "net.pth", SourceOptions(arch=f"{__name__}:{name}"))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("form", ["sequence", "step"])
 @pytest.mark.parametrize("name", ["n.onnx", "n.ts"])
 def test_a_neuron_that_was_taught_is_equivalent(name: str, form: str, tmp_path: Path) -> None:

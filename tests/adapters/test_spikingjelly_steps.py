@@ -119,7 +119,7 @@ def source_of(name: str, folder: Path) -> Source:
     return loaded(trained(made(name), run(name), images()), f"{__name__}:{name}", folder)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_spike_is_that_of_the_forward_over_all_steps(name: str, tmp_path: Path) -> None:
     source = source_of(name, tmp_path)

@@ -41,7 +41,7 @@ def streamed(path: Path, frames: Tensor) -> Tensor:
     return torch.stack(outputs, 1)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("batch", [1, 3, 16])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_twenty_steps_are_the_frameworks(name: str, batch: int, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ PLACES: dict[str, tuple[Callable[[], None], tuple[str, ...], str]] = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", PLACES)
 def test_every_kind_of_data_gives_the_same_findings(kind: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, options, origin = PLACES[kind]
@@ -142,6 +142,7 @@ def test_what_was_not_checked_is_said_first_and_last(level: str, here: Path) -> 
     assert (result.code, result.err) == (0, "")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("policy", "code"), [("logit-error=0", 1), ("logit-error=1e-3", 0), ("explained-flips=0", 0)])
 def test_the_policy_decides_between_0_and_1(policy: str, code: int, here: Path) -> None:
     assert run("verify", "raw.pt2", "net.onnx", "--data", "few.npz", "--policy", policy).code == code
@@ -156,6 +157,7 @@ def test_the_policy_stands_in_pyproject_and_options_go_over_it(here: Path) -> No
     assert run(*command, "--config", "other.toml").code == 0
 
 
+@pytest.mark.long
 def test_seeds_make_other_probes(here: Path) -> None:
     for seed in (0, 0, 1):
         assert run("verify", "raw.pt2", "net.onnx", "--data", "few.npz", "--seed", seed, "--report", f"{seed}.json").code == 0
@@ -367,6 +369,7 @@ def test_several_results_are_one_report(here: Path) -> None:
     assert [result["candidate"] for result in results("both.json")] == ["net.onnx", "net.ts"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -523,6 +526,7 @@ def test_an_interrupted_run_says_so_in_one_line(slow: Path) -> None:
     assert done.error.startswith("error: interrupted")
 
 
+@pytest.mark.long
 def test_a_journal_of_another_run_is_one_error_line(here: Path) -> None:
     Path("slowdata.py").write_text(SLOW)
     Path("slow").touch()
@@ -555,6 +559,7 @@ def test_a_journal_outlives_a_report_that_cannot_be_written(here: Path, monkeypa
     assert len(kept()["finished"]) == 1
 
 
+@pytest.mark.long
 def test_arch_and_the_checkpoint_serve_as_well_as_a_program(here: Path) -> None:
     place(here, "net.pth")
     for source in (("raw.pt2",), ("net.pth", *ARCH)):
@@ -564,6 +569,7 @@ def test_arch_and_the_checkpoint_serve_as_well_as_a_program(here: Path) -> None:
     assert a["data"] == b["data"]
 
 
+@pytest.mark.long
 @pytest.mark.xfail(strict=True, reason="ONNX Runtime logs the failure of a node to stderr by itself")
 def test_an_engine_that_gives_up_is_a_verdict_and_not_noise_on_stderr(here: Path) -> None:
     model = onnx.load_from_string(made("net.onnx"))

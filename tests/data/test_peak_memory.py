@@ -60,6 +60,7 @@ KINDS: dict[str, Callable[[Path], Samples]] = {
 }
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("wanted", [lambda index: True, lambda index: index == 199, lambda index: index % 50 == 49])
 @pytest.mark.parametrize("kind", KINDS)
 def test_reading_holds_a_few_chunks_at_most(kind: str, wanted: Callable[[int], bool], tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def program(name: str) -> SpikingProgram:
     return fold(source_of(settled(NETWORKS[name]()), timesteps=2, shape=SHAPE).program)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_both_formats_hold_every_constant_by_name_and_bits(name: str, tmp_path: Path) -> None:
     folded = program(name)
@@ -108,6 +109,7 @@ def verified(name: str, path: Path, broken: str | None = None) -> Verdict:
     )
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["spectral norm", "standardised", "tokens"])
 def test_a_computed_weight_is_proven_against_a_float64_one(name: str, tmp_path: Path) -> None:
     found = verified(name, tmp_path / "net.onnx")

@@ -100,6 +100,7 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
     assert found.shape == expected.shape and (found - expected).abs().max() <= 1e-5
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("name", "event", "readout"), CONTRACTS)
 def test_sequence_computes_what_the_program_computes_at_any_batch_size(name: str, event: bool, readout: str) -> None:
     program, runner = folded(name, event, readout), session(sequence(name, event, readout))
@@ -110,6 +111,7 @@ def test_sequence_computes_what_the_program_computes_at_any_batch_size(name: str
         assert_close(torch.from_numpy(y), program.source.run(x[:batch]))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_step_computes_what_the_program_computes_at_any_batch_size(name: str) -> None:
     program = folded(name)

@@ -53,7 +53,7 @@ def source(kind: str, timesteps: int = T, trained: int = T, event: bool = False,
     return source_of(settled(Net(kind, trained)), timesteps, event, readout)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(3)
 @FORMS
 @pytest.mark.parametrize(("kind", "event"), [("TEBN", False), ("BNTT", False), ("TAB", False), ("BNTT", True)])
 def test_every_artifact_is_equivalent(kind: str, name: str, form: str, event: bool, tmp_path: Path) -> None:

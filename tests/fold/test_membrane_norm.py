@@ -35,6 +35,7 @@ def one_neuron(values: list[list[float]]) -> SpikingProgram:
     return program_of(nn.Sequential(LIF(norm=norm), nn.Flatten()).eval(), shape=(len(values[0]), 2, 2))
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("features", FEATURES)
 @pytest.mark.parametrize(("reset", "strict", "affine"), itertools.product(["hard", "soft"], [True, False], [True, False]))
 def test_membrane_norm_goes_into_the_threshold(features: str, reset: str, strict: bool, affine: bool) -> None:

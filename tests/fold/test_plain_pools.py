@@ -31,6 +31,7 @@ def pooled(pool: nn.Module, size: tuple[int, int] = (6, 9)) -> SpikingProgram:
     return program_of(net, timesteps=2, shape=(2, *size))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", POOLS)
 def test_a_pool_computes_in_onnx_what_it_does_in_torch(name: str) -> None:
     program = pooled(POOLS[name])

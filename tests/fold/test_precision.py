@@ -199,6 +199,7 @@ OPTIONAL = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_optional_constants_follow_the_program_whatever_rounding_makes_of_them(name: str, tmp_path: Path) -> None:
     # ONNX optimizers drop neutral factors.

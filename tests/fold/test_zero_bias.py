@@ -49,6 +49,7 @@ def test_the_pass_checks_itself() -> None:
         DropZeroBias().ensures(program)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["n.onnx", "n.ts"])
 def test_the_proof_misses_nothing(name: str, tmp_path: Path) -> None:
     source = source_of(silent_bias())

@@ -113,6 +113,7 @@ def test_without_data_it_is_noise_and_says_so(here: Path) -> None:
     assert a.fingerprint != b.fingerprint
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("policy", [{"logit-error": 0}, {"logit_error": 0}, Policy(logit_error=0)])
 def test_the_policy_is_a_policy_or_its_settings(policy: Policy | dict[str, float], here: Path) -> None:
     with pytest.raises(NotEquivalent, match=r"task whole network: .*the policy allows a logit error of 0"):

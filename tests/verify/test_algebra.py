@@ -39,7 +39,7 @@ def check(source: Source, exactly: SpikingProgram, candidate: Candidate) -> Chec
     return found
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("event", [False, True], ids=["image", "frames"])
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS)
 @pytest.mark.parametrize("name", NETWORKS)
@@ -52,7 +52,7 @@ def test_an_undamaged_artifact_agrees(name: str, suffix: str, form: str, event: 
     assert found.detail.startswith("float64, 2 samples: same spikes, potentials and logits to ")
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("readout", ["sum", "last", "none"])
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS)
 def test_every_read_out_agrees(suffix: str, form: str, readout: str, tmp_path: Path) -> None:
@@ -60,6 +60,7 @@ def test_every_read_out_agrees(suffix: str, form: str, readout: str, tmp_path: P
     assert check(source, exactly, artifact(folded, tmp_path / f"net{suffix}", form)).passed
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("form", ["sequence", "step"])
 def test_an_artifact_of_a_fixed_batch_agrees(form: str, batch: int, tmp_path: Path) -> None:
@@ -78,6 +79,7 @@ class Scaling(nn.Module):
         return self.act2(self.conv2(self.act1(self.conv1(x) * 3.1) * (1 / 3) + 0.1) / 0.3).flatten(1) * 0.7
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS)
 def test_numbers_of_the_code_are_as_exact_as_in_the_source(suffix: str, form: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -188,6 +190,7 @@ def test_the_leak_of_another_layer_shows_from_the_second_step_on(tmp_path: Path)
     assert check(source, exactly, damaged(tmp_path / "net.onnx", leak_of_another)).detail.endswith("first at step 1")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS)
 def test_another_kind_of_reset_is_found_in_every_format(suffix: str, form: str, tmp_path: Path) -> None:
     source, folded, exactly = made("per_element")
@@ -231,6 +234,7 @@ def show_a_step_less(names: list[str]) -> None:
 WRONG_SHAPES = {show_the_output_instead: "act2: values are [", show_a_step_less: "act2: values are of 3 steps, not of 4"}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", ["potential", "spike"])
 @pytest.mark.parametrize(("damage", "said"), WRONG_SHAPES.items())
 def test_values_of_the_wrong_shape_are_named_not_raised(

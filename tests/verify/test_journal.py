@@ -125,7 +125,7 @@ def undisturbed(folder: Path, *names: str) -> list[Verification]:
 # Killed and resumed.
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("by", [Killed, KeyboardInterrupt, MemoryError, InputError], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("until", [0, 3])
 def test_a_run_that_ends_in_any_chunk_is_taken_up_there(
@@ -203,6 +203,7 @@ class Failing:
         return self.held.observe(x)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("at", [1, 4, 11, 14])
 def test_an_engine_that_is_interrupted_is_as_good_as_data_that_are(at: int, folder: Path, tmp_path: Path) -> None:
     """The first looks are at probes: interrupted there, nothing is kept yet, and the run begins again."""
@@ -240,7 +241,7 @@ class Stages:
         yield from Watched(self.data, self.until if self.readings == self.reading else None).read(size, wanted)
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.parametrize(("reading", "until"), [(1, 2), (2, 0), (2, 4), (3, 5)])
 def test_candidates_that_are_finished_stay_finished(reading: int, until: int, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
@@ -276,6 +277,7 @@ def test_a_candidate_that_does_not_run_is_finished_too(folder: Path, tmp_path: P
     assert again.asked == []
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("shard", [(1, 2), (2, 2), (3, 4)])
 def test_shards_are_taken_up_too(shard: tuple[int, int], folder: Path, tmp_path: Path) -> None:
     plan = Plan(shard=shard)
@@ -290,6 +292,7 @@ def test_shards_are_taken_up_too(shard: tuple[int, int], folder: Path, tmp_path:
     assert timeless(found) == timeless(expected)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("levels", [("deployment",), ("task",), ("proof", "task")])
 def test_some_levels_alone_are_taken_up_too(levels: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
     plan = Plan(levels)
@@ -379,6 +382,7 @@ def test_a_journal_of_another_run_is_refused_and_left_alone(kind: str, folder: P
     assert path.read_bytes() == before
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("part", ["source", "reference and settings", "versions"])
 def test_another_source_or_version_is_another_run(part: str, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "journal"
@@ -391,6 +395,7 @@ def test_another_source_or_version_is_another_run(part: str, folder: Path, tmp_p
         run(folder, ("net.onnx",), data(), path)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["labels", "no labels", "engine"])
 def test_other_labels_or_another_engine_are_another_run(
     kind: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -419,7 +424,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_a_damaged_journal_is_refused_and_left_alone(kind: str, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "journal"
@@ -431,6 +436,7 @@ def test_a_damaged_journal_is_refused_and_left_alone(kind: str, folder: Path, tm
     assert path.read_bytes() == content
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("change", [{"partial": None}, {"next_chunk": 6}, {"next_chunk": -1}])
 def test_a_journal_whose_numbers_do_not_fit_together_is_refused(change: dict[str, object], folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "journal"

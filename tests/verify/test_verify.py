@@ -34,7 +34,7 @@ def run(source: Source, path: Path, data: Data | None = None, policy: Policy | N
     return judge(verify(source, open_candidate(path), data, ("source", path.name), plan), policy)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("event", [False, True])
 @pytest.mark.parametrize("readout", ["mean", "sum", "last", "none"])
 @pytest.mark.parametrize("suffix", [".onnx", ".ts", ".pt2"])
