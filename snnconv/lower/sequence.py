@@ -10,12 +10,14 @@ Three regions of the step graph are told apart:
 from __future__ import annotations
 
 import operator
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import fx
 
 from snnconv.lower import ops
+from snnconv.lower.batch import batch_dimensions
 from snnconv.lower.graph import Lowered, neuron_arguments
 from snnconv.neuron import NEURON_OP
 from snnconv.per_step import AT_STEP
@@ -120,7 +122,7 @@ class _Builder:
     def _repeated(self, value: fx.Node) -> fx.Node:
         if value not in self.still:
             return self.new[value]
-        return self.graph.call_function(ops.REPEAT_TIME, (self.new[value], self.contract.timesteps))
+        return self._over_batch(value, ops.REPEAT_TIME, self.contract.timesteps)
 
     def _reduced(self, value: fx.Node) -> fx.Node:
         if value not in self.timed:
@@ -130,7 +132,19 @@ class _Builder:
         return self.reduced[value]
 
     def _read_out(self, value: fx.Node) -> fx.Node:
-        return self.graph.call_function(ops.REDUCE_TIME, (self.new[value], self.contract.readout, self.contract.timesteps))
+        return self._over_batch(value, ops.REDUCE_TIME, self.contract.readout, self.contract.timesteps)
+
+    def _over_batch(self, value: fx.Node, operator: Any, *arguments: Any) -> fx.Node:
+        """An operator on time on the new form of `value`, the batch being brought to the front for it."""
+        new, dim = self.new[value], self.batch_dimensions.get(value, 0)
+        if dim:
+            new = self.graph.call_function(_ATEN.transpose.int, (new, 0, dim))
+        new = self.graph.call_function(operator, (new, *arguments))
+        return self.graph.call_function(_ATEN.transpose.int, (new, 0, dim)) if dim else new
+
+    @cached_property
+    def batch_dimensions(self) -> dict[fx.Node, int]:
+        return batch_dimensions(self.program)
 
     def _output(self, node: fx.Node) -> None:
         y: Any = node.args[0][0]

@@ -1,0 +1,49 @@
+"""Which dimension of every value in a step holds the batch: where time is merged into it, and taken out of it again.
+
+It is the first one nearly everywhere, and the second where a network keeps the one step that it is given as a dimension of its
+own, `[1, B, ...]`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from snnconv.neuron import NEURON_OP
+from snnconv.per_step import AT_STEP
+from snnconv.program import SpikingProgram
+
+
+def batch_dimensions(program: SpikingProgram) -> dict[fx.Node, int]:
+    """The dimension whose size grows with the batch, of every tensor that has one: a step on one sample beside a step on two."""
+    one, two = (_sizes(program, batch) for batch in (1, 2))
+    grows = {node: [a != b for a, b in zip(one[node], two[node], strict=True)] for node in one}
+    return {node: unlike.index(True) for node, unlike in grows.items() if True in unlike}
+
+
+def _sizes(program: SpikingProgram, batch: int) -> dict[fx.Node, torch.Size]:
+    step = _Step(program.graph)
+    with torch.no_grad():
+        step.run(torch.zeros(batch, *program.contract.input_shape, dtype=program.dtype), *[None] * len(program.neurons))
+    return step.sizes
+
+
+class _Step(fx.Interpreter):
+    """Runs a step for the sizes of its values, without firing a neuron."""
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__(graph)
+        self.sizes: dict[fx.Node, torch.Size] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            self.sizes[n] = result.shape
+        return result
+
+    def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if target is AT_STEP:
+            return args[0][0]
+        return (args[0], None) if target is NEURON_OP else super().call_function(target, args, kwargs)
