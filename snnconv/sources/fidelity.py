@@ -30,30 +30,31 @@ _STATELESS = "one step must follow from its own input and the neurons' states"
 
 def ensure_faithful(source: Source) -> None:
     """Raise `Refused` unless the program of `source` computes what its module does; `UserCodeError` if that does not run."""
+    if source.module is None:
+        return
     fault = in_widest(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance))
     if fault is not None:
         what, todo = fault
-        assert source.module is not None
         why = counted(source.module, source.forward, source.program.contract, source.program.neurons)
         raise Refused(f"{what}: {why}" if why else what, todo)
 
 
 def _fault(source: Source, dtype: torch.dtype, tolerance: float) -> tuple[str, str] | None:
     """What differs first, and what to do about it."""
-    assert source.module is not None
+    layers = dict((source.module or nn.Module()).named_modules())
     noise = torch.Generator().manual_seed(0)
     x = torch.rand(source.program.contract.batch_shape(2), generator=noise).to(dtype)
     seen = {name: _Seen(neuron, noise) for name, neuron in source.program.neurons.items()}
     with ExitStack() as hooks:
         for name, watched in seen.items():
-            layer = source.module.get_submodule(name)
+            layer = layers[name]
             hooks.callback(layer.register_forward_pre_hook(watched.replace).remove)
             hooks.callback(layer.register_forward_hook(watched.look, prepend=True).remove)
         y = source.run(x)
     for name, watched in seen.items():
         step = watched.first_other_spike(tolerance)
         if step is not None:
-            kind = type(source.module.get_submodule(name)).__name__
+            kind = type(layers[name]).__name__
             return f"neuron {name} ({kind}) spikes otherwise than its adapter says, first at step {step + 1}", _TAUGHT
     return _fault_between(source, x, y, seen, tolerance)
 

@@ -57,7 +57,7 @@ def assert_equivalent(
     from snnconv.files import shown
     from snnconv.runtimes import open_candidate
     from snnconv.shards import parse_shard
-    from snnconv.sources import Source, SourceOptions, configure, load_source
+    from snnconv.sources import Source
     from snnconv.verdict import LEVELS, Policy, judge, policy_from
     from snnconv.verify import Plan, verify
 
@@ -69,16 +69,21 @@ def assert_equivalent(
     artifact = Path(candidate)
     opened = open_candidate(artifact)
     seen = _preview(data, labels, seed)
-    if isinstance(source, Source):
-        name, loaded = source.program.origin.arch, source
-    else:
-        name, given = shown(Path(source)), SourceOptions(**options, samples=seen.shapes)
-        loaded = load_source(Path(source), configure(given, settings))
-    samples = seen.open(loaded.program.contract)
-    verdict = judge(verify(loaded, opened, samples, (name, shown(artifact)), plan), demanded)
+    name, loaded = (
+        (source.program.origin.arch, source) if isinstance(source, Source) else _loaded(source, options, seen, settings)
+    )
+    verdict = judge(verify(loaded, opened, seen.open(loaded.program.contract), (name, shown(artifact)), plan), demanded)
     if not verdict.equivalent:
         raise NotEquivalent(verdict)
     return verdict
+
+
+def _loaded(source: Path | str, options: dict[str, Any], seen: Preview, settings: Path | None) -> tuple[str, Source]:
+    from snnconv.files import shown
+    from snnconv.sources import SourceOptions, configure, load_source
+
+    path, given = Path(source), SourceOptions(**options, samples=seen.shapes)
+    return shown(path), load_source(path, configure(given, settings))
 
 
 def _preview(data: Samples | Path | str | None, labels: Path | str | None, seed: int) -> Preview:

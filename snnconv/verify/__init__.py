@@ -120,17 +120,7 @@ def verify(
     """
     began = time.perf_counter()
     plan = plan or Plan()
-    origin = source.program.origin
-    result = Verification(
-        *(names[0], source.sha256, origin.arch, names[1], candidate.sha256, candidate.runtime, candidate.form),
-        data=DataSummary(data.origin, 0, Fingerprint().hex, data.length, beginning(data)),
-        levels=plan.levels,
-        reference=source.reference,
-        settings=source.settings,
-        environment=environment(candidate),
-        shard=plan.shard,
-        notes=_notes(source, candidate, plan),
-    )
+    result = _begun(source, candidate, data, names, plan)
     contract = _contract(source.program.contract, candidate.contract)
     if not contract.passed:
         return replace(result, checks=(contract,), seconds=time.perf_counter() - began)
@@ -150,6 +140,21 @@ def verify(
         result = replace(result, checks=tuple(checks), probes=tuple(probes), thresholds=shown)
     result = _on_data(result, pair, data, plan, progress, journal, began)
     return replace(result, seconds=time.perf_counter() - began)
+
+
+def _begun(source: Source, candidate: Artifact, data: Samples, names: tuple[str, str], plan: Plan) -> Verification:
+    """What is known before anything is checked."""
+    arch = source.program.origin.arch
+    return Verification(
+        *(names[0], source.sha256, arch, names[1], candidate.sha256, candidate.runtime, candidate.form),
+        data=DataSummary(data.origin, 0, Fingerprint().hex, data.length, beginning(data)),
+        levels=plan.levels,
+        reference=source.reference,
+        settings=source.settings,
+        environment=environment(candidate),
+        shard=plan.shard,
+        notes=_notes(source, candidate, plan),
+    )
 
 
 def _whole(checks: list[Check], pair: _Pair, data: Samples, plan: Plan, progress: Progress, fresh: bool) -> list[Probe]:

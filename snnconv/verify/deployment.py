@@ -17,20 +17,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from snnconv.neuron import Neuron, charge
 from snnconv.nn import read_out
 from snnconv.program import SpikingProgram
-from snnconv.results import MARGIN_BINS, MARGIN_BINS_PER_DECADE, MARGIN_DECADES, Difference, LayerTally
+from snnconv.results import Difference, LayerTally
 from snnconv.runtimes import Candidate, Observation
 from snnconv.sources import Source
 from snnconv.verdict import OUTPUT
+from snnconv.verify import masks
 from snnconv.verify.rounding import Magnitudes, allowance, bound
 
 _RASTER_NEURONS = 32
+_NEVER = torch.iinfo(torch.int64).max
 
 
 class ShapeMismatch(Exception):
@@ -146,7 +147,7 @@ def _allowances(
     One bound serves all steps: inputs and spikes are taken at their largest over time, which never makes it smaller.
     """
     contract = program.contract
-    ever = {name: reduce(torch.logical_or, map(as_mask, spikes)).to(x.dtype) for name, spikes in seen.spikes.items()}
+    ever = {name: reduce(torch.logical_or, map(masks.as_mask, spikes)).to(x.dtype) for name, spikes in seen.spikes.items()}
     magnitudes.measure(x.abs().amax(1) if contract.event else x, ever)
     allowed, terms = {}, {**magnitudes.terms, OUTPUT: magnitudes.terms[""] + contract.timesteps}
     for name, neuron in program.neurons.items():
@@ -203,15 +204,15 @@ class _Judge:
         """The source's own run: judges the samples that have not diverged, and notes those that do here."""
         step = self._call(name)
         current = self._arrived(name, current, step)
-        fired, reference = as_mask(self.seen.spikes[name][step]), as_mask(spikes)
+        fired, reference = masks.as_mask(self.seen.spikes[name][step]), masks.as_mask(spikes)
         unlike = reference ^ fired
-        differs = _count(unlike)
+        differs = masks.count(unlike)
         rows = None if not self.some_diverged else (self.diverged_at == _NEVER).nonzero().flatten()
-        self._judge(name, step, rows, _take(current, rows), unlike if differs else None)
-        common, count = self.common[name], _count(fired)
+        self._judge(name, step, rows, masks.take(current, rows), unlike if differs else None)
+        common, count = self.common[name], masks.count(fired)
         common.values += fired.numel()
         common.spikes_candidate += count
-        common.spikes_reference += _count(reference) if differs else count
+        common.spikes_reference += masks.count(reference) if differs else count
         if differs:
             self.some_diverged = True
             self.diverged_at[unlike.flatten(1).any(1) & (self.diverged_at == _NEVER)] = len(self.calls) - 1
@@ -248,7 +249,7 @@ class _Judge:
             OUTPUT,
             values=error.numel(),
             outside=int(outside.sum()),
-            worst=_finite(float((error / allowed).max())),
+            worst=masks.finite(float((error / allowed).max())),
             first=(self.start + int(outside.nonzero()[0][0]), 0) if bool(outside.any()) else None,
         )
 
@@ -270,7 +271,7 @@ class _Judge:
                 reference.append(spikes[0].flatten() > 0)
 
         source.run(self.x[row : row + 1], keep)
-        candidate = [as_mask(spikes[row]).flatten() for spikes in self.seen.spikes[layer]]
+        candidate = [masks.as_mask(spikes[row]).flatten() for spikes in self.seen.spikes[layer]]
         unlike = (reference[step] ^ candidate[step]).nonzero().flatten()
         neuron = int(unlike[0]) if len(unlike) else 0
         low = max(0, min(neuron - _RASTER_NEURONS // 2, candidate[0].numel() - _RASTER_NEURONS))
@@ -300,41 +301,32 @@ class _Judge:
         `unlike` marks, on all rows, the spikes in which the free-running source differs; a driven source is asked anew.
         """
         neuron, plain, common = self.program.neurons[name], self.folded.neurons[name], self.common[name]
-        u, spikes = (_take(kind[name][step], rows) for kind in (self.seen.potentials, self.seen.spikes))
-        fired = as_mask(spikes)
-        state = None
-        if step:
-            before = [_take(kind[name][step - 1], rows) for kind in (self.seen.potentials, self.seen.spikes)]
-            state = neuron.carry(before[0], as_mask(before[1]))
-        expected = charge(arrived, state)
-        allowed = _take(self.allowed[name], rows)
-        if state is not None:
-            normalised = neuron.norm is not None and neuron.norm.carried
-            magnitude = _magnitude(plain, before[0]) if normalised else state.abs_()
-            allowed = torch.add(allowed, magnitude, alpha=allowance(self.terms[name]))
+        u, spikes = (masks.take(kind[name][step], rows) for kind in (self.seen.potentials, self.seen.spikes))
+        fired = masks.as_mask(spikes)
+        expected, allowed = self._expected(name, step, rows, arrived)
         error = (u - expected).div_(allowed)
-        worst = _finite(_largest(error)) if len(u) else 0.0
+        worst = masks.finite(masks.largest(error)) if len(u) else 0.0
         common.worst = None if worst is None or common.worst is None else max(worst, common.worst)
         outside = None if worst is not None and worst <= 1 else ~(error.abs_() <= 1)
-        undecided = _decide(plain.strict, *self.comparators[name], u) ^ fired
+        undecided = masks.decide(plain.strict, *self.comparators[name], u) ^ fired
         if spikes.dtype is not torch.bool:
             undecided |= spikes != fired.to(spikes.dtype)
-        wrong = _count(undecided)
+        wrong = masks.count(undecided)
         flips = unexplained = beyond = margin = None
         if driven or unlike is not None:
             decided = neuron.fires(expected)
-            flips = decided ^ fired if unlike is None else _take(unlike, rows)
+            flips = decided ^ fired if unlike is None else masks.take(unlike, rows)
             margin = (expected - plain.threshold).abs_() / allowed
             beyond = flips & ~(margin <= 1)
             unexplained = beyond & (decided ^ fired)
         found = LayerTally(
             name,
-            explained=_count(flips) - _count(unexplained),
-            unexplained=_count(unexplained),
-            outside=_count(outside),
+            explained=masks.count(flips) - masks.count(unexplained),
+            unexplained=masks.count(unexplained),
+            outside=masks.count(outside),
             undecided=wrong,
-            margins=() if driven else _histogram(((expected[:1] - plain.threshold).abs_() / allowed[:1]).flatten()),
-            flips=() if margin is None or flips is None else _histogram(margin[flips]),
+            margins=() if driven else masks.histogram(((expected[:1] - plain.threshold).abs_() / allowed[:1]).flatten()),
+            flips=() if margin is None or flips is None else masks.histogram(margin[flips]),
         )
         self._blame(rows, outside, undecided if wrong else None, beyond)
         if not found.sound:
@@ -344,6 +336,18 @@ class _Judge:
         self.found[name] += found
         if self.wants_nearest:
             self._measure_nearest(name, u, plain)
+
+    def _expected(self, name: str, step: int, rows: Tensor | None, arrived: Tensor) -> tuple[Tensor, Tensor]:
+        """The potentials to expect of `rows` given the artifact's own state, and how far rounding may move each of them."""
+        neuron, allowed = self.program.neurons[name], masks.take(self.allowed[name], rows)
+        if not step:
+            return charge(arrived, None), allowed
+        before = [masks.take(kind[name][step - 1], rows) for kind in (self.seen.potentials, self.seen.spikes)]
+        state = neuron.carry(before[0], masks.as_mask(before[1]))
+        expected = charge(arrived, state)
+        normalised = neuron.norm is not None and neuron.norm.carried
+        magnitude = _magnitude(self.folded.neurons[name], before[0]) if normalised else state.abs_()
+        return expected, torch.add(allowed, magnitude, alpha=allowance(self.terms[name]))
 
     def _blame(self, rows: Tensor | None, *faults: Tensor | None) -> None:
         """Note the samples, of `rows`, in which one of the masks marks anything."""
@@ -360,32 +364,6 @@ class _Judge:
         self.nearest[name] = found if math.isfinite(found) else None
 
 
-_NEVER = torch.iinfo(torch.int64).max
-
-
-# On masks numpy is several times as fast as torch.
-
-
-def _count(mask: Tensor | None) -> int:
-    return 0 if mask is None else int(np.count_nonzero(mask.numpy()))
-
-
-def as_mask(spikes: Tensor) -> Tensor:
-    """Which neurons spike, as bool."""
-    return spikes if spikes.dtype is torch.bool else torch.from_numpy(spikes.numpy().astype(bool))
-
-
-def _decide(strict: bool, threshold: Tensor, inverted: Tensor | None, u: Tensor) -> Tensor:
-    """The same as `snnconv.neuron.compare`."""
-    decide = np.greater if strict else np.greater_equal
-    fired = torch.from_numpy(decide(u.numpy(), threshold.numpy()))
-    return fired if inverted is None else fired ^ inverted
-
-
-def _take(values: Tensor, rows: Tensor | None) -> Tensor:
-    return values if rows is None else values[rows]
-
-
 def _largest_over_time(constant: Tensor, dims: int) -> Tensor:
     """The magnitude of a constant, at its largest where it changes from step to step."""
     return constant.abs().amax(0) if constant.dim() > dims else constant.abs()
@@ -395,19 +373,3 @@ def _magnitude(plain: Neuron, u: Tensor) -> Tensor:
     """How large the sum is that carries a normalised potential on, summed by magnitudes: scale and shift may cancel."""
     kept = plain.leak.abs() * u.abs()
     return (kept if plain.shift is None else kept + plain.shift.abs()) + plain.reset.abs()
-
-
-def _largest(values: Tensor) -> float:
-    """The largest magnitude, in one pass; NaN if there is one."""
-    low, high = values.aminmax()
-    return float(torch.maximum(-low, high))
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _histogram(ratio: Tensor) -> tuple[int, ...]:
-    """Counts of `ratio` in the logarithmic bins of a tally, the outer ones open."""
-    bins = ((ratio.log10() - MARGIN_DECADES[0]) * MARGIN_BINS_PER_DECADE).floor().nan_to_num(MARGIN_BINS, MARGIN_BINS, 0)
-    return tuple(torch.bincount(bins.clamp_(0, MARGIN_BINS - 1).long(), minlength=MARGIN_BINS).tolist())

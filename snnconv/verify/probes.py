@@ -21,7 +21,8 @@ from snnconv.neuron import compare
 from snnconv.program import SpikingProgram, TimeContract
 from snnconv.results import Check
 from snnconv.runtimes import Candidate
-from snnconv.verify.deployment import as_mask, check_shapes, observe
+from snnconv.verify.deployment import check_shapes, observe
+from snnconv.verify.masks import as_mask
 
 SATURATED = 16.0
 COMPARISON = "comparison"
