@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from snnconv.errors import SnnconvError, out_of_memory
+from snnconv.errors import SnnconvError, out_of_memory, plain
 from snnconv_cli import streams
 from snnconv_cli.convert import convert
 from snnconv_cli.export import export
@@ -122,11 +122,11 @@ def _run(debug: bool) -> int:
         return _fail("a pipe was closed", _USAGE) if isinstance(stop.__context__, OSError) else int(stop.code or 0)
     except OSError as error:
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}", _USAGE, debug)
-    except Exception as error:
+    except BaseException as error:  # nothing ends in Python's own 1, which would be a verdict
         if out_of_memory(error):
             return _fail("out of memory; close other programs or use a smaller network", _USAGE, debug)
         hint = "" if debug else "; this is a bug of snnconv, run again with --debug and report it"
-        return _fail(f"internal error: {type(error).__name__}: {error}{hint}", 70, debug)
+        return _fail(plain(f"internal error: {type(error).__name__}: {error}{hint}"), 70, debug)
 
 
 def _usage(error: TyperException) -> str:

@@ -18,6 +18,7 @@ from snnconv.captured_graph import clean
 from snnconv.errors import Refused, SnnconvError
 from snnconv.neuron import Neuron
 from snnconv.nn import PerStep, reset
+from snnconv.paths import ensure_paths
 from snnconv.per_step import EntryAt, ensure_steps
 from snnconv.program import (
     BATCH_NORM,
@@ -75,7 +76,7 @@ def capture(
     """Capture one time step of `module`, whose neurons sit at the paths in `neurons`.
 
     The module itself is left as it was. Raises `Refused` where the step cannot be captured: it does not trace, calls a neuron
-    twice, reads a membrane potential, or computes with the batch size.
+    twice, reads a membrane potential, computes with the batch size, or has layers whose names torch's graphs cannot hold.
 
     Args:
         call: how one step of the module is called on `x` `[B, ...]`.
@@ -84,6 +85,7 @@ def capture(
     """
     net, states = copy.deepcopy(module).eval(), states or {}
     reset(net)
+    ensure_paths([*tensors(net), *neurons])
     hidden = _changing(net, neurons, contract, call)
     slots = [Slot(name, name in framed, states.get(name, 0), hidden[name]) for name in neurons]
     for slot in slots:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import json
-import keyword
 import math
 import operator
 import zipfile
@@ -29,6 +28,7 @@ from snnconv.claims import check_total
 from snnconv.errors import InputError, Refused
 from snnconv.files import Content, parse_json, read, undamaged
 from snnconv.neuron import NEURON_OP, pack, unpack_neuron, unpack_norm
+from snnconv.paths import is_name, is_path
 from snnconv.per_step import AT_STEP
 from snnconv.program import Origin, SpikingProgram, ThresholdProof, TimeContract, put, tensors
 from snnconv.results import Site
@@ -205,7 +205,7 @@ def _unpack_graph(path: Path, listed: list[dict[str, Any]], held: dict[str, Tens
         args = tuple(_unpack_argument(a, nodes) for a in entry["args"])
         kwargs = {str(key): _unpack_argument(a, nodes) for key, a in entry["kwargs"].items()}
         node = _unpack_node(path, graph, entry, args, kwargs)
-        if node.name != entry["name"] or not all(map(_is_name, (node.name, *kwargs))):
+        if node.name != entry["name"] or not all(map(is_name, (node.name, *kwargs))):
             raise ValueError(f"{entry['name']!r} is no name of its own")
         if node.op == "get_attr":
             put(root, entry["target"], held[f"graph.{entry['target']}"])
@@ -223,23 +223,19 @@ def _unpack_graph(path: Path, listed: list[dict[str, Any]], held: dict[str, Tens
 
 def _unpack_node(path: Path, graph: fx.Graph, entry: dict[str, Any], args: tuple, kwargs: dict[str, Any]) -> fx.Node:
     name, target = entry["name"], entry["target"]
-    if not _is_name(name) or not isinstance(target, str):
+    if not is_name(name) or not isinstance(target, str):
         raise ValueError(f"{name!r} is no name")
     if entry["op"] == "call_function":
         return graph.create_node("call_function", _operator(path, target), args, kwargs, name)
     if entry["op"] == "placeholder":
         return graph.placeholder(name)
     if entry["op"] == "get_attr":
-        if not all(_is_name(part) or part.isdigit() for part in target.split(".")):
+        if not is_path(target):
             raise ValueError(f"{target!r} is no path")
         return graph.create_node("get_attr", target, name=name)
     if entry["op"] == "output":
         return graph.output(args[0])
     raise ValueError(f"{entry['op']!r} is no kind of node")
-
-
-def _is_name(text: Any) -> bool:
-    return isinstance(text, str) and text.isidentifier() and not keyword.iskeyword(text)
 
 
 def _operator(path: Path, name: str) -> Any:

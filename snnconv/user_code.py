@@ -62,10 +62,11 @@ def blamed(text: str, doing: str, todo: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (KeyboardInterrupt, GeneratorExit, MemoryError):
+    except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:
-        if _is_ours(error):
+        # A generator of ours that nobody reads on ends by GeneratorExit; one that the user's code raises is an error of theirs.
+        if _is_ours(error) or (isinstance(error, GeneratorExit) and not _place(error)):
             raise
         raise UserCodeError(f"{text}: {doing} fails: {told(error)}", "" if _place(error) else todo) from error
 

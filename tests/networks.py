@@ -131,6 +131,18 @@ def steps() -> nn.Module:
 NETWORKS = {"per_channel": per_channel, "per_element": per_element, "plain": plain}
 
 
+class Named(nn.Module):
+    """A network whose neuron, with its membrane norm, has the name that is given."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.neuron, self.head = name, nn.Flatten()
+        self.add_module(name, LIF(norm=MPBN(2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(getattr(self, self.neuron)(x))
+
+
 def source_of(
     net: nn.Module, timesteps: int = 4, event: bool = False, readout: str = "mean", shape: tuple[int, ...] = SHAPE
 ) -> Source:

@@ -13,7 +13,7 @@ from snnconv.errors import Refused
 from snnconv.neuron import NEURON_OP
 from snnconv.nn import LIF, MPBN, neurons, run
 from snnconv.program import Origin, SpikingProgram, TimeContract, neuron_calls, tensors
-from tests.networks import NETWORKS, inputs, program_of, source_of, trained
+from tests.networks import NETWORKS, Named, inputs, program_of, source_of, trained
 
 _ATEN = torch.ops.aten
 
@@ -296,3 +296,9 @@ def test_a_wrong_shape_is_asked_for_only_if_the_shape_is_wrong() -> None:
     with pytest.raises(Refused, match=r"KeyError: 'gain', in test_capture.py line \d+ \(raise") as caught:
         captured(failing)
     assert "--input-shape" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["graph", "code", "meta", "class", 'a"b', "a\\b", "a\nb", "a\x1b[2Jb"])
+def test_a_name_that_a_graph_cannot_hold_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match=r"graphs cannot hold, in '.*'; rename it in the network"):
+        program_of(Named(name))

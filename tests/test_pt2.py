@@ -28,7 +28,7 @@ from snnconv.lower import lower
 from snnconv.nn import LIF
 from snnconv.program import Origin, SpikingProgram, tensors
 from snnconv.pt2 import load, save
-from tests.networks import NETWORKS, Foreign, program_of, trained
+from tests.networks import NETWORKS, Foreign, Named, program_of, trained
 from tests.test_neuron import assert_same
 
 ROOT = Path(__file__).parents[1]
@@ -290,6 +290,13 @@ def test_a_submodule_called_net_keeps_its_weights(tmp_path: Path) -> None:
     found = load(tmp_path / "net.pt2")
     assert_same_program(program, found)
     assert_runs_alike(program, found)
+
+
+@pytest.mark.parametrize("name", ["a-b", "a b", "größe", "3x3"])
+def test_a_layer_of_any_readable_name_comes_back(name: str, tmp_path: Path) -> None:
+    program = program_of(Named(name))
+    save(program, tmp_path / "net.pt2")
+    assert_runs_alike(program, load(tmp_path / "net.pt2"))
 
 
 MALFORMED: dict[str, Callable[[Nodes], None]] = {

@@ -41,6 +41,7 @@ RAISED = {
     "NotImplementedError": (raising(NotImplementedError()), "NotImplementedError, in"),
     "StopIteration": (raising(StopIteration()), "StopIteration, in"),
     "SystemExit": (raising(SystemExit(3)), "SystemExit: 3, in"),
+    "GeneratorExit": (raising(GeneratorExit()), "GeneratorExit, in"),
     "a BaseException": (raising(BaseException("all")), "BaseException: all, in"),
     "an error that cannot be printed": (raising(Odd()), "Odd, in"),
     "an error of torch": (lambda: torch.ones(2) @ torch.ones(3), "RuntimeError: inconsistent tensor size"),

@@ -31,10 +31,13 @@ Seen = dict[str, Tensor]
 def to_torchscript(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> bytes:
     """The TorchScript archive of a lowered graph. The batch is always dynamic.
 
-    Raises `Refused` for a fixed `batch`, and where an operator cannot be scripted.
+    Raises `Refused` for a fixed `batch`, for names that `torch.jit` cannot read back, and where an operator cannot be scripted.
     """
     if batch is not None:
         raise Refused("TorchScript takes any batch size, so --batch has nothing to fix", "leave it out")
+    unread = next((name for name in lowered.neurons if not name.isascii()), None)
+    if unread is not None:
+        raise Refused(f"TorchScript cannot read back the name of neuron '{unread}'", "rename it in ASCII, or export ONNX")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:

@@ -25,7 +25,7 @@ from snnconv.lower import lower
 from snnconv.nn import READOUTS, frames, read_out
 from snnconv.program import SpikingProgram
 from tests.export.test_onnx import CONTRACTS, MACHINE, ROOT, TORCHSCRIPT, assert_close, clear_input, folded
-from tests.networks import NETWORKS, Foreign, program_of
+from tests.networks import NETWORKS, Foreign, Named, program_of
 
 
 def encode(program: SpikingProgram, form: str, batch: int | None = None) -> bytes:
@@ -228,3 +228,9 @@ def test_a_fixed_batch_is_refused(form: str) -> None:
 def test_an_operator_that_torch_lacks_is_refused(form: str) -> None:
     with pytest.raises(Refused):
         encode(fold(program_of(Foreign())), form)
+
+
+def test_a_name_that_torch_cannot_read_back_is_refused() -> None:
+    net = Named("größe")
+    with pytest.raises(Refused, match="cannot read back the name of neuron 'größe'; rename it in ASCII, or export ONNX"):
+        encode(fold(program_of(net)), "sequence")
