@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snnconv.captured_graph import clean
-from snnconv.errors import Refused, SnnconvError
+from snnconv.errors import Refused, SnnconvError, first_line
 from snnconv.neuron import Neuron
 from snnconv.nn import PerStep, reset
 from snnconv.paths import ensure_paths
@@ -170,6 +170,11 @@ def _shapes(net: nn.Module, slots: list[Slot], contract: TimeContract, call: Cal
                 f"neuron {slot.path} is called {len(slot.shapes)} times in one time step and would share its potential",
                 "give each place its own neuron",
             )
+        if slot.shapes and slot.rows != 2:
+            raise Refused(
+                f"neuron {slot.path} is given {slot.rows} rows for a batch of 2: other dimensions are merged into the batch",
+                "merge them behind the neuron, or keep them as dimensions of their own",
+            )
     return order
 
 
@@ -227,7 +232,14 @@ def _ensure_samples_stay_apart(program: SpikingProgram) -> None:
     x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).double()
     once = replace(exact, contract=replace(contract, timesteps=1, event=False))
     x = x[:, 0] if contract.event else x
-    together, alone = once.run(x)[1:], once.run(x[1:])
+    together = once.run(x)[1:]
+    try:
+        alone = once.run(x[1:])
+    except RuntimeError as error:
+        raise Refused(
+            f"the network does not run on one sample: {first_line(error)}",
+            "leave the size of the batch out of its forward; squeeze() without a dimension drops a batch of one",
+        ) from error
     if together.shape != alone.shape or not torch.allclose(together, alone, rtol=1e-9, atol=1e-9):
         raise Refused(
             "the output of a sample depends on the other samples of its batch",

@@ -25,7 +25,7 @@ class Slot:
 
     `framed`: it is called with `[1, B, ...]`. `returned`: so many of its states it returns besides its spikes. `hidden`: the
     attributes that hold its state. `carried` is that state in the graph, None in a run that only looks at shapes; such a run
-    notes the shapes of potentials and puts the slot into `order`.
+    notes the shapes of potentials and how many rows of them there are, and puts the slot into `order`.
     """
 
     path: str
@@ -34,12 +34,14 @@ class Slot:
     hidden: frozenset[str]
     carried: Tensor | None = None
     shapes: list[tuple[int, ...]] = field(default_factory=list)
+    rows: int = 0
     order: list[Slot] = field(default_factory=list)
 
     def step(self, current: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The spikes, and the next state as often as the neuron returns one."""
         x = current.squeeze(0) if self.framed else current
         if self.carried is None:
+            self.rows = len(x)
             self.shapes.append(tuple(x.shape[1:]))
             self.order.append(self)
             spikes = following = torch.zeros_like(x)

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -58,10 +58,12 @@ def imported(text: str, called: str = "") -> Callable[[], Any]:
 def blamed(text: str, doing: str, todo: str = "") -> Iterator[None]:
     """Turns whatever the user's code raises into a `UserCodeError`, but for an interrupt and for errors of snnconv's own.
 
-    `todo` is said if it was called wrongly; if it fails within, the line says more.
+    `todo` is said if it was called wrongly; if it fails within, the line says more. What it prints goes to stderr: stdout is for
+    results.
     """
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:

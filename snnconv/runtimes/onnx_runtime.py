@@ -155,6 +155,8 @@ def open(content: Content) -> OnnxRuntime:
     """Open an ONNX file. Raises `InputError`."""
     path, model = content.path, read_model(content)
     props = {p.key: p.value for p in model.metadata_props}
+    if len(props) != len(model.metadata_props) or model.functions:
+        raise InputError(f"{path}: holds metadata twice, or functions of its own", "export it again")
     text = props.get(METADATA_KEY, "")
     card = read_card(path, text)
     names = parse_json(text).get("tensors")

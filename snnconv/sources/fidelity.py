@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from snnconv.sources.source import Source
 
 _TAUGHT = "leave the framework's own methods and first potential, or teach it: from snnconv.adapters import adapter"
+_CALLED = "call the layer itself, not its forward, once at every step"
+_ANY_BATCH = "leave the size of the batch out of its forward; squeeze() without a dimension drops a batch of one"
 _STATELESS = "one step must follow from its own input and the neurons' states"
 
 
@@ -32,18 +34,20 @@ def ensure_faithful(source: Source) -> None:
     """Raise `Refused` unless the program of `source` computes what its module does; `UserCodeError` if that does not run."""
     if source.module is None:
         return
-    fault = in_widest(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance))
+    fault = in_widest(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples=2))
+    if fault is None and in_widest(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples=1)) is not None:
+        raise Refused("the network computes otherwise on one sample than on several", _ANY_BATCH)
     if fault is not None:
         what, todo = fault
         why = counted(source.module, source.forward, source.program.contract, source.program.neurons)
         raise Refused(f"{what}: {why}" if why else what, todo)
 
 
-def _fault(source: Source, dtype: torch.dtype, tolerance: float) -> tuple[str, str] | None:
-    """What differs first, and what to do about it."""
+def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int) -> tuple[str, str] | None:
+    """What differs first on so many samples, and what to do about it."""
     layers = dict((source.module or nn.Module()).named_modules())
     noise = torch.Generator().manual_seed(0)
-    x = torch.rand(source.program.contract.batch_shape(2), generator=noise).to(dtype)
+    x = torch.rand(source.program.contract.batch_shape(samples), generator=noise).to(dtype)
     seen = {name: _Seen(neuron, noise) for name, neuron in source.program.neurons.items()}
     with ExitStack() as hooks:
         for name, watched in seen.items():
@@ -51,7 +55,10 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float) -> tuple[str, s
             hooks.callback(layer.register_forward_pre_hook(watched.replace).remove)
             hooks.callback(layer.register_forward_hook(watched.look, prepend=True).remove)
         y = source.run(x)
+    timesteps = source.program.contract.timesteps
     for name, watched in seen.items():
+        if len(watched.spikes) != timesteps:
+            return f"neuron {name} is seen firing at {len(watched.spikes)} of {timesteps} steps", _CALLED
         step = watched.first_other_spike(tolerance)
         if step is not None:
             kind = type(layers[name]).__name__

@@ -265,3 +265,34 @@ def test_a_count_in_a_layer_of_the_framework_is_named(tmp_path: Path, monkeypatc
     net = Net(lambda m, x: plain(m, m.phase(x)), phase=Phase())
     with pytest.raises(Refused, match=r"does not follow from that step alone: phase \(Phase\) changes its attribute t"):
         loaded(net, tmp_path, monkeypatch)
+
+
+def doubling_one(m: Any, x: Tensor) -> Tensor:
+    return plain(m, x) * (2 if x.shape[0] == 1 else 1)
+
+
+def squeezing(m: Any, x: Tensor) -> Tensor:
+    return m.fc2(m.norm(m.lif(m.fc1(x)).unsqueeze(-1).squeeze()))
+
+
+def by_its_forward(m: Any, x: Tensor) -> Tensor:
+    return m.fc2(m.lif.forward(m.fc1(x)))
+
+
+def merging(m: Any, x: Tensor) -> Tensor:
+    return m.fc2(m.lif(m.fc1(x).reshape(-1, 4)).reshape(-1, 8))
+
+
+ODD = {
+    "a batch of one": (doubling_one, "computes otherwise on one sample than on several"),
+    "a batch of one that is squeezed": (squeezing, "does not run on one sample"),
+    "a forward that is called past the layer": (by_its_forward, "is seen firing at 0 of 4 steps; call the layer itself"),
+    "rows merged into the batch": (merging, "is given 4 rows for a batch of 2"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_no_artifact_of_any_batch_can_do_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, words = ODD[kind]
+    with pytest.raises(Refused, match=words):
+        loaded(Net(forward, norm=nn.BatchNorm1d(8)), tmp_path, monkeypatch)
