@@ -34,6 +34,7 @@ from snnconv.program import (
 from snnconv.slots import Slot, attributes, changed, stand_in
 from snnconv.user_code import UserCodeError, blamed, told
 
+ANY_BATCH = "leave the size of the batch out of its forward; squeeze() without a dimension drops a batch of one"
 _MISSHAPEN = re.compile(r"shape|size|dimension|channel|element|multiplied|\dD", re.IGNORECASE)
 """What an error says that another shape of the input may help against."""
 
@@ -236,10 +237,7 @@ def _ensure_samples_stay_apart(program: SpikingProgram) -> None:
     try:
         alone = once.run(x[1:])
     except RuntimeError as error:
-        raise Refused(
-            f"the network does not run on one sample: {first_line(error)}",
-            "leave the size of the batch out of its forward; squeeze() without a dimension drops a batch of one",
-        ) from error
+        raise Refused(f"the network does not run on one sample: {first_line(error)}", ANY_BATCH) from error
     if together.shape != alone.shape or not torch.allclose(together, alone, rtol=1e-9, atol=1e-9):
         raise Refused(
             "the output of a sample depends on the other samples of its batch",

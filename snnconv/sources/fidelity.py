@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from snnconv.capture import ANY_BATCH
 from snnconv.errors import Refused
 from snnconv.neuron import Neuron
 from snnconv.sources.kept import counted
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _TAUGHT = "leave the framework's own methods and first potential, or teach it: from snnconv.adapters import adapter"
 _CALLED = "call the layer itself, not its forward, once at every step"
-_ANY_BATCH = "leave the size of the batch out of its forward; squeeze() without a dimension drops a batch of one"
 _STATELESS = "one step must follow from its own input and the neurons' states"
 
 
@@ -36,7 +36,7 @@ def ensure_faithful(source: Source) -> None:
         return
     fault = in_widest(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples=2))
     if fault is None and in_widest(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples=1)) is not None:
-        raise Refused("the network computes otherwise on one sample than on several", _ANY_BATCH)
+        raise Refused("the network computes otherwise on one sample than on several", ANY_BATCH)
     if fault is not None:
         what, todo = fault
         why = counted(source.module, source.forward, source.program.contract, source.program.neurons)
