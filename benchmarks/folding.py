@@ -16,8 +16,8 @@ from torch import nn
 
 from snnconv.capture import capture
 from snnconv.fold import fold
+from snnconv.ir.program import Origin, SpikingProgram, TimeContract
 from snnconv.nn import BNTT, LIF, MPBN
-from snnconv.program import Origin, SpikingProgram, TimeContract
 
 ROUNDS = 3
 CHANNELS = 64

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from snnconv.checkpoint import read_checkpoint
+from snnconv.sources.checkpoint import read_checkpoint
 from snnconv.sources.mpbn import ARCHITECTURES, Layers
 
 TIMESTEPS = 4

@@ -90,9 +90,9 @@ def _part(arguments: argparse.Namespace) -> dict[str, float]:
     import torch
 
     from snnconv.data import Samples, open_data
-    from snnconv.runtimes import open_candidate
+    from snnconv.engines import open_candidate
+    from snnconv.results.verdict import judge
     from snnconv.sources import SourceOptions, load_source
-    from snnconv.verdict import judge
     from snnconv.verify import chunk_size, verify
 
     torch.set_num_threads(THREADS)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from snnconv.data import Preview, Samples
+    from snnconv.results.verdict import Policy, Verdict
     from snnconv.sources import Source
-    from snnconv.verdict import Policy, Verdict
 
 TIME_FORMS = ("sequence", "step")
 PRINTED = ("text", "json", "github")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snnconv.results import LayerTally, NormStatistics, Site
-    from snnconv.verdict import Conversion, Verdict
+    from snnconv.results.verdict import Conversion, Verdict
 
 _PIPE_WIDTH = 10_000
 _NARROWEST = 24

@@ -53,8 +53,8 @@ def _report(
     from snnconv.errors import InputError
     from snnconv.files import writable
     from snnconv.report import read_results, writer_of
-    from snnconv.shards import merge as merge_shards
-    from snnconv.verdict import judge
+    from snnconv.results.shards import merge as merge_shards
+    from snnconv.results.verdict import judge
     from snnconv_cli import render
 
     demanded = o.policy(policy, config)

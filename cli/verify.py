@@ -46,9 +46,9 @@ def verify(
     """Verify artifacts against their source. Exits 0 if all are equivalent, 1 if one is not."""
     printed = o.output_format(format, json)
     from snnconv.convert import check_reports
-    from snnconv.runtimes import open_candidate
-    from snnconv.shards import parse_shard
-    from snnconv.verdict import judge
+    from snnconv.engines import open_candidate
+    from snnconv.results.shards import parse_shard
+    from snnconv.results.verdict import judge
     from snnconv.verify import Plan
     from snnconv.verify.files import verify_files
 

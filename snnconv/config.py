@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snnconv.errors import InputError, first_line
-from snnconv.verdict import Policy, policy_from
+from snnconv.results.verdict import Policy, policy_from
 
 _MOST_PARTS = 1000
 

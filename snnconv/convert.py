@@ -12,20 +12,20 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from snnconv import pt2
 from snnconv.data import Samples, first
+from snnconv.engines import Candidate, open_content
+from snnconv.engines.candidate import LARGEST_BATCH
 from snnconv.errors import InputError
 from snnconv.export import encode, format_of
 from snnconv.files import Content, Draft, read, replacing, shown, writable
 from snnconv.fold import fold
-from snnconv.program import SpikingProgram
+from snnconv.ir import pt2
+from snnconv.ir.program import SpikingProgram
 from snnconv.report import writer_of
 from snnconv.results import Measure
-from snnconv.runtimes import Candidate, open_content
-from snnconv.runtimes.candidate import LARGEST_BATCH
+from snnconv.results.verdict import Conversion, Policy, Verdict, judge
 from snnconv.sources import Source
 from snnconv.sources.archive import source_in
-from snnconv.verdict import Conversion, Policy, Verdict, judge
 from snnconv.verify import Plan, verify
 
 _RUNS = 5

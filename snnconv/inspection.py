@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from snnconv.fold import FoldRefused, fold
-from snnconv.neuron import Neuron
-from snnconv.program import SpikingProgram, tensors
+from snnconv.ir.neuron import Neuron
+from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.results import Inspection, NeuronView
 from snnconv.sources import Source, UnknownLayers
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snnconv import pt2
+from snnconv.engines import Candidate, open_candidate
 from snnconv.export import export, format_of
-from snnconv.program import SpikingProgram
-from snnconv.runtimes import Candidate, open_candidate
+from snnconv.ir import pt2
+from snnconv.ir.program import SpikingProgram
 
 
 def written(program: SpikingProgram, path: Path, form: str = "sequence", batch: int | None = None) -> Path:

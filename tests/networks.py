@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.capture import capture
-from snnconv.neuron import Neuron
+from snnconv.ir.neuron import Neuron
+from snnconv.ir.program import Origin, SpikingProgram, TimeContract
 from snnconv.nn import BNTT, LIF, MPBN, TEBN, neurons
-from snnconv.program import Origin, SpikingProgram, TimeContract
 from snnconv.sources import Source
 
 SHAPE = (2, 8, 8)

@@ -8,7 +8,7 @@ import pytest
 
 from snnconv.config import read_policy, read_settings
 from snnconv.errors import InputError
-from snnconv.verdict import Policy
+from snnconv.results.verdict import Policy
 
 
 @pytest.fixture

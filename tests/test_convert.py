@@ -10,8 +10,8 @@ import torch
 from snnconv.convert import Target, convert
 from snnconv.data import Data
 from snnconv.errors import InputError
+from snnconv.results.verdict import Conversion, Policy
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verdict import Conversion, Policy
 from snnconv.verify import Plan
 from tests.networks import inputs, per_channel
 

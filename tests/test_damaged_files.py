@@ -16,19 +16,19 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from snnconv import pt2
-from snnconv.checkpoint import read_checkpoint
 from snnconv.config import read_policy, read_settings
+from snnconv.engines import Artifact, open_content
+from snnconv.engines.onnx_runtime import OnnxRuntime
 from snnconv.errors import InputError, SnnconvError
 from snnconv.export import encode, format_of
 from snnconv.files import Content
 from snnconv.fold import fold
-from snnconv.program import SpikingProgram
+from snnconv.ir import pt2
+from snnconv.ir.program import SpikingProgram
 from snnconv.report import read_results, verification_report
-from snnconv.report.document import render_json
-from snnconv.runtimes import Artifact, open_content
-from snnconv.runtimes.onnx_runtime import OnnxRuntime
-from snnconv.verdict import judge
+from snnconv.results.document import render_json
+from snnconv.results.verdict import judge
+from snnconv.sources.checkpoint import read_checkpoint
 from snnconv.verify.stored import check_stored
 from snnconv.verify.structure import admitted, check_structure
 from tests.networks import per_channel, source_of

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from snnconv import pt2
 from snnconv.data import open_data
+from snnconv.engines import Observation, open_candidate
 from snnconv.export import export, format_of
 from snnconv.fold import fold
-from snnconv.program import SpikingProgram
-from snnconv.runtimes import Observation, open_candidate
+from snnconv.ir import pt2
+from snnconv.ir.program import SpikingProgram
+from snnconv.results.verdict import judge
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verdict import judge
 from snnconv.verify import verify
 from snnconv.verify.rounding import Magnitudes, bound
 

@@ -8,8 +8,8 @@ import pytest
 
 from snnconv.convert import Target, convert
 from snnconv.data import open_data
+from snnconv.results.verdict import Policy
 from snnconv.sources import SourceOptions, load_source
-from snnconv.verdict import Policy
 from snnconv.verify import Plan
 
 SAMPLES = Path(__file__).parent.parent / "samples"

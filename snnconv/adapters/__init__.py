@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.errors import BackendMissing, Refused
-from snnconv.neuron import Neuron, lif
+from snnconv.ir.neuron import Neuron, lif
 from snnconv.nn import LIF
 from snnconv.nn import reset as reset_own
 from snnconv.user_code import FRAMEWORKS

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from snnconv.adapters import adapter, filled, strictness
 from snnconv.adapters.step_form import batch_norm_through_time, step_layer
 from snnconv.errors import Refused
-from snnconv.neuron import Neuron
-from snnconv.per_step import ensure_steps
+from snnconv.ir.neuron import Neuron
+from snnconv.ir.per_step import ensure_steps
 
 
 def _states(layer: snntorch.Leaky) -> int:

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from snnconv.adapters import adapter, forgotten, resets, strictness
 from snnconv.adapters.step_form import batch_norm_through_time, in_frames, multi_step, step_layer
 from snnconv.errors import Refused
-from snnconv.neuron import MembraneNorm, Neuron
-from snnconv.per_step import ensure_steps
+from snnconv.ir.neuron import MembraneNorm, Neuron
+from snnconv.ir.per_step import ensure_steps
 
 THRESHOLD_DEPENDENT = (
     layer.ThresholdDependentBatchNorm1d,

@@ -12,7 +12,7 @@ from snnconv.data.memory import SYNTHETIC_SAMPLES, Data, synthetic
 from snnconv.data.samples import Chunk, Preview, Samples, every, first
 from snnconv.errors import InputError
 from snnconv.hints import factory_meant
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 
 __all__ = [
     "SYNTHETIC_SAMPLES",

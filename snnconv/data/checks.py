@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 
 _FLOATS = ("float16", "float32", "float64")
 

@@ -17,7 +17,7 @@ from snnconv.data.items import shapes_of
 from snnconv.data.iterated import Iterated
 from snnconv.data.samples import Preview, Samples
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 from snnconv.user_code import blamed, imported
 
 _RETURNS = "it must return a Dataset, or an iterable, of x, (x, y) or {'x': x, 'y': y}"

@@ -12,7 +12,7 @@ from snnconv.data import npz
 from snnconv.data.samples import Block, Chunk, Preview, Rows, Wanted, every, joined, streamed
 from snnconv.data.stored import Stored
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 
 
 @dataclass(frozen=True)

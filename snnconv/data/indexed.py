@@ -9,7 +9,7 @@ from typing import Any
 from snnconv.data.items import Item, check_labelled, item_of
 from snnconv.data.samples import Block, Chunk, Wanted, every, joined, sliced
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 from snnconv.user_code import blamed
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from snnconv.data.checks import check_dtype, misshapen, narrowed
 from snnconv.data.samples import Block
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 from snnconv.user_code import blamed
 
 

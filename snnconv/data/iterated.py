@@ -10,7 +10,7 @@ import torch
 from snnconv.data.items import Item, check_labelled, item_of
 from snnconv.data.samples import Block, Chunk, Wanted, every, joined, streamed
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 from snnconv.user_code import blamed
 
 _END = object()

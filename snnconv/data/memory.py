@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from snnconv.data.samples import Block, Chunk, Wanted, every, sliced
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 
 SYNTHETIC_SAMPLES = 16
 

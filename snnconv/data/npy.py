@@ -12,7 +12,7 @@ from snnconv.data.place import Place
 from snnconv.data.samples import Preview
 from snnconv.data.stored import Stored, open_stored
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 
 
 def claims(text: str) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 
 Wanted = Callable[[int], bool]
 """Whether the chunk of this number is to be read."""

@@ -15,7 +15,7 @@ from snnconv.data.npy_format import Header
 from snnconv.data.place import Place, exactly
 from snnconv.data.samples import Block, Chunk, Wanted, every, streamed
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 
 _BLOCK_BYTES = 2**20
 

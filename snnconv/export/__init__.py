@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import snnconv
+from snnconv.artifact.metadata import METADATA_FORMAT
 from snnconv.errors import InputError
 from snnconv.export.onnx import to_onnx
 from snnconv.export.torchscript import to_torchscript
 from snnconv.hints import meant
+from snnconv.ir.program import SpikingProgram
 from snnconv.lower import Lowered, lower
-from snnconv.metadata import METADATA_FORMAT
-from snnconv.program import SpikingProgram
 
 
 @dataclass(frozen=True)

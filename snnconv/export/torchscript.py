@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from snnconv.errors import Refused, first_line
+from snnconv.ir.program import TIME_STEP, share
 from snnconv.lower import Lowered, ops
-from snnconv.program import TIME_STEP, share
 
 METADATA_FILE = "snnconv.json"
 

@@ -18,7 +18,7 @@ from snnconv.fold.plain_scale import FoldIntoScale
 from snnconv.fold.precision import rounded, twin
 from snnconv.fold.refusals import RefuseUnfoldable
 from snnconv.fold.zero_bias import DropZeroBias
-from snnconv.program import SpikingProgram
+from snnconv.ir.program import SpikingProgram
 from snnconv.results import EXACT, REFUSED, ROUNDING
 
 PASSES: tuple[FoldPass, ...] = (

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from snnconv.neuron import NEURON_OP
-from snnconv.per_step import AT_STEP
-from snnconv.program import tensors
+from snnconv.ir.neuron import NEURON_OP
+from snnconv.ir.per_step import AT_STEP
+from snnconv.ir.program import tensors
 
 
 @dataclass(frozen=True)

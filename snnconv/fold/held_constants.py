@@ -16,8 +16,8 @@ from torch import Tensor, fx
 
 from snnconv.fold.constants import Constant, constants_of
 from snnconv.fold.passes import edited, remove, rewritten
-from snnconv.per_step import AT_STEP
-from snnconv.program import SpikingProgram, put, tensors
+from snnconv.ir.per_step import AT_STEP
+from snnconv.ir.program import SpikingProgram, put, tensors
 
 _PARAMETRIZED = re.compile(r"parametrizations\.(\w+)\.\w+(?:\.\w+)*$")
 """Where `torch.nn.utils.parametrize` holds what a parameter is computed from."""

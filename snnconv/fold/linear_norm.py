@@ -17,7 +17,7 @@ from torch import Tensor, fx
 
 from snnconv.fold.norm_calls import NormCall, norm_calls
 from snnconv.fold.passes import edited, hold, per_channel, remove, rewritten
-from snnconv.program import SpikingProgram, tensors
+from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.results import ROUNDING, Site
 
 _ATEN = torch.ops.aten

@@ -24,8 +24,8 @@ from torch import Tensor
 from snnconv.fold.norm_calls import affine, statistics
 from snnconv.fold.passes import census, is_zero, per_channel, rewritten
 from snnconv.fold.threshold import Cut, find_cut, proves
-from snnconv.neuron import MembraneNorm, Neuron
-from snnconv.program import SpikingProgram, ThresholdProof
+from snnconv.ir.neuron import MembraneNorm, Neuron
+from snnconv.ir.program import SpikingProgram, ThresholdProof
 from snnconv.results import EXACT, ROUNDING, Site
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from snnconv.fold.norm_calls import NormCall, for_steps, norm_calls
 from snnconv.fold.passes import edited, is_neuron_input, is_zero, remove, rewritten
-from snnconv.neuron import Neuron
-from snnconv.program import SpikingProgram
+from snnconv.ir.neuron import Neuron
+from snnconv.ir.program import SpikingProgram
 from snnconv.results import ROUNDING, Site
 
 

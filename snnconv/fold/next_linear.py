@@ -18,7 +18,7 @@ from torch import Tensor, fx
 from snnconv.fold.linear_norm import give, groups, has_bias, paths
 from snnconv.fold.norm_calls import NormCall, norm_calls
 from snnconv.fold.passes import edited, remove, rewritten
-from snnconv.program import SpikingProgram, tensors
+from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.results import ROUNDING, Site
 
 _ATEN = torch.ops.aten

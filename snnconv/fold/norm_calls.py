@@ -15,7 +15,7 @@ from torch import Tensor, fx
 
 from snnconv.fold.constants import Constant, constants_of
 from snnconv.fold.passes import FoldRefused
-from snnconv.program import BATCH_NORM
+from snnconv.ir.program import BATCH_NORM
 from snnconv.results import REFUSED, NormStatistics, Site
 
 _ATEN = torch.ops.aten

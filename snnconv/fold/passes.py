@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.errors import Refused
-from snnconv.neuron import NEURON_OP
-from snnconv.program import SpikingProgram, put, share, tensors
+from snnconv.ir.neuron import NEURON_OP
+from snnconv.ir.program import SpikingProgram, put, share, tensors
 from snnconv.results import Site
 
 

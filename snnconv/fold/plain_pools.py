@@ -20,7 +20,7 @@ import torch
 from torch import fx
 
 from snnconv.fold.passes import edited, remove, rewritten
-from snnconv.program import SpikingProgram
+from snnconv.ir.program import SpikingProgram
 
 _ATEN = torch.ops.aten
 _AVERAGES = {_ATEN.avg_pool1d.default: 1, _ATEN.avg_pool2d.default: 2, _ATEN.avg_pool3d.default: 3}

@@ -15,8 +15,8 @@ from torch import fx
 
 from snnconv.fold.norm_calls import NormCall, batch_norms, for_steps, norm_calls
 from snnconv.fold.passes import edited, hold, is_zero, remove, rewritten
-from snnconv.per_step import AT_STEP
-from snnconv.program import SpikingProgram
+from snnconv.ir.per_step import AT_STEP
+from snnconv.ir.program import SpikingProgram
 from snnconv.results import ROUNDING, Site
 
 _ATEN = torch.ops.aten

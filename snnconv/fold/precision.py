@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from snnconv.fold.passes import FoldRefused
-from snnconv.neuron import Neuron
-from snnconv.program import SpikingProgram, put, share, tensors
+from snnconv.ir.neuron import Neuron
+from snnconv.ir.program import SpikingProgram, put, share, tensors
 from snnconv.results import REFUSED, Site
 
 _NEUTRAL = {"inverted": False, "shift": 0.0, "gain": 1.0, "offset": 0.0}

@@ -15,7 +15,7 @@ from torch import fx
 from snnconv.fold.constants import constants_of
 from snnconv.fold.norm_calls import norm_path, scales_per_step
 from snnconv.fold.passes import FoldRefused
-from snnconv.program import BATCH_NORM, SpikingProgram, is_random
+from snnconv.ir.program import BATCH_NORM, SpikingProgram, is_random
 from snnconv.results import REFUSED, Site
 
 _ATEN = torch.ops.aten

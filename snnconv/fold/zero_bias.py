@@ -11,7 +11,7 @@ from torch import fx
 
 from snnconv.fold.linear_norm import LINEAR_OPS, TRANSPOSED
 from snnconv.fold.passes import edited, is_zero, rewritten
-from snnconv.program import SpikingProgram, tensors
+from snnconv.ir.program import SpikingProgram, tensors
 
 
 @dataclass(frozen=True)

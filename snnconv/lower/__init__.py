@@ -7,10 +7,10 @@ sequence   x [B, C, H, W] or [B, T, C, H, W] -> y, read-out inside
 from __future__ import annotations
 
 from snnconv.errors import Refused
+from snnconv.ir.program import SpikingProgram
 from snnconv.lower.graph import Lowered
 from snnconv.lower.sequence import lower_sequence
 from snnconv.lower.step import lower_step
-from snnconv.program import SpikingProgram
 
 FORMS = {"sequence": lower_sequence, "step": lower_step}
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from snnconv.neuron import NEURON_OP
-from snnconv.per_step import AT_STEP
-from snnconv.program import SpikingProgram
+from snnconv.ir.neuron import NEURON_OP
+from snnconv.ir.per_step import AT_STEP
+from snnconv.ir.program import SpikingProgram
 
 
 def batch_dimensions(program: SpikingProgram) -> dict[fx.Node, int]:

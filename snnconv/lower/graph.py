@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from snnconv.ir.neuron import Shape
+from snnconv.ir.program import TIME_STEP, Path, SpikingProgram, TimeContract, put, tensors
 from snnconv.lower import ops
-from snnconv.neuron import Shape
-from snnconv.program import TIME_STEP, Path, SpikingProgram, TimeContract, put, tensors
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from snnconv.neuron import arrive, at_step, carry, charge, compare, packed, unpacked
+from snnconv.ir.neuron import arrive, at_step, carry, charge, compare, packed, unpacked
 
 _CONSTANTS = (
     "Tensor threshold, Tensor? inverted, Tensor? leak, Tensor? shift, Tensor? reset, Tensor? gain, Tensor? offset, "

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import fx
 
+from snnconv.ir.neuron import NEURON_OP
+from snnconv.ir.per_step import AT_STEP
+from snnconv.ir.program import SpikingProgram, put, share, tensors
 from snnconv.lower import ops
 from snnconv.lower.batch import batch_dimensions
 from snnconv.lower.graph import Lowered, neuron_arguments
-from snnconv.neuron import NEURON_OP
-from snnconv.per_step import AT_STEP
-from snnconv.program import SpikingProgram, put, share, tensors
 
 _ATEN = torch.ops.aten
 

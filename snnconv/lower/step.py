@@ -9,10 +9,10 @@ import torch
 from torch import fx
 
 from snnconv.errors import Refused
+from snnconv.ir.per_step import AT_STEP
+from snnconv.ir.program import TIME_STEP, SpikingProgram, neuron_calls, share
 from snnconv.lower import ops
 from snnconv.lower.graph import Lowered, neuron_arguments
-from snnconv.per_step import AT_STEP
-from snnconv.program import TIME_STEP, SpikingProgram, neuron_calls, share
 
 _ATEN = torch.ops.aten
 

@@ -9,7 +9,7 @@ A network is an ordinary `nn.Module` whose forward is *one time step*; its neuro
 from snnconv.nn.bntt import BNTT
 from snnconv.nn.lif import LIF
 from snnconv.nn.mpbn import MPBN
-from snnconv.nn.over_time import READOUTS, frames, neurons, read_out, reset, run
+from snnconv.nn.over_time import neurons, reset, run
 from snnconv.nn.per_step import PerStep
 from snnconv.nn.psp_norm import PSPNorm
 from snnconv.nn.tab import TAB
@@ -20,15 +20,12 @@ __all__ = [
     "BNTT",
     "LIF",
     "MPBN",
-    "READOUTS",
     "TAB",
     "TEBN",
     "PSPNorm",
     "PerStep",
     "TDBatchNorm",
-    "frames",
     "neurons",
-    "read_out",
     "reset",
     "run",
 ]

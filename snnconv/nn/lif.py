@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconv.neuron import Neuron, carry, charge
+from snnconv.ir.neuron import Neuron, carry, charge
 from snnconv.nn.mpbn import MPBN
 from snnconv.nn.psp_norm import PSPNorm
 
@@ -40,7 +40,7 @@ class LIF(nn.Module):
 
     The kept value is the raw potential unless `carry_normalised`, which puts norm(u) in the place of u in the last line, as
     spikingjelly's MPBNLIFNode does. A soft reset subtracts the threshold as given here, before any folding. In memory the leak is
-    applied at once (`leak * v` is carried), which is what `snnconv.neuron` calls the state.
+    applied at once (`leak * v` is carried), which is what `snnconv.ir.neuron` calls the state.
 
     Args:
         leak: factor on the kept potential, a number or a tensor that broadcasts against `[C, ...]`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snnconv.neuron import MembraneNorm
+from snnconv.ir.neuron import MembraneNorm
 
 
 class MPBN(nn.Module):

@@ -1,16 +1,12 @@
-"""Running a network of one time step over time: what it is shown, what it remembers, how it is read out."""
+"""Running a network of one time step over time, from a fresh state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import torch
 from torch import Tensor, nn
 
+from snnconv.ir.time import frames, read_out
 from snnconv.nn.lif import LIF
 from snnconv.nn.per_step import PerStep
-
-READOUTS = ("mean", "sum", "last", "none")
 
 
 def neurons(module: nn.Module) -> dict[str, LIF]:
@@ -25,28 +21,6 @@ def reset(module: nn.Module) -> None:
             layer.state = None
         elif isinstance(layer, PerStep):
             layer.t = 0
-
-
-def frames(x: Tensor, timesteps: int, event: bool) -> Iterator[Tensor]:
-    """The input of each time step: `x` `[B, C, H, W]` shown at each of them, or the frames of `x` `[B, T, C, H, W]`."""
-    if event and x.shape[1] != timesteps:
-        raise ValueError(f"{x.shape[1]} frames for {timesteps} time steps")
-    for t in range(timesteps):
-        yield x[:, t] if event else x
-
-
-def read_out(outputs: list[Tensor], readout: str) -> Tensor:
-    """Reduce the outputs `[B, K]` of all steps; `none` stacks them to `[B, T, K]`."""
-    stacked = torch.stack(outputs, dim=1)
-    if readout == "mean":
-        return stacked.mean(1)
-    if readout == "sum":
-        return stacked.sum(1)
-    if readout == "last":
-        return stacked[:, -1]
-    if readout == "none":
-        return stacked
-    raise ValueError(f"readout is {readout!r}; it is one of {', '.join(READOUTS)}")
 
 
 def run(module: nn.Module, x: Tensor, timesteps: int, readout: str = "mean", event: bool = False) -> Tensor:

@@ -5,12 +5,12 @@ Importing this is cheap: pydantic, Jinja and matplotlib are loaded where a repor
 
 from __future__ import annotations
 
-from snnconv.report.content import Report, conversion_report, verification_report
-from snnconv.report.document import conversion_document, document_of, fold_document, inspection_document, verification_document
 from snnconv.report.files import REPORTS, Format, write_report, writer_of
-from snnconv.report.plain import from_plain, to_plain
-from snnconv.report.reading import read_results
-from snnconv.report.schema import schema
+from snnconv.results.content import Report, conversion_report, verification_report
+from snnconv.results.document import conversion_document, document_of, fold_document, inspection_document, verification_document
+from snnconv.results.plain import from_plain, to_plain
+from snnconv.results.reading import read_results
+from snnconv.results.schema import schema
 
 __all__ = [
     "REPORTS",

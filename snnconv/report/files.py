@@ -9,11 +9,11 @@ from pathlib import Path
 
 from snnconv.errors import BackendMissing, InputError
 from snnconv.files import replacing
-from snnconv.report.content import Report
-from snnconv.report.document import render_json
 from snnconv.report.html import render_html
 from snnconv.report.junit import render_junit
 from snnconv.report.markdown import render_markdown
+from snnconv.results.content import Report
+from snnconv.results.document import render_json
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from snnconv.report.text import printable
 from snnconv.report.wording import assumed, settings_line
 from snnconv.results import Verification
-from snnconv.verdict import Verdict
+from snnconv.results.verdict import Verdict
 
 MOST_ERRORS = 10
 """GitHub shows ten errors, ten warnings and ten notices of a step."""

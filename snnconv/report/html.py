@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import snnconv
 from snnconv.report import wording
-from snnconv.report.content import Report
 from snnconv.report.figures.drawing import plotting
 from snnconv.report.figures.margins import has_margins, margins_figure, peak_of
 from snnconv.report.figures.raster import raster_figure
@@ -18,7 +17,8 @@ from snnconv.report.figures.thresholds import thresholds_figure
 from snnconv.report.templating import environment
 from snnconv.report.text import one_line
 from snnconv.results import Verification
-from snnconv.verdict import OUTPUT
+from snnconv.results.content import Report
+from snnconv.results.verdict import OUTPUT
 
 if TYPE_CHECKING:
     from markupsafe import Markup

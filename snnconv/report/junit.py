@@ -6,10 +6,10 @@ import io
 from typing import Any
 
 import snnconv
-from snnconv.report.content import Report
 from snnconv.report.text import one_line, printable
 from snnconv.report.wording import provenance
-from snnconv.verdict import LEVELS, Verdict
+from snnconv.results.content import Report
+from snnconv.results.verdict import LEVELS, Verdict
 
 
 def render_junit(report: Report) -> str:

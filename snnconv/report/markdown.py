@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import snnconv
 from snnconv.report import wording
-from snnconv.report.content import Report
 from snnconv.report.templating import environment
 from snnconv.report.text import markdown, markdown_cell, markdown_code
-from snnconv.verdict import OUTPUT
+from snnconv.results.content import Report
+from snnconv.results.verdict import OUTPUT
 
 _SHORT = 24
 """Layers up to which the table stands open."""

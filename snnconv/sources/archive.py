@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snnconv import pt2
 from snnconv.files import Content, read
-from snnconv.program import SpikingProgram
+from snnconv.ir import pt2
+from snnconv.ir.program import SpikingProgram
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source
 

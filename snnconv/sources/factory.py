@@ -13,9 +13,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from snnconv import adapters
-from snnconv.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.errors import BackendMissing, InputError
 from snnconv.results import DEFAULT
+from snnconv.sources.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source, captured
 from snnconv.user_code import blamed, imported

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from snnconv.capture import ANY_BATCH
 from snnconv.errors import Refused
-from snnconv.neuron import Neuron
+from snnconv.ir.neuron import Neuron
 from snnconv.sources.kept import counted
 from snnconv.sources.precision import in_widest
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.adapters.step_form import takes_all_steps
 from snnconv.errors import Refused, SnnconvError
-from snnconv.nn import frames, read_out, run
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
+from snnconv.ir.time import frames, read_out
+from snnconv.nn import run
 from snnconv.user_code import blamed
 
 _COUNTERS = ("step", "t", "time_step", "timestep")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.errors import SnnconvError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 from snnconv.sources.forwards import Forward
 from snnconv.user_code import blamed
 

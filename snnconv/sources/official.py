@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from snnconv.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.errors import InputError
 from snnconv.hints import factory_meant, meant
+from snnconv.sources.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.sources.mpbn import ARCHITECTURES, Architecture, Layers
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source, captured

@@ -15,8 +15,8 @@ from torch import Tensor
 from snnconv.config import read_settings
 from snnconv.errors import InputError
 from snnconv.hints import meant
-from snnconv.nn import READOUTS
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
+from snnconv.ir.time import READOUTS
 from snnconv.results import DEFAULT
 
 INPUTS = ("static", "event")

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.adapters.step_form import one_step
-from snnconv.capture import capture, fitted, is_settled
-from snnconv.checkpoint import Checkpoint
+from snnconv.capture import capture, is_settled
 from snnconv.errors import Refused
-from snnconv.neuron import Neuron
-from snnconv.program import Drive, Origin, SpikingProgram, TimeContract
+from snnconv.ir.neuron import Neuron, fitted
+from snnconv.ir.program import Drive, Origin, SpikingProgram, TimeContract
+from snnconv.sources.checkpoint import Checkpoint
 from snnconv.sources.fidelity import ensure_faithful
 from snnconv.sources.forwards import AllAtOnce, Forward, StepByStep, forward_of
 from snnconv.sources.kept import run_twice

@@ -18,9 +18,9 @@ from torch.overrides import TorchFunctionMode
 
 from snnconv import adapters
 from snnconv.errors import Refused
-from snnconv.nn import READOUTS, frames, read_out
-from snnconv.per_step import EntryAt
-from snnconv.program import TimeContract
+from snnconv.ir.per_step import EntryAt
+from snnconv.ir.program import TimeContract
+from snnconv.ir.time import READOUTS, frames, read_out
 from snnconv.sources.forwards import AllAtOnce
 from snnconv.sources.precision import in_widest
 from snnconv.user_code import blamed, is_library, place_of, told

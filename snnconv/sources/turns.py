@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 from snnconv.sources.forwards import Forward
 from snnconv.user_code import UserCodeError, blamed
 

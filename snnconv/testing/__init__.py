@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snnconv.data import Preview, Samples
+    from snnconv.results.verdict import Policy, Verdict
     from snnconv.sources import Source
-    from snnconv.verdict import Policy, Verdict
 
 __all__ = ["NotEquivalent", "assert_equivalent"]
 
@@ -54,11 +54,11 @@ def assert_equivalent(
     Raises `NotEquivalent` if anything fails, and the errors of `snnconv.errors` for what cannot be read.
     """
     from snnconv.config import read_policy
+    from snnconv.engines import open_candidate
     from snnconv.files import shown
-    from snnconv.runtimes import open_candidate
-    from snnconv.shards import parse_shard
+    from snnconv.results.shards import parse_shard
+    from snnconv.results.verdict import LEVELS, Policy, judge, policy_from
     from snnconv.sources import Source
-    from snnconv.verdict import LEVELS, Policy, judge, policy_from
     from snnconv.verify import Plan, verify
 
     if isinstance(source, Source) and options:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from snnconv.verdict import Verdict
+    from snnconv.results.verdict import Verdict
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

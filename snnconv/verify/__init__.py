@@ -1,4 +1,4 @@
-"""Verifying: is the artifact the network that was trained? Four levels; `snnconv.verdict` judges what they find.
+"""Verifying: is the artifact the network that was trained? Four levels; `snnconv.results.verdict` judges what they find.
 
 contract     time steps, input, read-out and shapes agree (always)
 proof        every constant of the artifact against a fresh fold of the source
@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from snnconv.data import Fingerprint, Samples, beginning, first
+from snnconv.engines import Artifact, Candidate, RunFailure
 from snnconv.errors import InputError
 from snnconv.fold import fold, twin
-from snnconv.program import SpikingProgram, TimeContract
+from snnconv.ir.program import SpikingProgram, TimeContract
 from snnconv.results import Check, DataSummary, Probe, Task, Verification
-from snnconv.runtimes import Artifact, Candidate, RunFailure
+from snnconv.results.verdict import LEVELS
 from snnconv.sources import Source
-from snnconv.verdict import LEVELS
 from snnconv.verify.algebra import check_algebra
 from snnconv.verify.deployment import Judged, ShapeMismatch, judge, observe, run_bare
 from snnconv.verify.journal import Journal

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from snnconv.engines import Candidate, Observation, RunFailure
 from snnconv.errors import first_line
+from snnconv.ir.neuron import Neuron, charge
+from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
-from snnconv.neuron import Neuron, charge
-from snnconv.program import SpikingProgram
 from snnconv.results import Check
-from snnconv.runtimes import Candidate, Observation, RunFailure
+from snnconv.results.verdict import OUTPUT
 from snnconv.sources import Source
 from snnconv.user_code import UserCodeError
-from snnconv.verdict import OUTPUT
 from snnconv.verify.deployment import ShapeMismatch, check_shapes, observe
 
 TOLERANCE = 1e-9

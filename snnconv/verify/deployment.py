@@ -20,13 +20,13 @@ from functools import cached_property, partial, reduce
 import torch
 from torch import Tensor
 
-from snnconv.neuron import Neuron, charge
-from snnconv.nn import read_out
-from snnconv.program import SpikingProgram
+from snnconv.engines import Candidate, Observation
+from snnconv.ir.neuron import Neuron, charge
+from snnconv.ir.program import SpikingProgram
+from snnconv.ir.time import read_out
 from snnconv.results import Difference, LayerTally
-from snnconv.runtimes import Candidate, Observation
+from snnconv.results.verdict import OUTPUT
 from snnconv.sources import Source
-from snnconv.verdict import OUTPUT
 from snnconv.verify import masks
 from snnconv.verify.rounding import Magnitudes, allowance, bound
 

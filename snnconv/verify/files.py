@@ -9,10 +9,10 @@ import torch
 
 import snnconv
 from snnconv.data import Samples, beginning
+from snnconv.engines import Artifact
 from snnconv.files import shown
 from snnconv.fold import fold
 from snnconv.results import Verification
-from snnconv.runtimes import Artifact
 from snnconv.sources import Source
 from snnconv.verify import Plan, Progress, verify
 from snnconv.verify.journal import Journal, open_journal

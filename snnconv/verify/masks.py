@@ -23,7 +23,7 @@ def as_mask(spikes: Tensor) -> Tensor:
 
 
 def decide(strict: bool, threshold: Tensor, inverted: Tensor | None, u: Tensor) -> Tensor:
-    """The same as `snnconv.neuron.compare`."""
+    """The same as `snnconv.ir.neuron.compare`."""
     compare = np.greater if strict else np.greater_equal
     fired = torch.from_numpy(compare(u.numpy(), threshold.numpy()))
     return fired if inverted is None else fired ^ inverted

@@ -16,11 +16,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from snnconv.engines import Candidate
+from snnconv.ir.neuron import compare
+from snnconv.ir.program import SpikingProgram, TimeContract
 from snnconv.lower import lower
-from snnconv.neuron import compare
-from snnconv.program import SpikingProgram, TimeContract
 from snnconv.results import Check
-from snnconv.runtimes import Candidate
 from snnconv.verify.deployment import check_shapes, observe
 from snnconv.verify.masks import as_mask
 

@@ -12,11 +12,11 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from snnconv.engines import Candidate
+from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
 from snnconv.lower.ops import CONSTANTS
-from snnconv.program import SpikingProgram
 from snnconv.results import Check
-from snnconv.runtimes import Candidate
 
 
 def check_constants(folded: SpikingProgram, exactly: SpikingProgram, candidate: Candidate) -> list[Check]:

@@ -19,8 +19,8 @@ from snnconv.fold.constants import Constant, constants_of
 from snnconv.fold.linear_norm import LINEAR_OPS, TRANSPOSED
 from snnconv.fold.norm_calls import affine, batch_norms
 from snnconv.fold.plain_pools import spread
-from snnconv.neuron import NEURON_OP
-from snnconv.program import BATCH_NORM, SpikingProgram
+from snnconv.ir.neuron import NEURON_OP
+from snnconv.ir.program import BATCH_NORM, SpikingProgram
 
 LAMBDA = 8.0
 UNIT = 2.0**-24

@@ -13,11 +13,11 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from snnconv import pt2
-from snnconv.program import Origin, SpikingProgram, ThresholdProof
+from snnconv.engines import Artifact
+from snnconv.engines.torch_program import TorchProgram
+from snnconv.ir import pt2
+from snnconv.ir.program import Origin, SpikingProgram, ThresholdProof
 from snnconv.results import Check
-from snnconv.runtimes import Artifact
-from snnconv.runtimes.torch_program import TorchProgram
 
 
 def check_stored(folded: SpikingProgram, artifact: Artifact) -> list[Check]:

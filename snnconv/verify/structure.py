@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, fx
 
 import snnconv
-from snnconv import pt2
+from snnconv.engines import Artifact, Candidate, open_content
+from snnconv.engines.torchscript import Script
 from snnconv.errors import Refused
 from snnconv.export import FORMATS, encode
 from snnconv.files import Content
+from snnconv.ir import pt2
+from snnconv.ir.program import SpikingProgram, TimeContract
 from snnconv.lower import lower
-from snnconv.program import SpikingProgram, TimeContract
 from snnconv.results import Check
-from snnconv.runtimes import Artifact, Candidate, open_content
-from snnconv.runtimes.torchscript import Script
 
 _MADE = f"snnconv {snnconv.__version__} and torch {torch.__version__}"
 

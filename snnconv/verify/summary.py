@@ -7,10 +7,10 @@ import platform
 import torch
 
 import snnconv
-from snnconv.neuron import Neuron
-from snnconv.program import SpikingProgram
+from snnconv.engines import Artifact
+from snnconv.ir.neuron import Neuron
+from snnconv.ir.program import SpikingProgram
 from snnconv.results import Thresholds
-from snnconv.runtimes import Artifact
 
 _BINS = 24
 

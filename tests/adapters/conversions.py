@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.data import Data
+from snnconv.engines import open_candidate
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.results import Verification
-from snnconv.runtimes import open_candidate
+from snnconv.results.verdict import judge
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verdict import judge
 from snnconv.verify import verify
 
 Artifacts = tuple[tuple[str, str], ...]

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.adapters import adapter, known, lif
 from snnconv.data import synthetic
+from snnconv.engines import open_candidate
 from snnconv.errors import Refused
 from snnconv.export import export, format_of
 from snnconv.fold import fold
-from snnconv.neuron import Neuron
+from snnconv.ir.neuron import Neuron
 from snnconv.nn import BNTT, LIF, MPBN
-from snnconv.runtimes import open_candidate
+from snnconv.results.verdict import judge
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verdict import judge
 from snnconv.verify import verify
 from tests.norms import settled
 

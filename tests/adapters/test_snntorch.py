@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.adapters import known
 from snnconv.data import Data
+from snnconv.engines import open_candidate
 from snnconv.errors import Refused
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.inspection import inspect
-from snnconv.runtimes import open_candidate
+from snnconv.results.verdict import judge
 from snnconv.sources import Source
-from snnconv.verdict import judge
 from snnconv.verify import verify
 from tests.adapters.conversions import in_turn, loaded, mixed_signs, trained, verified
 

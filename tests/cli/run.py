@@ -85,8 +85,8 @@ def made(name: str) -> bytes:
     import torch
     from safetensors.torch import save_file
 
-    from snnconv import pt2
     from snnconv.export import export, format_of
+    from snnconv.ir import pt2
     from tests.networks import per_channel
 
     with tempfile.TemporaryDirectory() as folder:

@@ -531,7 +531,7 @@ def test_what_is_not_equivalent_is_not_left_behind(command: str, here: Path, mon
 
 
 def test_an_older_artifact_stays_where_the_new_one_fails(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snnconv.verdict.Verdict.equivalent", property(lambda self: False))
+    monkeypatch.setattr("snnconv.results.verdict.Verdict.equivalent", property(lambda self: False))
     Path("n.ts").write_text("older")
     assert run("convert", "net.pth", *ARCH, "-o", "n.ts", "--data", "data.npz", "--force").code == 1
     assert Path("n.ts").read_text() == "older"

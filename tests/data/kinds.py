@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from snnconv.data import Data, Samples, open_data
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 
 CONTRACT = TimeContract(4, (2, 3, 5))
 EVENT = TimeContract(4, (2, 3, 5), event=True)

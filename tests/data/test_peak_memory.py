@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from snnconv.data import Samples, open_data
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 
 CONTRACT = TimeContract(4, (1, 28, 28))
 N = 20_000

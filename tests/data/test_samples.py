@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from snnconv.data import Chunk, Data, Samples, first, synthetic
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 from tests.data.kinds import CONTRACT, EVENT, KINDS, WHOLE, N
 
 ITERATED = {"loader", "generator", "batches", "mixed", "one_buffer", "Stream"}

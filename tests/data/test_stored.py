@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from snnconv.data import open_data
 from snnconv.errors import InputError
-from snnconv.program import TimeContract
+from snnconv.ir.program import TimeContract
 from tests.data.kinds import CONTRACT, EVENT, X, Y
 
 

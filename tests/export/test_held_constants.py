@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.data import Data
+from snnconv.engines import open_candidate
 from snnconv.export.onnx import _ensure_held
 from snnconv.fold import fold
+from snnconv.ir.program import SpikingProgram, put, tensors
 from snnconv.lower import lower
 from snnconv.nn import LIF
-from snnconv.program import SpikingProgram, put, tensors
-from snnconv.runtimes import open_candidate
-from snnconv.verdict import Verdict, judge
+from snnconv.results.verdict import Verdict, judge
 from snnconv.verify import Plan, verify
 from tests.artifacts import artifact, written
 from tests.networks import inputs, source_of

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from snnconv.errors import InputError, Refused
 from snnconv.export import FORMATS, describe, export, format_of
 from snnconv.fold import fold
+from snnconv.ir.program import SpikingProgram
+from snnconv.ir.time import frames, read_out
 from snnconv.lower import lower
-from snnconv.nn import LIF, frames, read_out
-from snnconv.program import SpikingProgram
+from snnconv.nn import LIF
 from tests.networks import NETWORKS, program_of, trained
 
 ONNX, TORCHSCRIPT = FORMATS

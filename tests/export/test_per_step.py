@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.data import synthetic
+from snnconv.engines.candidate import Candidate
 from snnconv.errors import Refused
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.nn import BNTT, LIF, MPBN, TAB, TEBN
-from snnconv.runtimes.candidate import Candidate
+from snnconv.results.verdict import judge
 from snnconv.sources import Source
-from snnconv.verdict import judge
 from snnconv.verify import verify
 from tests.artifacts import artifact
 from tests.networks import inputs, program_of, source_of

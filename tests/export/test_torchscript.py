@@ -21,9 +21,9 @@ from torch import Tensor
 from snnconv.errors import Refused
 from snnconv.export import describe
 from snnconv.fold import fold
+from snnconv.ir.program import SpikingProgram
+from snnconv.ir.time import READOUTS, frames, read_out
 from snnconv.lower import lower
-from snnconv.nn import READOUTS, frames, read_out
-from snnconv.program import SpikingProgram
 from tests.export.test_onnx import CONTRACTS, MACHINE, ROOT, TORCHSCRIPT, assert_close, clear_input, folded
 from tests.networks import NETWORKS, Foreign, Named, program_of
 

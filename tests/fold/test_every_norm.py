@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnconv.engines import Observation
 from snnconv.fold import fold
+from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
 from snnconv.nn import LIF, MPBN, PerStep, PSPNorm
 from snnconv.nn.per_step import At
-from snnconv.program import SpikingProgram
-from snnconv.runtimes import Observation
 from snnconv.sources import Source
 from snnconv.verify.deployment import judge
 from tests.networks import inputs, source_of

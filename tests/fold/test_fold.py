@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from snnconv.fold import EXACT, PASSES, ROUNDING, FoldRefused, fold
 from snnconv.fold.norm_calls import batch_norms, norm_path
+from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.nn import LIF, MPBN
-from snnconv.program import SpikingProgram, tensors
 from tests.networks import NETWORKS, program_of
 
 BATCH_NORMS = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from snnconv.fold import fold
 from snnconv.fold.linear_norm import FoldLinearNorm
 from snnconv.fold.norm_calls import batch_norms
+from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.nn import LIF, MPBN
-from snnconv.program import SpikingProgram, tensors
 from tests.fold.test_fold import assert_constants_are_rounded_once, assert_folds, assert_folds_alike, settled
 from tests.networks import program_of
 

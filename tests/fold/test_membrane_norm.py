@@ -13,8 +13,8 @@ from torch import nn
 from snnconv.fold import EXACT, fold
 from snnconv.fold.membrane_norm import FoldMembraneNorm, fold_neuron, holds, kernel
 from snnconv.fold.passes import census
+from snnconv.ir.program import SpikingProgram
 from snnconv.nn import LIF, MPBN
-from snnconv.program import SpikingProgram
 from tests.fold.test_fold import assert_folds, settled, watched
 from tests.networks import program_of
 

@@ -11,9 +11,9 @@ from snnconv.errors import Refused
 from snnconv.export import FORMATS, describe
 from snnconv.fold import fold
 from snnconv.fold.plain_pools import PlainPools
+from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
 from snnconv.nn import LIF
-from snnconv.program import SpikingProgram
 from tests.networks import program_of
 
 POOLS = {

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from snnconv.fold import fold
 from snnconv.fold.plain_scale import FoldIntoScale
+from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.nn import LIF, MPBN
-from snnconv.program import SpikingProgram, tensors
 from tests.fold.test_fold import assert_folds, settled
 from tests.fold.test_linear_norm import Wired, into
 from tests.networks import program_of

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from snnconv.data import Data
+from snnconv.engines import open_candidate
 from snnconv.fold import FoldRefused, fold, twin
+from snnconv.ir.program import put, tensors
 from snnconv.lower import lower
 from snnconv.nn import LIF, MPBN
-from snnconv.program import put, tensors
-from snnconv.runtimes import open_candidate
-from snnconv.verdict import Verdict, judge
+from snnconv.results.verdict import Verdict, judge
 from snnconv.verify import Plan, verify
 from tests.artifacts import written
 from tests.fold.test_fold import settled

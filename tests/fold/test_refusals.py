@@ -11,9 +11,9 @@ from torch import nn
 from snnconv.errors import Refused
 from snnconv.fold import REFUSED, FoldRefused, fold
 from snnconv.fold.refusals import RefuseUnfoldable
+from snnconv.ir.program import SpikingProgram
 from snnconv.nn import LIF, PerStep
 from snnconv.nn.per_step import At
-from snnconv.program import SpikingProgram
 from tests.networks import program_of
 
 SAMPLE = "its statistics are those of each input, so it is no constant to fold"

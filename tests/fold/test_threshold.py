@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snnconv.fold.membrane_norm import fold_neuron
 from snnconv.fold.threshold import Cut, find_cut, proves, rank, unrank
-from snnconv.neuron import MembraneNorm, Neuron
+from snnconv.ir.neuron import MembraneNorm, Neuron
 
 SIZES = list(itertools.product((1, 2, 7), repeat=2))
 CHANNELS = 128

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from snnconv.data import synthetic
+from snnconv.engines import open_candidate
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.fold.zero_bias import DropZeroBias
+from snnconv.ir.program import tensors
 from snnconv.nn import LIF, PSPNorm
-from snnconv.program import tensors
-from snnconv.runtimes import open_candidate
-from snnconv.verdict import judge
+from snnconv.results.verdict import judge
 from snnconv.verify import verify
 from tests.networks import program_of, source_of
 from tests.norms import settled

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.fold import fold
+from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
 from snnconv.lower.batch import batch_dimensions
 from snnconv.nn import LIF
-from snnconv.program import SpikingProgram
 from tests.networks import SHAPE, inputs, source_of, trained
 
 

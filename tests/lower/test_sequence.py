@@ -13,9 +13,10 @@ from torch import Tensor, fx, nn
 
 from snnconv.errors import Refused
 from snnconv.fold import fold
+from snnconv.ir.program import SpikingProgram
+from snnconv.ir.time import READOUTS
 from snnconv.lower import Lowered, lower, ops
-from snnconv.nn import LIF, READOUTS
-from snnconv.program import SpikingProgram
+from snnconv.nn import LIF
 from tests.networks import NETWORKS, program_of, trained
 
 _ATEN = torch.ops.aten

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.fold import fold
+from snnconv.ir.program import SpikingProgram
+from snnconv.ir.time import frames, read_out
 from snnconv.lower import Lowered, lower, ops
-from snnconv.nn import frames, read_out
-from snnconv.program import SpikingProgram
 from tests.networks import NETWORKS, program_of
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snnconv.nn import LIF, MPBN, READOUTS, neurons, read_out, reset, run
+from snnconv.ir.time import READOUTS, read_out
+from snnconv.nn import LIF, MPBN, neurons, reset, run
 
 
 def small(norm: MPBN | None, **settings: float | str | bool) -> nn.Sequential:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from snnconv.report.github import annotations
 from snnconv.results import Check
-from snnconv.verdict import judge
+from snnconv.results.verdict import judge
 from tests.report.examples import GOOD, bad, good
 
 

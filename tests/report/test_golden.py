@@ -12,7 +12,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 import snnconv
 from snnconv.report import REPORTS, conversion_report, verification_report, write_report
 from snnconv.results import Measure, Site
-from snnconv.verdict import Conversion
+from snnconv.results.verdict import Conversion
 from tests.report.examples import bad, good
 
 SITES = (

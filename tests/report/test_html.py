@@ -13,7 +13,7 @@ import snnconv
 from snnconv.report import conversion_report, verification_report
 from snnconv.report.html import render_html
 from snnconv.results import Check, Measure, Site, Verification
-from snnconv.verdict import Conversion, Verdict, judge
+from snnconv.results.verdict import Conversion, Verdict, judge
 from tests.report.examples import BAD, DIFFERENCE, GOOD, LAYERS, THRESHOLDS, bad, good, partial
 
 VOID = {"meta", "wbr", "link", "img", "br"}

@@ -10,7 +10,7 @@ from junitparser import JUnitXml, TestSuite
 from snnconv.report import verification_report
 from snnconv.report.junit import render_junit
 from snnconv.results import Check
-from snnconv.verdict import Verdict, judge
+from snnconv.results.verdict import Verdict, judge
 from tests.report.examples import BAD, GOOD, bad, good
 
 

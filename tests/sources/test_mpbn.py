@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnconv.engines import open_candidate
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.nn import neurons, run
-from snnconv.runtimes import open_candidate
 from snnconv.sources import SourceOptions, load_source
 from snnconv.sources.mpbn import ARCHITECTURES, Layers
 from tests.golden import NAMES, Golden, read

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import InputError
+from snnconv.ir.program import TimeContract
 from snnconv.nn import neurons
-from snnconv.program import TimeContract
 from snnconv.sources import SourceOptions, configure, load_source, official
 from snnconv.sources.mpbn import ARCHITECTURES, Architecture, Layers
 from snnconv.sources.options import Resolver

@@ -12,9 +12,9 @@ import torch
 
 from snnconv.data import Data
 from snnconv.errors import InputError
+from snnconv.results.verdict import Policy
 from snnconv.sources import SourceOptions, load_source
 from snnconv.testing import NotEquivalent, assert_equivalent
-from snnconv.verdict import Policy
 from tests.cli.run import ARCH, place
 
 

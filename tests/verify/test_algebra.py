@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
+from snnconv.engines import Candidate, open_candidate
 from snnconv.fold import fold
+from snnconv.ir.program import SpikingProgram
 from snnconv.nn import LIF
-from snnconv.program import SpikingProgram
 from snnconv.results import Check
-from snnconv.runtimes import Candidate, open_candidate
 from snnconv.sources import Source
 from snnconv.verify.algebra import check_algebra
 from tests.artifacts import artifact

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnconv.engines import Observation
 from snnconv.fold import fold
+from snnconv.ir.neuron import Neuron, charge
+from snnconv.ir.program import SpikingProgram, TimeContract
 from snnconv.lower import lower
-from snnconv.neuron import Neuron, charge
 from snnconv.nn import LIF, MPBN
-from snnconv.program import SpikingProgram, TimeContract
 from snnconv.results import MARGIN_BINS, LayerTally
-from snnconv.runtimes import Observation
 from snnconv.sources import Source
 from snnconv.verify.deployment import Judged, ShapeMismatch, judge, observe, run_bare
 from tests.networks import NETWORKS, inputs, plain, source_of

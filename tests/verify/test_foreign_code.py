@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.data import synthetic
+from snnconv.engines import open_content
+from snnconv.engines.torchscript import METADATA_FILE
 from snnconv.errors import InputError, Refused
 from snnconv.export import encode, format_of
 from snnconv.files import Content
 from snnconv.fold import fold
-from snnconv.program import SpikingProgram
+from snnconv.ir.program import SpikingProgram
 from snnconv.results import Verification
-from snnconv.runtimes import open_content
-from snnconv.runtimes.torchscript import METADATA_FILE
+from snnconv.results.verdict import judge
 from snnconv.sources import Source
-from snnconv.verdict import judge
 from snnconv.verify import Plan, verify
 from tests.networks import NETWORKS, source_of
 from tests.verify.damage import KINDS, Kind

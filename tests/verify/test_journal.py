@@ -15,14 +15,14 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-from snnconv import pt2
 from snnconv.data import Chunk, Data, Samples
 from snnconv.data.samples import Wanted, every
+from snnconv.engines import Artifact, Observation, open_candidate
 from snnconv.errors import InputError
 from snnconv.export import export, format_of
 from snnconv.fold import fold
+from snnconv.ir import pt2
 from snnconv.results import Verification
-from snnconv.runtimes import Artifact, Observation, open_candidate
 from snnconv.sources import Source
 from snnconv.verify import Plan
 from snnconv.verify.files import verify_files

@@ -20,13 +20,13 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from snnconv.engines import Artifact, open_candidate, open_content
 from snnconv.errors import SnnconvError
 from snnconv.export import Format
 from snnconv.files import Content
-from snnconv.nn import READOUTS
-from snnconv.program import SpikingProgram, share
-from snnconv.runtimes import Artifact, open_candidate, open_content
-from snnconv.verdict import Verdict, judge
+from snnconv.ir.program import SpikingProgram, share
+from snnconv.ir.time import READOUTS
+from snnconv.results.verdict import Verdict, judge
 from snnconv.verify import verify
 from tests.verify.damage import KINDS, Kind, constants, onnx, oracle, per_step, program, torchscript, workbench
 from tests.verify.damage.workbench import Case

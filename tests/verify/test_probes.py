@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from snnconv import pt2
+from snnconv.engines import Candidate, Observation, open_candidate
 from snnconv.export import export, format_of
 from snnconv.fold import fold
+from snnconv.ir import pt2
+from snnconv.ir.neuron import compare
+from snnconv.ir.program import SpikingProgram, TimeContract
 from snnconv.lower import lower
-from snnconv.neuron import compare
-from snnconv.program import SpikingProgram, TimeContract
-from snnconv.runtimes import Candidate, Observation, open_candidate
 from snnconv.sources import Source
 from snnconv.verify.deployment import judge, observe
 from snnconv.verify.probes import SATURATED, Target, check_comparisons, extremes, near_thresholds
@@ -260,7 +260,7 @@ class Wrapped:
     form, batch, runtime, sha256_of_source = "step", None, "a test", "0" * 64
 
     def __init__(self, program: SpikingProgram) -> None:
-        from snnconv.runtimes.torch_program import TorchProgram
+        from snnconv.engines.torch_program import TorchProgram
 
         self.held: Candidate = TorchProgram(program, lower(program, "step"))
 

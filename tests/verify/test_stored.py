@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from snnconv import pt2
 from snnconv.data import synthetic
+from snnconv.engines import Artifact, open_content
 from snnconv.files import Content
 from snnconv.fold import fold
-from snnconv.program import SpikingProgram, put, share, tensors
-from snnconv.runtimes import Artifact, open_content
+from snnconv.ir import pt2
+from snnconv.ir.program import SpikingProgram, put, share, tensors
+from snnconv.results.verdict import judge
 from snnconv.sources import Source
-from snnconv.verdict import judge
 from snnconv.verify import Plan, verify
 from snnconv.verify.stored import check_stored, stored_notes
 from tests.networks import NETWORKS, source_of

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from snnconv import pt2
 from snnconv.data import Data
+from snnconv.engines import open_candidate
 from snnconv.fold import fold
-from snnconv.runtimes import open_candidate
+from snnconv.ir import pt2
+from snnconv.results.verdict import Policy, Verdict, judge
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verdict import Policy, Verdict, judge
 from snnconv.verify import Plan, verify
 from tests.artifacts import written
 from tests.networks import NETWORKS, inputs, source_of

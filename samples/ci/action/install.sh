@@ -11,7 +11,7 @@ if [[ -n $SNNCONV_PACKAGE ]]; then
   args+=("$SNNCONV_PACKAGE")
 else
   root=$GITHUB_ACTION_PATH/../../..
-  if [[ ! -f $root/snnconv/verdict.py ]]; then
+  if [[ ! -f $root/snnconv/__init__.py ]]; then
     echo "::error title=snnconv verify::this copy of the action is no part of snnconv's repository; set the input 'snnconv'"
     exit 2
   fi

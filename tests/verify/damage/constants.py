@@ -13,9 +13,9 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from snnconv import pt2
-from snnconv.program import put, share, tensors
-from snnconv.runtimes.torchscript import METADATA_FILE
+from snnconv.engines.torchscript import METADATA_FILE
+from snnconv.ir import pt2
+from snnconv.ir.program import put, share, tensors
 from tests.verify.damage import but, cases, register, workbench
 from tests.verify.damage.workbench import Case
 

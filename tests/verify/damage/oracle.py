@@ -21,8 +21,8 @@ import onnx
 import torch
 from torch import Tensor
 
+from snnconv.engines import Candidate, RunFailure, open_candidate
 from snnconv.errors import SnnconvError
-from snnconv.runtimes import Candidate, RunFailure, open_candidate
 from tests.verify.damage import ROUNDING, workbench
 from tests.verify.damage.constants import Values, held, holding
 from tests.verify.damage.workbench import Case

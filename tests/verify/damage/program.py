@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.fold import fold
-from snnconv.neuron import MembraneNorm, Neuron
-from snnconv.program import BATCH_NORM, SpikingProgram, neuron_calls, put, share, tensors
+from snnconv.ir.neuron import MembraneNorm, Neuron
+from snnconv.ir.program import BATCH_NORM, SpikingProgram, neuron_calls, put, share, tensors
 from tests.verify.damage import but, cases, register, workbench
 from tests.verify.damage.workbench import Case
 

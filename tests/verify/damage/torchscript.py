@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconv.runtimes.torchscript import METADATA_FILE
+from snnconv.engines.torchscript import METADATA_FILE
 from tests.verify.damage import but, cases, register
 from tests.verify.damage.workbench import Case
 
@@ -126,8 +126,8 @@ def _(s: Script, rng: Random) -> None:
 
 @code("fires below instead of above", BOTH)
 def _(s: Script, rng: Random) -> None:
-    s.edit("snnconv/neuron", r"torch\.gt\(", "torch.lt(")
-    s.edit("snnconv/neuron", r"torch\.ge\(", "torch.le(")
+    s.edit("snnconv/ir/neuron", r"torch\.gt\(", "torch.lt(")
+    s.edit("snnconv/ir/neuron", r"torch\.ge\(", "torch.le(")
 
 
 @code("inverted mask forgotten", NORMED)
@@ -157,14 +157,14 @@ def _(s: Script, rng: Random) -> None:
 @code("leak forgotten or applied twice")
 def _(s: Script, rng: Random) -> None:
     if rng.random() < 0.5:
-        s.edit("snnconv/neuron", r"torch\.mul\(u, leak0\)", "torch.mul(torch.mul(u, leak0), leak0)")
+        s.edit("snnconv/ir/neuron", r"torch\.mul\(u, leak0\)", "torch.mul(torch.mul(u, leak0), leak0)")
     else:
         s.argument("act1", "leak", lambda _: "None")
 
 
 @code("leak of another amount in the code")
 def _(s: Script, rng: Random) -> None:
-    s.edit("snnconv/neuron", r"torch\.mul\(u, leak0\)", f"torch.mul(torch.mul(u, leak0), {factor(rng)})")
+    s.edit("snnconv/ir/neuron", r"torch\.mul\(u, leak0\)", f"torch.mul(torch.mul(u, leak0), {factor(rng)})")
 
 
 @code("hard reset made soft, soft made hard")

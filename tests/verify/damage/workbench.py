@@ -13,12 +13,12 @@ import onnx
 import torch
 from torch import Tensor
 
-from snnconv import pt2
 from snnconv.data import Data
+from snnconv.engines import Observation, open_candidate
 from snnconv.export import export, format_of
 from snnconv.fold import fold
-from snnconv.program import SpikingProgram
-from snnconv.runtimes import Observation, open_candidate
+from snnconv.ir import pt2
+from snnconv.ir.program import SpikingProgram
 from snnconv.sources import Source
 from snnconv.verify.probes import near_thresholds
 from tests.networks import NETWORKS, inputs, source_of, steps

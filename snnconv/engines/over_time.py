@@ -1,0 +1,38 @@
+"""Running an artifact of one step over time, the same way for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from snnconv.engines.candidate import Observation, failing
+from snnconv.ir.program import TIME_STEP, TimeContract
+from snnconv.ir.time import frames, read_out
+
+State = dict[str, Tensor]
+Stepped = tuple[Tensor, State, dict[str, Tensor], dict[str, Tensor]]
+"""What a step gives: output, next state, potentials, spikes."""
+
+Step = Callable[[Tensor, State], Stepped]
+
+
+@failing()
+def run_steps(
+    step: Step, x: Tensor, contract: TimeContract, neurons: dict[str, tuple[int, ...]], counts_steps: bool
+) -> Observation:
+    """Loop `step` from its initial state, in which no neuron has a potential and no step is counted, and read out."""
+    state = {name: torch.zeros(x.shape[0], *shape, dtype=x.dtype) for name, shape in neurons.items()}
+    if counts_steps:
+        state[TIME_STEP] = torch.zeros(x.shape[0], dtype=torch.int64)
+    outputs: list[Tensor] = []
+    potentials: dict[str, list[Tensor]] = {}
+    spikes: dict[str, list[Tensor]] = {}
+    for frame in frames(x, contract.timesteps, contract.event):
+        y, state, us, fired = step(frame, state)
+        outputs.append(y)
+        for kept, seen in ((potentials, us), (spikes, fired)):
+            for name, value in seen.items():
+                kept.setdefault(name, []).append(value)
+    return Observation(read_out(outputs, contract.readout), potentials, spikes)

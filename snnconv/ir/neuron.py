@@ -1,0 +1,295 @@
+"""The canonical spiking neuron: its constants, its equations, its place in a captured graph.
+
+One time step of every neuron that snnconv knows is
+
+    i = A * i + g * x + c                what arrives: the current, or a synaptic current that decays by A
+    u = m + i                            potential before firing (g = 1 and c = 0 unless a norm left them)
+    s = [N(u) > theta]                   N is the membrane norm, gone once folded; >= where not strict;
+                                         < or <= on the channels where the direction is inverted
+    m = R where fired, L * v + B else    hard reset: R is what is carried, leak already applied
+    m = L * v + B - S * s                soft reset
+
+with m = i = 0 before the first step. v is what is carried: u itself, or N(u) where the membrane norm normalises the state too.
+A, L, B, R, S, g, c and theta are scalars, per channel or per element; g and c may have one such value per time step. The same
+functions (`arrive`, `charge`, `compare`, `carry`) serve the reference, the lowered torch graph and TorchScript, so they keep to
+what `torch.jit` accepts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.errors import Refused
+
+Shape = tuple[int, ...]
+
+
+def arrive(current: Tensor, gain: Tensor | None, offset: Tensor | None, synapse: Tensor | None, before: Tensor | None) -> Tensor:
+    """What arrives at the membrane, `i = A * i + g * x + c`; `before` is i of the step before, None at the first."""
+    i = current
+    if gain is not None:
+        i = i * gain
+    if offset is not None:
+        i = i + offset
+    if synapse is not None and before is not None:
+        i = synapse * before + i
+    return i
+
+
+def charge(arriving: Tensor, state: Tensor | None) -> Tensor:
+    """The potential `u = m + i`; `state` is None before the first step, where m = 0."""
+    return arriving if state is None else state + arriving
+
+
+def compare(u: Tensor, threshold: Tensor, strict: bool, inverted: Tensor | None) -> Tensor:
+    """Which potentials fire, as bool. `inverted` flips the outcome of the comparison (see `Neuron.comparator`)."""
+    fired = u > threshold if strict else u >= threshold
+    if inverted is not None:
+        fired = torch.logical_xor(fired, inverted)
+    return fired
+
+
+def carry(u: Tensor, fired: Tensor, leak: Tensor | None, shift: Tensor | None, reset: Tensor | None, soft: bool) -> Tensor:
+    """The state carried to the next step: `reset` is R under a hard reset and S under a soft one, or None; no `leak` means 1."""
+    kept = u
+    if leak is not None:
+        kept = kept * leak
+    if shift is not None:
+        kept = kept + shift
+    if reset is None:
+        return kept
+    if soft:
+        return kept - reset * fired.to(u.dtype)
+    return torch.where(fired, reset, kept)
+
+
+def unpacked(state: Tensor | None, synapse: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """m and i out of a state; i only where there is a synapse."""
+    if state is None or synapse is None:
+        return state, None
+    return state.select(1, 0), state.select(1, 1)
+
+
+def packed(m: Tensor, i: Tensor, synapse: Tensor | None) -> Tensor:
+    """The state that `unpacked` takes apart."""
+    return m if synapse is None else torch.stack([m, i], 1)
+
+
+def at_step(constant: Tensor | None, t: int, dims: int) -> Tensor | None:
+    """The entry for step `t` of a constant, or all of it if it has but one; potentials have `dims` dimensions with the batch."""
+    if constant is None or constant.dim() <= dims:
+        return constant
+    if t >= constant.shape[0]:
+        raise RuntimeError(f"constants per step for {constant.shape[0]} time steps: there is no step {t + 1}")
+    return constant.select(0, t)
+
+
+@dataclass(frozen=True)
+class MembraneNorm:
+    """A norm on the membrane potential at inference: MPBN (arXiv 2308.08359), or PSP norm (arXiv 2203.01544) with a mean of 0.
+
+    `mean`, `var` and, unless the norm has no affine part, `gamma` and `beta` are `[C]` (one per channel) or `[C, H, W]` (one per
+    element). Only torch's own `batch_norm` kernel evaluates it: that kernel is the oracle of every folded threshold. `carried`
+    says whether the normalised potential is also what the neuron carries on; else that is the raw one. `kind` is its name.
+    """
+
+    mean: Tensor
+    var: Tensor
+    gamma: Tensor | None
+    beta: Tensor | None
+    eps: float
+    carried: bool = False
+    kind: str = "MPBN"
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """Normalise `u` `[B, C, ...]`."""
+        # torch has another kernel, with other last bits, for strided potentials and statistics.
+        if not (u.is_contiguous() or u.is_contiguous(memory_format=torch.channels_last)):
+            u = u.contiguous()
+        per_element = self.mean.dim() > 1
+        flat = [None if t is None else t.contiguous().flatten() for t in (self.mean, self.var, self.gamma, self.beta)]
+        mean, var, gamma, beta = flat
+        out = torch.nn.functional.batch_norm(u.flatten(1) if per_element else u, mean, var, gamma, beta, False, 0.0, self.eps)
+        return out.view(u.shape) if per_element else out
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """The constants of one spiking layer.
+
+    Tensors broadcast against `[B, *shape]`: scalars `[]`, per channel `[C, 1, 1]`, per element `[C, H, W]`. `gain` and `offset`
+    may also be per step: `[T, 1, C, 1, 1]`, the second dimension standing for the batch. `synapse` is A, None where a current
+    lasts for its own step only.
+    `inverted` is bool per channel or element: True fires *below* the threshold.
+    """
+
+    threshold: Tensor
+    leak: Tensor
+    reset: Tensor
+    soft: bool = False
+    strict: bool = True
+    shift: Tensor | None = None
+    gain: Tensor | None = None
+    offset: Tensor | None = None
+    synapse: Tensor | None = None
+    inverted: Tensor | None = None
+    norm: MembraneNorm | None = None
+    shape: Shape = field(default=())
+
+    def fires(self, u: Tensor) -> Tensor:
+        """The decision of every potential `[B, *shape]`, membrane norm included, as bool."""
+        threshold, inverted = self.comparator()
+        return compare(u if self.norm is None else self.norm(u), threshold, self.strict, inverted)
+
+    def arrive(self, current: Tensor, before: Tensor | None, t: int) -> Tensor:
+        """What arrives at the membrane `[B, *shape]` at step `t`, given what did at the step before."""
+        gain, offset = (at_step(constant, t, current.dim()) for constant in (self.gain, self.offset))
+        return arrive(current, gain, offset, self.synapse, before)
+
+    def carry(self, u: Tensor, fired: Tensor) -> Tensor:
+        """The state after a step with potential `u` and spikes `fired`, both `[B, *shape]`."""
+        v = self.norm(u) if self.norm is not None and self.norm.carried else u
+        return carry(v, fired, self.leak, self.shift, self.reset, self.soft)
+
+    def step(self, current: Tensor, state: Tensor | None, t: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Time step `t` on `current` `[B, *shape]`: the potential, the spikes in {0, 1}, the next state `[B, *state_shape]`."""
+        m, before = unpacked(state, self.synapse)
+        i = self.arrive(current, before, t)
+        u = charge(i, m)
+        fired = self.fires(u)
+        return u, fired.to(u.dtype), packed(self.carry(u, fired), i, self.synapse)
+
+    @property
+    def state_shape(self) -> Shape:
+        """The shape of what is kept between two steps: m, or m and i as `[2, *shape]`."""
+        return self.shape if self.synapse is None else (2, *self.shape)
+
+    @property
+    def resets(self) -> bool:
+        """Whether a spike leaves a trace in the state: a soft reset by nothing does not."""
+        return not self.soft or bool(self.reset.any())
+
+    @property
+    def per_step(self) -> bool:
+        """Whether a constant changes from step to step."""
+        return any(value is not None and value.dim() > len(self.shape) + 1 for value in (self.gain, self.offset))
+
+    def comparator(self) -> tuple[Tensor, Tensor | None]:
+        """The threshold and flip mask for one uniform comparison over all channels.
+
+        `u < theta` is `not (u > pred(theta))` and `u <= theta` is `not (u >= succ(theta))`, where pred and succ are the
+        neighbouring floats: inverted channels cost a flip of the outcome, the others nothing.
+        """
+        if self.inverted is None:
+            return self.threshold, None
+        toward = torch.full_like(self.threshold, -math.inf if self.strict else math.inf)
+        moved = torch.nextafter(self.threshold, toward)
+        return torch.where(self.inverted, moved, self.threshold), self.inverted
+
+    def to(self, dtype: torch.dtype) -> Neuron:
+        """The same neuron with every float constant, norm statistics included, in `dtype`."""
+        norm = None if self.norm is None else replace(self.norm, **_floats(self.norm, dtype))
+        return replace(self, **_floats(self, dtype), norm=norm)
+
+
+def lif(
+    leak: float | Tensor,
+    threshold: float | Tensor,
+    v_reset: float | Tensor | None = 0.0,
+    strict: bool = True,
+    norm: MembraneNorm | None = None,
+) -> Neuron:
+    """A leaky integrate-and-fire neuron that computes, per time step,
+
+        u = leak * v + x;   s = [N(u) > threshold]  (>= unless strict);   v = v_reset where s, u elsewhere
+
+    or, with `v_reset` None, v = u - threshold * s. Numbers, or tensors that broadcast against `[C, ...]`; they are kept in
+    float64, so that nothing is rounded before the network's own precision is known.
+    """
+    kept, fires = (torch.as_tensor(value, dtype=torch.float64).detach() for value in (leak, threshold))
+    after = fires if v_reset is None else torch.as_tensor(v_reset, dtype=torch.float64).detach()
+    return Neuron(threshold=fires, leak=kept, reset=kept * after, soft=v_reset is None, strict=strict, norm=norm)
+
+
+def _floats(value: Neuron | MembraneNorm, dtype: torch.dtype) -> dict[str, Any]:
+    return {k: v.to(dtype) for k, v in vars(value).items() if isinstance(v, Tensor) and v.is_floating_point()}
+
+
+def pack(value: Neuron | MembraneNorm, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Split a neuron or a norm into plain JSON settings (returned) and tensors (added under `prefix`)."""
+    settings: dict[str, Any] = {}
+    for f in fields(value):
+        item = getattr(value, f.name)
+        if isinstance(item, Tensor):
+            tensors[f"{prefix}.{f.name}"] = item.contiguous()
+        elif isinstance(item, MembraneNorm):
+            settings[f.name] = pack(item, f"{prefix}.{f.name}", tensors)
+        elif item is not None:
+            settings[f.name] = list(item) if isinstance(item, tuple) else item
+    return settings
+
+
+def unpack_norm(settings: dict[str, Any], prefix: str, tensors: dict[str, Tensor]) -> MembraneNorm:
+    """The inverse of `pack` for a membrane norm."""
+    mean, var, gamma, beta = (tensors.get(f"{prefix}.{name}") for name in ("mean", "var", "gamma", "beta"))
+    if mean is None or var is None:
+        raise KeyError(f"{prefix} has no statistics")
+    return MembraneNorm(mean, var, gamma, beta, **settings)
+
+
+def unpack_neuron(settings: dict[str, Any], prefix: str, tensors: dict[str, Tensor]) -> Neuron:
+    """The inverse of `pack` for a neuron."""
+    rest = dict(settings)
+    norm = rest.pop("norm", None)
+    rest["shape"] = tuple(rest["shape"])
+    found: dict[str, Any] = {f.name: tensors[f"{prefix}.{f.name}"] for f in fields(Neuron) if f"{prefix}.{f.name}" in tensors}
+    return Neuron(**found, **rest, norm=unpack_norm(norm, f"{prefix}.norm", tensors) if norm else None)
+
+
+def fitted(neuron: Neuron, shape: tuple[int, ...], name: str) -> Neuron:
+    """The neuron with the shape of its potential; constants `[1, C, 1, 1]` with a batch dimension fit as well, and `[C, 1, 1]` a
+    potential `[C]`.
+
+    Raises `Refused` where its norm or its constants are of another shape.
+    """
+    constants: dict[str, Any] = {key: _laid_out(value, shape) for key, value in vars(neuron).items() if isinstance(value, Tensor)}
+    held = neuron.norm.mean if neuron.norm is not None else None
+    if held is not None and tuple(held.shape) not in (shape, shape[:1]):
+        raise Refused(
+            f"neuron {name} sees potentials of shape {list(shape)}, but its membrane norm holds {list(held.shape)}",
+            "give the input shape it was trained with, by --input-shape C,H,W",
+        )
+    for constant, value in constants.items():
+        if value.dim() > len(shape) or any(a not in (1, b) for a, b in zip(value.shape[::-1], shape[::-1], strict=False)):
+            raise Refused(
+                f"neuron {name} sees potentials of shape {list(shape)}, but its {constant} is of shape {list(value.shape)}",
+                "lay a constant per channel out as [C, 1, 1]",
+            )
+    return replace(neuron, **constants, shape=shape)
+
+
+def _laid_out(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`value` without dimensions of size 1 that the potential does not have: that of the batch, and then trailing ones."""
+    if value.dim() == len(shape) + 1 and value.shape[0] == 1:
+        return value.squeeze(0)
+    while value.dim() > len(shape) and value.shape[-1] == 1:
+        value = value.squeeze(-1)
+    return value
+
+
+torch.library.define("snnconv::neuron", "(Tensor current, Tensor state, str name) -> (Tensor, Tensor)")
+
+
+@torch.library.register_fake("snnconv::neuron")
+def _neuron_shapes(current: Tensor, state: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(current), torch.empty_like(state)
+
+
+NEURON_OP = torch.ops.snnconv.neuron.default
+"""Marks a neuron in a captured step graph: `(current, state, name) -> (spikes, next state)`. It has no kernel on purpose: what a
+neuron does is in the table of the program, and `SpikingProgram` runs it."""

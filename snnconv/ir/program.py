@@ -1,0 +1,216 @@
+"""`SpikingProgram`: one time step of a network as a graph, the table of its neurons, and its time contract."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from snnconv.ir.neuron import NEURON_OP, MembraneNorm, Neuron
+from snnconv.ir.per_step import AT_STEP
+from snnconv.ir.time import frames, read_out
+from snnconv.results import Site
+
+Path = str
+TIME_STEP = "time_step"
+"""The state that counts steps, where constants change from step to step."""
+
+Watch = Callable[[Path, int, Tensor, Tensor], None]
+Drive = Callable[[Path, Tensor, Tensor], Tensor | None]
+
+BATCH_NORM = torch.ops.aten.batch_norm.default
+_FLOATS = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class TimeContract:
+    """What a network expects over time.
+
+    `event` False: one image `[B, C, H, W]` shown at each of `timesteps` steps. True: frames `[B, T, C, H, W]`.
+    `readout` reduces the outputs of all steps: mean, sum, last, or none (`[B, T, K]`).
+    """
+
+    timesteps: int
+    input_shape: tuple[int, ...]
+    event: bool = False
+    readout: str = "mean"
+
+    def batch_shape(self, batch: int) -> tuple[int, ...]:
+        """The shape of a whole input of `batch` samples."""
+        time = (self.timesteps,) if self.event else ()
+        return (batch, *time, *self.input_shape)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a program comes from: architecture, SHA-256 of the checkpoint file, and every setting with its own origin.
+
+    `reference` says in words whose code a verdict on it rests on; it is empty in files written before it was kept.
+    """
+
+    arch: str
+    sha256: str
+    settings: dict[str, str] = field(default_factory=dict)
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class ThresholdProof:
+    """What proves a folded threshold: the norm, the threshold and the comparison it replaces, and the kernel that was asked.
+
+    The decision is monotone in the potential, so two evaluations a channel, at the cut and its neighbour, settle all 2^32 inputs.
+    """
+
+    norm: MembraneNorm
+    threshold: Tensor
+    strict: bool
+    kernel: str
+
+
+@dataclass(frozen=True)
+class SpikingProgram:
+    """One step of a network: `graph(x, *states) -> (y, *next_states)`, its neurons in the order of the states, its contract.
+
+    The graph holds plain aten operators, one `snnconv::neuron` per neuron, and `snnconv::at_step` where a constant changes from
+    step to step; batch is the first dimension of every tensor and
+    its size appears nowhere. After folding, `sites` and `proofs` say what was done, and `source` is the program before it.
+    """
+
+    graph: fx.GraphModule
+    neurons: dict[Path, Neuron]
+    contract: TimeContract
+    origin: Origin
+    sites: tuple[Site, ...] = ()
+    proofs: dict[Path, ThresholdProof] = field(default_factory=dict)
+    source: SpikingProgram | None = None
+
+    @property
+    def folded(self) -> bool:
+        return self.source is not None
+
+    def to(self, dtype: torch.dtype) -> SpikingProgram:
+        """The same program computing in `dtype`, sharing nothing that is converted."""
+        graph = share(self.graph)
+        for path, tensor in tensors(graph).items():
+            if tensor.is_floating_point():
+                put(graph, path, tensor.to(dtype))
+        for node in graph.graph.nodes:
+            cast = fx.node.map_aggregate((node.args, node.kwargs), lambda a: dtype if a in _FLOATS else a)
+            node.args, node.kwargs = cast
+        graph.recompile()
+        moved = {name: neuron.to(dtype) for name, neuron in self.neurons.items()}
+        return replace(self, graph=graph, neurons=moved)
+
+    @property
+    def holds_norms(self) -> bool:
+        """Whether a batch norm or a membrane norm is left."""
+        left = any(node.target is BATCH_NORM for node in self.graph.graph.nodes)
+        return left or any(neuron.norm is not None for neuron in self.neurons.values())
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether a constant changes from step to step, so that a step must know which one it is."""
+        left = any(node.target is AT_STEP for node in self.graph.graph.nodes)
+        return left or any(neuron.per_step for neuron in self.neurons.values())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(iter(self.neurons.values())).threshold.dtype
+
+    def leaks(self, name: Path) -> bool:
+        """Whether a neuron has a leak other than 1. One that a norm left may only round to 1, and in float64 it is another."""
+        made = name in self.proofs and self.proofs[name].norm.carried
+        return made or bool((self.neurons[name].leak != 1).any())
+
+    def run(self, x: Tensor, watch: Watch | None = None, drive: Drive | None = None) -> Tensor:
+        """Run from a fresh state, step by step, over `x` as the contract says, and read out.
+
+        `watch(neuron, step, potential, spikes)` is called for every neuron at every step. `drive(neuron, current, spikes)` as
+        well; spikes that it returns take the place of the neuron's own for the layers behind it.
+        """
+        states: dict[Path, Tensor | None] = dict.fromkeys(self.neurons)
+        outputs = []
+        with torch.no_grad():
+            for t, frame in enumerate(frames(x, self.contract.timesteps, self.contract.event)):
+                outputs.append(_Step(self, states, t, watch, drive).run(frame, *self._no_states()))
+        return read_out(outputs, self.contract.readout)
+
+    def _no_states(self) -> list[None]:
+        return [None] * len(self.neurons)
+
+
+class _Step(fx.Interpreter):
+    """Runs one step of a program; the states live in `states`, not in the graph's own inputs and outputs."""
+
+    def __init__(
+        self, program: SpikingProgram, states: dict[Path, Tensor | None], t: int, watch: Watch | None, drive: Drive | None
+    ) -> None:
+        super().__init__(program.graph)
+        self.neurons, self.states, self.t, self.watch, self.drive = program.neurons, states, t, watch, drive
+
+    def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if target is AT_STEP:
+            return args[0][self.t]
+        if target is not NEURON_OP:
+            return super().call_function(target, args, kwargs)
+        current, _, name = args
+        u, spikes, self.states[name] = self.neurons[name].step(current, self.states[name], self.t)
+        if self.watch is not None:
+            self.watch(name, self.t, u, spikes)
+        driven = None if self.drive is None else self.drive(name, current, spikes)
+        return spikes if driven is None else driven, self.states[name]
+
+    def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Tensor:
+        return args[0][0]
+
+
+def tensors(graph: fx.GraphModule) -> dict[Path, Tensor]:
+    """Every constant of a graph by its path."""
+    named = (graph.named_parameters(remove_duplicate=False), graph.named_buffers(remove_duplicate=False))
+    return {path: value for listed in named for path, value in listed}
+
+
+def put(module: torch.nn.Module, path: Path, tensor: Tensor) -> None:
+    """Set the constant at `path`, making the submodules on the way."""
+    *parents, leaf = path.split(".")
+    for name in parents:
+        if not hasattr(module, name):
+            module.add_module(name, torch.nn.Module())
+        module = getattr(module, name)
+    if leaf in module._parameters:
+        del module._parameters[leaf]
+    module.register_buffer(leaf, tensor.detach())
+
+
+def share(graph: fx.GraphModule) -> fx.GraphModule:
+    """A copy of a graph that can be rewritten while its constants are shared with the original."""
+    fresh = fx.Graph()
+    env: dict[fx.Node, fx.Node] = {}
+    fresh.output(fresh.graph_copy(graph.graph, env))
+    root, held = torch.nn.Module(), tensors(graph)
+    for path in constants_used(graph.graph):
+        put(root, path, held[path])
+    copied = fx.GraphModule(root, fresh)
+    copied.meta = copy.copy(graph.meta)
+    return copied
+
+
+def constants_used(graph: fx.Graph) -> Iterator[Path]:
+    """The paths a graph reads, each once."""
+    yield from dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "get_attr")
+
+
+def is_random(node: fx.Node) -> bool:
+    """Whether an operator draws random numbers; dropout at inference does not."""
+    if not isinstance(node.target, torch._ops.OpOverload) or torch.Tag.nondeterministic_seeded not in node.target.tags:
+        return False
+    return node.target is not torch.ops.aten.dropout.default or bool(node.args[2])
+
+
+def neuron_calls(graph: fx.Graph) -> list[fx.Node]:
+    """The neurons of a graph in the order in which they run."""
+    return [node for node in graph.nodes if node.op == "call_function" and node.target is NEURON_OP]
