@@ -54,13 +54,13 @@ def one_step(module: nn.Module, timesteps: int, in_turn: Collection[str] = ()) -
     `in_turn` are the paths of the lists of which each step takes the next entry; other lists are left alone.
     """
     copied = copy.deepcopy(module)
-    framed = [path for path, layer in copied.named_modules() if adapter_of(layer) is not None and _is_multi_step(layer)]
+    has_time_axis = [path for path, layer in copied.named_modules() if adapter_of(layer) is not None and _is_multi_step(layer)]
     for path, layer in list(copied.named_modules()):
         kind = next((kind for kind in type(layer).__mro__ if kind in STEP_LAYERS), None)
         at_hand = path in in_turn or not isinstance(layer, nn.ModuleList)
         if kind is not None and at_hand and adapter_of(layer) is None and not departs(type(layer), kind):
             STEP_LAYERS[kind](layer, timesteps)
-    return copied, frozenset(framed)
+    return copied, frozenset(has_time_axis)
 
 
 def in_frames(layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:

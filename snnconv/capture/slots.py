@@ -23,13 +23,13 @@ _TORCH_S_OWN = frozenset(vars(nn.Module()))
 class Slot:
     """The place of the neuron at `path`.
 
-    `framed`: it is called with `[1, B, ...]`. `returned`: so many of its states it returns besides its spikes. `hidden`: the
-    attributes that hold its state. `carried` is that state in the graph, None in a run that only looks at shapes; such a run
-    notes the shapes of potentials and how many rows of them there are, and puts the slot into `order`.
+    `has_time_axis` says that it is called with `[1, B, ...]`, `returned` how many of its states it returns besides its spikes,
+    `hidden` which of its attributes hold its state. `carried` is that state in the graph, None in a run that looks at shapes;
+    such a run notes the shapes of potentials and how many rows of them there are, and puts the slot into `order`.
     """
 
     path: str
-    framed: bool
+    has_time_axis: bool
     returned: int
     hidden: frozenset[str]
     carried: Tensor | None = None
@@ -39,7 +39,7 @@ class Slot:
 
     def step(self, current: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The spikes, and the next state as often as the neuron returns one."""
-        x = current.squeeze(0) if self.framed else current
+        x = current.squeeze(0) if self.has_time_axis else current
         if self.carried is None:
             self.rows = len(x)
             self.shapes.append(tuple(x.shape[1:]))
@@ -48,7 +48,7 @@ class Slot:
         else:
             spikes, following = torch.ops.snnconv.neuron(x, self.carried, self.path)
             self.carried = following
-        spikes = spikes.unsqueeze(0) if self.framed else spikes
+        spikes = spikes.unsqueeze(0) if self.has_time_axis else spikes
         return (spikes, *[following] * self.returned) if self.returned else spikes
 
     def ensure_unread(self, name: str) -> None:

@@ -71,7 +71,7 @@ def capture(
     contract: TimeContract,
     origin: Origin,
     call: Call = _called,
-    framed: Collection[str] = (),
+    has_time_axis: Collection[str] = (),
     states: Mapping[str, int] | None = None,
 ) -> SpikingProgram:
     """Capture one time step of `module`, whose neurons sit at the paths in `neurons`.
@@ -81,14 +81,14 @@ def capture(
 
     Args:
         call: how one step of the module is called on `x` `[B, ...]`.
-        framed: neurons that are called with `[1, B, ...]`.
+        has_time_axis: neurons that are called with `[1, B, ...]`.
         states: how many states a neuron returns besides its spikes, where it does.
     """
     net, states = copy.deepcopy(module).eval(), states or {}
     reset(net)
     ensure_paths([*tensors(net), *neurons])
     hidden = _changing(net, neurons, contract, call)
-    slots = [Slot(name, name in framed, states.get(name, 0), hidden[name]) for name in neurons]
+    slots = [Slot(name, name in has_time_axis, states.get(name, 0), hidden[name]) for name in neurons]
     for slot in slots:
         stand_in(net.get_submodule(slot.path), slot)
     used = _shapes(net, slots, contract, call)

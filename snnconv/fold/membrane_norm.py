@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from snnconv.fold.norm_calls import affine, statistics
-from snnconv.fold.passes import census, is_zero, per_channel, rewritten
+from snnconv.fold.passes import describe_thresholds, is_zero, per_channel, rewritten
 from snnconv.fold.threshold import Cut, find_cut, proves
 from snnconv.ir.neuron import MembraneNorm, Neuron
 from snnconv.ir.program import SpikingProgram, ThresholdProof
@@ -81,7 +81,7 @@ def _carried(neuron: Neuron) -> tuple[Tensor, Tensor | None]:
 
 
 def _site(name: str, norm: MembraneNorm, folded: Neuron) -> Site:
-    detail, held = census(folded.threshold, folded.inverted), statistics(norm.gamma, norm.mean, norm.var, norm.eps)
+    detail, held = describe_thresholds(folded.threshold, folded.inverted), statistics(norm.gamma, norm.mean, norm.var, norm.eps)
     if not norm.carried:
         return Site(name, norm.kind, "threshold", EXACT, detail, held)
     return Site(

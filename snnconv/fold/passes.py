@@ -86,7 +86,7 @@ def is_neuron_input(user: fx.Node, value: fx.Node) -> bool:
     return user.target is NEURON_OP and user.args[0] is value
 
 
-def census(threshold: Tensor, inverted: Tensor | None) -> str:
+def describe_thresholds(threshold: Tensor, inverted: Tensor | None) -> str:
     """A line about folded thresholds: how many, their range, how many are inverted or constant."""
     finite = threshold[threshold.isfinite()]
     unit = "channels" if threshold.numel() == threshold.shape[0] else "elements"

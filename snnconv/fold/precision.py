@@ -36,10 +36,10 @@ def rounded(folded: SpikingProgram, source: SpikingProgram) -> SpikingProgram:
     return replace(folded, graph=graph, neurons={name: neuron.to(dtype) for name, neuron in folded.neurons.items()})
 
 
-def twin(exactly: SpikingProgram, folded: SpikingProgram) -> SpikingProgram:
-    """`exactly`, a fold of the source in float64, with the very optional constants of `folded`, a fold in its own type."""
-    neurons = {name: _following(neuron, folded.neurons[name], folded.leaks(name)) for name, neuron in exactly.neurons.items()}
-    return replace(exactly, neurons=neurons)
+def twin(folded64: SpikingProgram, folded: SpikingProgram) -> SpikingProgram:
+    """`folded64`, a fold of the source in float64, with the very optional constants of `folded`, a fold in its own type."""
+    neurons = {name: _following(neuron, folded.neurons[name], folded.leaks(name)) for name, neuron in folded64.neurons.items()}
+    return replace(folded64, neurons=neurons)
 
 
 def _following(exact: Neuron, folded: Neuron, leaks: bool) -> Neuron:

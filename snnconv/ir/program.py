@@ -15,12 +15,12 @@ from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.time import frames, read_out
 from snnconv.results import Site
 
-Path = str
+ModulePath = str
 TIME_STEP = "time_step"
 """The state that counts steps, where constants change from step to step."""
 
-Watch = Callable[[Path, int, Tensor, Tensor], None]
-Drive = Callable[[Path, Tensor, Tensor], Tensor | None]
+Watch = Callable[[ModulePath, int, Tensor, Tensor], None]
+Drive = Callable[[ModulePath, Tensor, Tensor], Tensor | None]
 
 BATCH_NORM = torch.ops.aten.batch_norm.default
 _FLOATS = (torch.float32, torch.float64)
@@ -81,11 +81,11 @@ class SpikingProgram:
     """
 
     graph: fx.GraphModule
-    neurons: dict[Path, Neuron]
+    neurons: dict[ModulePath, Neuron]
     contract: TimeContract
     origin: Origin
     sites: tuple[Site, ...] = ()
-    proofs: dict[Path, ThresholdProof] = field(default_factory=dict)
+    proofs: dict[ModulePath, ThresholdProof] = field(default_factory=dict)
     source: SpikingProgram | None = None
 
     @property
@@ -121,7 +121,7 @@ class SpikingProgram:
     def dtype(self) -> torch.dtype:
         return next(iter(self.neurons.values())).threshold.dtype
 
-    def leaks(self, name: Path) -> bool:
+    def leaks(self, name: ModulePath) -> bool:
         """Whether a neuron has a leak other than 1. One that a norm left may only round to 1, and in float64 it is another."""
         made = name in self.proofs and self.proofs[name].norm.carried
         return made or bool((self.neurons[name].leak != 1).any())
@@ -132,7 +132,7 @@ class SpikingProgram:
         `watch(neuron, step, potential, spikes)` is called for every neuron at every step. `drive(neuron, current, spikes)` as
         well; spikes that it returns take the place of the neuron's own for the layers behind it.
         """
-        states: dict[Path, Tensor | None] = dict.fromkeys(self.neurons)
+        states: dict[ModulePath, Tensor | None] = dict.fromkeys(self.neurons)
         outputs = []
         with torch.no_grad():
             for t, frame in enumerate(frames(x, self.contract.timesteps, self.contract.event)):
@@ -147,7 +147,7 @@ class _Step(fx.Interpreter):
     """Runs one step of a program; the states live in `states`, not in the graph's own inputs and outputs."""
 
     def __init__(
-        self, program: SpikingProgram, states: dict[Path, Tensor | None], t: int, watch: Watch | None, drive: Drive | None
+        self, program: SpikingProgram, states: dict[ModulePath, Tensor | None], t: int, watch: Watch | None, drive: Drive | None
     ) -> None:
         super().__init__(program.graph)
         self.neurons, self.states, self.t, self.watch, self.drive = program.neurons, states, t, watch, drive
@@ -168,13 +168,13 @@ class _Step(fx.Interpreter):
         return args[0][0]
 
 
-def tensors(graph: fx.GraphModule) -> dict[Path, Tensor]:
+def tensors(graph: fx.GraphModule) -> dict[ModulePath, Tensor]:
     """Every constant of a graph by its path."""
     named = (graph.named_parameters(remove_duplicate=False), graph.named_buffers(remove_duplicate=False))
     return {path: value for listed in named for path, value in listed}
 
 
-def put(module: torch.nn.Module, path: Path, tensor: Tensor) -> None:
+def put(module: torch.nn.Module, path: ModulePath, tensor: Tensor) -> None:
     """Set the constant at `path`, making the submodules on the way."""
     *parents, leaf = path.split(".")
     for name in parents:
@@ -199,7 +199,7 @@ def share(graph: fx.GraphModule) -> fx.GraphModule:
     return copied
 
 
-def constants_used(graph: fx.Graph) -> Iterator[Path]:
+def constants_used(graph: fx.Graph) -> Iterator[ModulePath]:
     """The paths a graph reads, each once."""
     yield from dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "get_attr")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.ir.neuron import Shape
-from snnconv.ir.program import TIME_STEP, Path, SpikingProgram, TimeContract, put, tensors
+from snnconv.ir.program import TIME_STEP, ModulePath, SpikingProgram, TimeContract, put, tensors
 from snnconv.lower import ops
 
 
@@ -25,7 +25,7 @@ class Lowered:
     graph: fx.GraphModule
     form: str
     contract: TimeContract
-    neurons: dict[Path, Shape]
+    neurons: dict[ModulePath, Shape]
     counts_steps: bool = False
 
     @property
@@ -33,11 +33,11 @@ class Lowered:
         """The names of the states of a step form, in order."""
         return [*self.neurons, *([TIME_STEP] if self.counts_steps else [])]
 
-    def constants(self) -> dict[Path, Tensor]:
+    def constants(self) -> dict[ModulePath, Tensor]:
         """Everything an artifact of this graph must hold, by path."""
         return tensors(self.graph)
 
-    def run(self, x: Tensor, watch: Callable[[Path, Tensor, Tensor], None] | None = None) -> Tensor:
+    def run(self, x: Tensor, watch: Callable[[ModulePath, Tensor, Tensor], None] | None = None) -> Tensor:
         """Run a sequence form in torch on `x`; `watch(neuron, potentials, spikes)` sees each `[T * B, ...]`."""
         with torch.no_grad():
             return _Sequence(self.graph, watch).run(x)
@@ -46,7 +46,7 @@ class Lowered:
 class _Sequence(fx.Interpreter):
     """Runs a sequence form with the torch implementations of the time operators."""
 
-    def __init__(self, graph: fx.GraphModule, watch: Callable[[Path, Tensor, Tensor], None] | None) -> None:
+    def __init__(self, graph: fx.GraphModule, watch: Callable[[ModulePath, Tensor, Tensor], None] | None) -> None:
         super().__init__(graph)
         self.watch = watch
 
@@ -70,7 +70,7 @@ class _Sequence(fx.Interpreter):
         return args[0][0]
 
 
-def neuron_arguments(module: torch.nn.Module, graph: fx.Graph, name: Path, program: SpikingProgram) -> tuple[Any, ...]:
+def neuron_arguments(module: torch.nn.Module, graph: fx.Graph, name: ModulePath, program: SpikingProgram) -> tuple[Any, ...]:
     """Hold the constants of a folded neuron at `<name>.<constant>` and return the operator's arguments after its inputs."""
     neuron = program.neurons[name]
     threshold, inverted = neuron.comparator()

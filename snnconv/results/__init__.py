@@ -86,7 +86,7 @@ class LayerTally:
         values: potentials compared, each with its spike.
         explained, unexplained: flips whose potential lies within, or beyond, the rounding bound of the threshold.
         outside: potentials further from the reference than the rounding bound.
-        undecided: spikes that are not what the folded threshold says about the candidate's own potential.
+        inconsistent: spikes that are not what the folded threshold says about the candidate's own potential.
         worst: largest potential error as a share of its bound; None where a potential is not a number.
         first: `(sample, step)` of the first fault, or None.
         spikes_reference, spikes_candidate: spikes of the free-running source and of the candidate.
@@ -100,7 +100,7 @@ class LayerTally:
     explained: int = 0
     unexplained: int = 0
     outside: int = 0
-    undecided: int = 0
+    inconsistent: int = 0
     worst: float | None = 0.0
     first: tuple[int, int] | None = None
     spikes_reference: int = 0
@@ -110,7 +110,7 @@ class LayerTally:
 
     @property
     def sound(self) -> bool:
-        return not (self.unexplained or self.outside or self.undecided)
+        return not (self.unexplained or self.outside or self.inconsistent)
 
     @property
     def rate_reference(self) -> float:
@@ -124,7 +124,7 @@ class LayerTally:
 
     def __add__(self, other: LayerTally) -> LayerTally:
         """Both tallies of one layer, over disjoint samples, as one."""
-        counts = ("values", "explained", "unexplained", "outside", "undecided", "spikes_reference", "spikes_candidate")
+        counts = ("values", "explained", "unexplained", "outside", "inconsistent", "spikes_reference", "spikes_candidate")
         return replace(
             self,
             **{name: getattr(self, name) + getattr(other, name) for name in counts},

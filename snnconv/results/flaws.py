@@ -9,11 +9,11 @@ from typing import Any
 
 from snnconv.results import MARGIN_BINS, Difference, LayerTally, Verification
 
-Path = tuple[int | str, ...]
-Flaw = tuple[Path, str]
+JsonPath = tuple[int | str, ...]
+Flaw = tuple[JsonPath, str]
 
 
-def first_flaw(found: Verification, at: Path = ()) -> str:
+def first_flaw(found: Verification, at: JsonPath = ()) -> str:
     """The first thing in a verification, which stands `at` a path of a document, that makes no sense; empty where all does."""
     return next((f"{json_path((*at, *where))} {flaw}" for where, flaw in _flaws(found)), "")
 
@@ -29,7 +29,7 @@ def _flaws(found: Verification) -> Iterator[Flaw]:
         yield from _difference_flaws(found.difference)
 
 
-def _tally_flaws(at: Path, tally: LayerTally) -> Iterator[Flaw]:
+def _tally_flaws(at: JsonPath, tally: LayerTally) -> Iterator[Flaw]:
     for name in ("margins", "flips"):
         bins = len(getattr(tally, name))
         if bins not in (0, MARGIN_BINS):
@@ -49,7 +49,7 @@ def _difference_flaws(difference: Difference) -> Iterator[Flaw]:
                 yield ("difference", name, number), f"is no row of {width} spikes"
 
 
-def _integers(value: Any, at: Path = ()) -> Iterator[tuple[Path, int]]:
+def _integers(value: Any, at: JsonPath = ()) -> Iterator[tuple[JsonPath, int]]:
     if isinstance(value, Mapping):
         for key, entry in value.items():
             yield from _integers(entry, (*at, key))

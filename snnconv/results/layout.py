@@ -1,4 +1,4 @@
-"""The layout of the JSON documents, schema 3, as types: what is written, what is read, and what the published schema says."""
+"""The layout of the JSON documents, schema 4, as types: what is written, what is read, and what the published schema says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from snnconv.results.verdict import Policy
 if TYPE_CHECKING:
     from pydantic import ConfigDict
 
-SCHEMA = 3
+SCHEMA = 4
 
 STRICT: ConfigDict = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 """How pydantic reads these types: no unknown field, no string taken for a number, no infinity."""
@@ -41,7 +41,7 @@ class VerificationDocument:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    schema: Literal[3]
+    schema: Literal[4]
     snnconv: str
     command: Literal["verify"]
     equivalent: bool
@@ -55,7 +55,7 @@ class ConversionDocument:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    schema: Literal[3]
+    schema: Literal[4]
     snnconv: str
     command: Literal["convert"]
     equivalent: bool
@@ -73,7 +73,7 @@ class FoldDocument:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    schema: Literal[3]
+    schema: Literal[4]
     snnconv: str
     command: Literal["fold"]
     source: str
@@ -90,7 +90,7 @@ class InspectionDocument(Inspection):
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    schema: Literal[3]
+    schema: Literal[4]
     snnconv: str
     command: Literal["inspect"]
     source: str

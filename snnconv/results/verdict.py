@@ -121,7 +121,7 @@ def _layer(tally: LayerTally, probe: str = "") -> Check:
         f"{count} {word}"
         for count, word in (
             (tally.outside, "values outside their rounding bound"),
-            (tally.undecided, "spikes against the layer's own threshold"),
+            (tally.inconsistent, "spikes against the layer's own threshold"),
             (tally.unexplained, "unexplained flips"),
         )
         if count

@@ -34,7 +34,7 @@ class Forward(Protocol):
     def step(self, module: nn.Module, x: Tensor) -> Tensor: ...
 
 
-class StepByStep:
+class SingleStep:
     """`forward(x)` `[B, ...]` is one time step."""
 
     def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
@@ -46,34 +46,34 @@ class StepByStep:
 
 
 @dataclass(frozen=True)
-class AllAtOnce:
+class MultiStep:
     """`forward(x)` `[T, B, ...]` is all time steps, and gives `[T, B, K]`, or `[B, K]` where it reads out itself.
 
-    `spreads` says that it is given one image `[B, ...]` and shows it at every step itself.
+    `repeats_input` says that it is given one image `[B, ...]` and shows it at every step itself.
     """
 
-    spreads: bool = False
+    repeats_input: bool = False
 
     def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
         adapters.reset(module)
-        y = module(x if self.spreads else torch.stack(list(frames(x, contract.timesteps, contract.event))))
+        y = module(x if self.repeats_input else torch.stack(list(frames(x, contract.timesteps, contract.event))))
         if not isinstance(y, Tensor):
             raise Refused(f"the network returns a {type(y).__name__}", "its forward must return one float tensor")
         return y if y.dim() == 2 else read_out(list(y), contract.readout)
 
     def step(self, module: nn.Module, x: Tensor) -> Tensor:
-        y = module(x if self.spreads else x.unsqueeze(0))
+        y = module(x if self.repeats_input else x.unsqueeze(0))
         return y if not isinstance(y, Tensor) or y.dim() == 2 else y.squeeze(0)
 
     def shorten(self, module: nn.Module, timesteps: int) -> None:
         """Tell a copy in the form of one step, in place, that there is but one: it holds their number under a usual name."""
-        for name in _TIMESTEPS if self.spreads else ():
+        for name in _TIMESTEPS if self.repeats_input else ():
             if getattr(module, name, None) == timesteps:
                 setattr(module, name, 1)
 
 
 @dataclass(frozen=True)
-class HandedOn:
+class ExplicitState:
     """`forward(x, ...)` is one time step, is handed its states by name and returns them.
 
     `states` says where each of them is returned, `output` where y is; `counter` names what is handed the number of the step.
@@ -108,23 +108,23 @@ def forward_of(module: nn.Module, contract: TimeContract) -> Forward:
     wanted = list(inspect.signature(module.forward).parameters.values())
     states = [p.name for p in wanted[1:] if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if states:
-        return _handed_on(module, states)
+        return _explicit_state(module, states)
     if takes_all_steps(module):
-        return AllAtOnce(spreads=not contract.event and _spreads(module, contract))
-    return StepByStep()
+        return MultiStep(repeats_input=not contract.event and _repeats_input(module, contract))
+    return SingleStep()
 
 
-def _spreads(module: nn.Module, contract: TimeContract) -> bool:
+def _repeats_input(module: nn.Module, contract: TimeContract) -> bool:
     """Whether a network of all steps is shown one image: the other way it does not run."""
     try:
         with torch.no_grad(), blamed("the network", "its forward"):
-            AllAtOnce().run(module, torch.zeros(contract.batch_shape(2)), contract)
+            MultiStep().run(module, torch.zeros(contract.batch_shape(2)), contract)
     except SnnconvError:
         return True
     return False
 
 
-def _handed_on(module: nn.Module, states: list[str]) -> HandedOn:
+def _explicit_state(module: nn.Module, states: list[str]) -> ExplicitState:
     """Reads off the return statement which of the names are states, handed in under the same names, and which is the output."""
     names = _returned(module)
     counter = next((name for name in states if name in _COUNTERS and name not in names), None)
@@ -136,7 +136,7 @@ def _handed_on(module: nn.Module, states: list[str]) -> HandedOn:
             f"the network's forward is handed the states {', '.join(states)} {seen}",
             "let it return each state under its own name, and one output: `return spikes, mem1, mem2`",
         )
-    return HandedOn({state: names.index(state) for state in states}, names.index(outputs[0]), counter)
+    return ExplicitState({state: names.index(state) for state in states}, names.index(outputs[0]), counter)
 
 
 def _returned(module: nn.Module) -> list[str]:

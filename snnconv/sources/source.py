@@ -19,7 +19,7 @@ from snnconv.ir.neuron import Neuron, fitted
 from snnconv.ir.program import Drive, Origin, SpikingProgram, TimeContract
 from snnconv.sources.checkpoint import Checkpoint
 from snnconv.sources.fidelity import ensure_faithful
-from snnconv.sources.forwards import AllAtOnce, Forward, StepByStep, forward_of
+from snnconv.sources.forwards import Forward, MultiStep, SingleStep, forward_of
 from snnconv.sources.kept import run_twice
 from snnconv.sources.options import NAMES, Resolver, span
 from snnconv.sources.time_mixing import ensure_steps_apart
@@ -40,7 +40,7 @@ class Source:
     program: SpikingProgram
     module: nn.Module | None
     notes: tuple[str, ...] = ()
-    forward: Forward = field(default_factory=StepByStep)
+    forward: Forward = field(default_factory=SingleStep)
     archive_sha256: str = ""
 
     @property
@@ -149,12 +149,12 @@ def captured(
     forward = forward_of(module, contract)
     origin = Origin(arch, checkpoint.sha256, settle.settled, reference)
     _ensure_known(module, table, contract, forward, origin)
-    step, framed = one_step(module, contract.timesteps, taken_in_turn(module, forward, contract))
-    if isinstance(forward, AllAtOnce):
+    step, has_time_axis = one_step(module, contract.timesteps, taken_in_turn(module, forward, contract))
+    if isinstance(forward, MultiStep):
         forward.shorten(step, contract.timesteps)
         ensure_steps_apart(module, step, forward, contract)
     states = adapters.states_returned(module)
-    program = capture(step, table, contract, origin, call=forward.step, framed=framed, states=states)
+    program = capture(step, table, contract, origin, call=forward.step, has_time_axis=has_time_axis, states=states)
     source = Source(program, module, checkpoint.notes, forward)
     if is_settled(program):
         ensure_faithful(source)

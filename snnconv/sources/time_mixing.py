@@ -21,7 +21,7 @@ from snnconv.errors import Refused
 from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
 from snnconv.ir.time import READOUTS, frames, read_out
-from snnconv.sources.forwards import AllAtOnce
+from snnconv.sources.forwards import MultiStep
 from snnconv.sources.precision import in_widest
 from snnconv.user_code import blamed, is_library, place_of, told
 
@@ -30,7 +30,7 @@ _Seen = list[tuple[str, Tensor]]
 """What was computed, in order: where, and the value."""
 
 
-def ensure_steps_apart(module: nn.Module, step: nn.Module, forward: AllAtOnce, contract: TimeContract) -> None:
+def ensure_steps_apart(module: nn.Module, step: nn.Module, forward: MultiStep, contract: TimeContract) -> None:
     """Raise `Refused` unless `step`, the form of one step of `module`, is the same run step by step on noise.
 
     Raises `UserCodeError` if `module` does not run at all.
@@ -39,7 +39,7 @@ def ensure_steps_apart(module: nn.Module, step: nn.Module, forward: AllAtOnce, c
 
 
 def _ensure_apart(
-    module: nn.Module, step: nn.Module, forward: AllAtOnce, contract: TimeContract, dtype: torch.dtype, tolerance: float
+    module: nn.Module, step: nn.Module, forward: MultiStep, contract: TimeContract, dtype: torch.dtype, tolerance: float
 ) -> None:
     whole_net, step = copy.deepcopy(module).to(dtype), copy.deepcopy(step).to(dtype)
     x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).to(dtype)

@@ -162,13 +162,13 @@ def _whole(checks: list[Check], pair: _Pair, data: Samples, plan: Plan, progress
     source, folded, candidate = pair.source, pair.folded, pair.candidate
     if {"proof", "algebra"} & set(plan.levels):
         progress("proof", 0.0)
-        exactly = twin(fold(source.to(torch.float64).program), folded)
+        folded64 = twin(fold(source.to(torch.float64).program), folded)
         if "proof" in plan.levels:
-            checks += check_constants(folded, exactly, candidate)
+            checks += check_constants(folded, folded64, candidate)
             checks += [] if fresh else [check_structure(folded, candidate), *check_stored(folded, candidate)]
         if "algebra" in plan.levels:
             progress("algebra", 0.0)
-            checks += check_algebra(source, exactly, candidate, first(data, _ALGEBRA_SAMPLES))
+            checks += check_algebra(source, folded64, candidate, first(data, _ALGEBRA_SAMPLES))
     if "deployment" not in plan.levels:
         return []
     progress("probes", 0.0)

@@ -30,16 +30,16 @@ COARSE = 1e-6
 """The tolerance for a graph with float32 numbers of its own, of which nobody knows what they were before they were rounded."""
 
 
-def check_algebra(source: Source, exactly: SpikingProgram, candidate: Candidate, x: Tensor) -> list[Check]:
+def check_algebra(source: Source, folded64: SpikingProgram, candidate: Candidate, x: Tensor) -> list[Check]:
     """Same spikes, and the same potentials and logits to `TOLERANCE`, on every sample of `x`.
 
-    `exactly` is a fresh float64 fold of the source. A failure names the first layer, in the network's order, that differs.
+    `folded64` is a fresh float64 fold of the source. A failure names the first layer, in the network's order, that differs.
     """
-    constants, tolerance = _constants(exactly, candidate)
+    constants, tolerance = _constants(folded64, candidate)
     source, x = source.to(torch.float64), x.double()
     try:
         seen = observe(candidate.with_constants(constants), x)
-        check_shapes(exactly, len(x), seen)
+        check_shapes(folded64, len(x), seen)
     except (RunFailure, ShapeMismatch) as error:
         return [_failed(getattr(error, "name", ""), f"the artifact does not run in float64: {error}")]
     comparing = _Comparison(source.program.neurons, seen, tolerance)
@@ -54,13 +54,13 @@ def _failed(layer: str, detail: str) -> Check:
     return Check("algebra", layer, False, detail)
 
 
-def _constants(exactly: SpikingProgram, candidate: Candidate) -> tuple[dict[str, Tensor], float]:
+def _constants(folded64: SpikingProgram, candidate: Candidate) -> tuple[dict[str, Tensor], float]:
     """The float64 value of every constant, and the tolerance that this leaves.
 
     A format that holds the numbers in the network's code as constants of its own, rounded, is given them back exactly.
     """
-    constants = lower(exactly, candidate.form).constants()
-    written = {float(torch.tensor(number)): number for number in _numbers(exactly.graph.graph)}
+    constants = lower(folded64, candidate.form).constants()
+    written = {float(torch.tensor(number)): number for number in _numbers(folded64.graph.graph)}
     tolerance = TOLERANCE
     for name, value in candidate.constants().items():
         if name in constants or not value.is_floating_point():

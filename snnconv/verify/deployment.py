@@ -6,7 +6,7 @@ differs, a sample is judged in a second run, in which the candidate's spikes sta
 where it happens and not again downstream. Three questions per potential:
 
     outside      is it further from the source's than the rounding bound of that sum?
-    undecided    is the spike what the folded threshold says about the candidate's own potential? (no rounding is involved)
+    inconsistent    is the spike what the folded threshold says about the candidate's own potential? (no rounding is involved)
     flip         does the source decide otherwise? explained where the potential is within the bound of the threshold
 """
 
@@ -308,10 +308,10 @@ class _Judge:
         worst = masks.finite(masks.largest(error)) if len(u) else 0.0
         common.worst = None if worst is None or common.worst is None else max(worst, common.worst)
         outside = None if worst is not None and worst <= 1 else ~(error.abs_() <= 1)
-        undecided = masks.decide(plain.strict, *self.comparators[name], u) ^ fired
+        inconsistent = masks.decide(plain.strict, *self.comparators[name], u) ^ fired
         if spikes.dtype is not torch.bool:
-            undecided |= spikes != fired.to(spikes.dtype)
-        wrong = masks.count(undecided)
+            inconsistent |= spikes != fired.to(spikes.dtype)
+        wrong = masks.count(inconsistent)
         flips = unexplained = beyond = margin = None
         if driven or unlike is not None:
             decided = neuron.fires(expected)
@@ -324,13 +324,13 @@ class _Judge:
             explained=masks.count(flips) - masks.count(unexplained),
             unexplained=masks.count(unexplained),
             outside=masks.count(outside),
-            undecided=wrong,
+            inconsistent=wrong,
             margins=() if driven else masks.histogram(((expected[:1] - plain.threshold).abs_() / allowed[:1]).flatten()),
             flips=() if margin is None or flips is None else masks.histogram(margin[flips]),
         )
-        self._blame(rows, outside, undecided if wrong else None, beyond)
+        self._blame(rows, outside, inconsistent if wrong else None, beyond)
         if not found.sound:
-            faults = [mask for mask in (outside, undecided, unexplained) if mask is not None]
+            faults = [mask for mask in (outside, inconsistent, unexplained) if mask is not None]
             row = int(torch.stack(faults).any(0).flatten(1).any(1).nonzero()[0])
             found = replace(found, first=(self.start + (row if rows is None else int(rows[row])), step))
         self.found[name] += found

@@ -14,7 +14,7 @@ from snnconv.files import parse_json, replacing, writable
 from snnconv.report import from_plain, to_plain
 from snnconv.results import Verification
 
-FORMAT = 2
+FORMAT = 3
 _SECONDS_BETWEEN = 1.0
 
 

@@ -19,10 +19,10 @@ from snnconv.lower.ops import CONSTANTS
 from snnconv.results import Check
 
 
-def check_constants(folded: SpikingProgram, exactly: SpikingProgram, candidate: Candidate) -> list[Check]:
-    """One check per layer that holds constants. `folded` and `exactly` are fresh folds of the source in float32 and float64."""
+def check_constants(folded: SpikingProgram, folded64: SpikingProgram, candidate: Candidate) -> list[Check]:
+    """One check per layer that holds constants. `folded` and `folded64` are fresh folds of the source in float32 and float64."""
     fresh = lower(folded, candidate.form).constants()
-    exact = lower(exactly, candidate.form).constants()
+    exact = lower(folded64, candidate.form).constants()
     held = candidate.constants()
     neurons = set(folded.neurons)
     problems = {path: _problem(path, fresh[path], exact[path], held.get(path), neurons) for path in fresh}

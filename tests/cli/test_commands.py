@@ -298,7 +298,7 @@ def checks_of(result: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def test_inspect_answers_in_json(here: Path) -> None:
     found = document("inspect", "net.pth", *ARCH)
-    assert (found["schema"], found["command"], found["foldable"], found["parameters"]) == (3, "inspect", True, 1037)
+    assert (found["schema"], found["command"], found["foldable"], found["parameters"]) == (4, "inspect", True, 1037)
     assert found["settings"]["input_shape"] == "2,8,8 (factory)"
     assert [neuron["name"] for neuron in found["neurons"]] == ["act1", "act2", "act3"]
     assert {site["outcome"] for site in found["sites"]} == {"exact", "rounding"}

@@ -121,9 +121,9 @@ def test_another_constant_makes_another_network_of_the_same_artifact(
 
 def test_float64_constants_make_all_of_it_compute_in_float64(candidate: Candidate) -> None:
     x = inputs(SOURCE, 4).double()
-    exactly = fold(SOURCE.to(torch.float64).program)
-    exact = candidate.with_constants(lower(exactly, candidate.form).constants())
-    seen, (y, potentials) = exact.observe(x), watched(exactly, x)
+    folded64 = fold(SOURCE.to(torch.float64).program)
+    exact = candidate.with_constants(lower(folded64, candidate.form).constants())
+    seen, (y, potentials) = exact.observe(x), watched(folded64, x)
     torch.testing.assert_close(seen.y, y, rtol=0, atol=1e-12)
     torch.testing.assert_close(exact.run(x), y, rtol=0, atol=1e-12)
     torch.testing.assert_close(seen.potentials, potentials, rtol=0, atol=1e-12)
@@ -165,9 +165,9 @@ def test_casts_and_new_tensors_follow_to_float64(name: str, form: str, tmp_path:
     source = source_of(Casting().eval())
     path = tmp_path / name
     save(fold(source.program), path, form)
-    exactly, x = fold(source.to(torch.float64).program), inputs(source, 2).double()
-    seen = open_candidate(path).load().with_constants(lower(exactly, form).constants()).observe(x)
-    _, potentials = watched(exactly, x)
+    folded64, x = fold(source.to(torch.float64).program), inputs(source, 2).double()
+    seen = open_candidate(path).load().with_constants(lower(folded64, form).constants()).observe(x)
+    _, potentials = watched(folded64, x)
     torch.testing.assert_close(seen.potentials, potentials, rtol=0, atol=1e-12)
 
 

@@ -124,15 +124,15 @@ def assert_folds_like_the_equations(source: Source) -> SpikingProgram:
     """In float64 spike for spike, as program and lowered; in float32 but for explained flips. Gives the float32 fold."""
     x = inputs(source, 5)
     spikes, y = referee(source.module, x.double(), source.program.contract.timesteps)
-    exactly = fold(source.to(torch.float64).program)
-    seen = watched(exactly, x.double())
+    folded64 = fold(source.to(torch.float64).program)
+    seen = watched(folded64, x.double())
     for name, steps in spikes.items():
         assert all(torch.equal(a, b) for a, b in zip(seen.spikes[name], steps, strict=True)), name
     torch.testing.assert_close(seen.y, y, rtol=0, atol=1e-9)
-    torch.testing.assert_close(lower(exactly, "sequence").run(x.double()), y, rtol=0, atol=1e-9)
+    torch.testing.assert_close(lower(folded64, "sequence").run(x.double()), y, rtol=0, atol=1e-9)
     folded = fold(source.program)
     judged = judge(source, folded, x, watched(folded, x))
-    assert {tally.name: (tally.unexplained, tally.outside, tally.undecided) for tally in judged.layers} == dict.fromkeys(
+    assert {tally.name: (tally.unexplained, tally.outside, tally.inconsistent) for tally in judged.layers} == dict.fromkeys(
         ("act0", "act1", "output"), (0, 0, 0)
     )
     return folded
@@ -186,7 +186,7 @@ def test_scale_and_shift_per_step_fold_in_either_order_and_for_different_numbers
     layers = (nn.Conv2d(2, C, 3), LIF(threshold=0.3), nn.Conv2d(C, C, 3), norm, Reversed(), LIF(threshold=0.3), nn.Flatten())
     source = source_of(settled(nn.Sequential(*layers)), 3, shape=(2, SIDE, SIDE))
     x = inputs(source, 3)
-    exactly = fold(source.to(torch.float64).program)
-    assert [site.into for site in exactly.sites] == ["5", "5", "5"]
-    assert exactly.neurons["5"].gain is not None and exactly.neurons["5"].gain.shape == (3, 1, C, 1, 1)
-    torch.testing.assert_close(exactly.run(x.double()), source.to(torch.float64).run(x.double()), rtol=1e-9, atol=1e-9)
+    folded64 = fold(source.to(torch.float64).program)
+    assert [site.into for site in folded64.sites] == ["5", "5", "5"]
+    assert folded64.neurons["5"].gain is not None and folded64.neurons["5"].gain.shape == (3, 1, C, 1, 1)
+    torch.testing.assert_close(folded64.run(x.double()), source.to(torch.float64).run(x.double()), rtol=1e-9, atol=1e-9)

@@ -62,9 +62,9 @@ def assert_folds(net: nn.Module, shape: tuple[int, ...] = (2, 6, 6), timesteps: 
 
 def assert_folds_alike(program: SpikingProgram) -> None:
     """In float64, where no sum sits near a threshold by rounding alone: same spikes, same potentials, same logits."""
-    exactly = program.to(torch.float64)
+    folded64 = program.to(torch.float64)
     x = torch.rand(program.contract.batch_shape(4), generator=torch.Generator().manual_seed(1)).double() * 2 - 0.5
-    (y, seen), (z, found) = watched(exactly, x), watched(fold(exactly), x)
+    (y, seen), (z, found) = watched(folded64, x), watched(fold(folded64), x)
     assert (y - z).abs().max() <= 1e-9 * max(1.0, y.abs().max())
     assert seen.keys() == found.keys()
     for at, (u, spikes) in seen.items():
@@ -101,11 +101,11 @@ def assert_every_norm_has_one_site(folded: SpikingProgram) -> None:
 
 def assert_constants_are_rounded_once(folded: SpikingProgram) -> None:
     """Every float32 constant is the float64 one, rounded."""
-    exactly = fold(folded.source.to(torch.float64))
-    wide = tensors(exactly.graph)
+    folded64 = fold(folded.source.to(torch.float64))
+    wide = tensors(folded64.graph)
     assert all(torch.equal(held, wide[path].float()) for path, held in tensors(folded.graph).items())
     for name, neuron in folded.neurons.items():
-        for held, exact in ((neuron.gain, exactly.neurons[name].gain), (neuron.offset, exactly.neurons[name].offset)):
+        for held, exact in ((neuron.gain, folded64.neurons[name].gain), (neuron.offset, folded64.neurons[name].offset)):
             assert held is exact is None or torch.equal(held, exact.float())
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from snnconv.fold import EXACT, fold
 from snnconv.fold.membrane_norm import FoldMembraneNorm, fold_neuron, holds, kernel
-from snnconv.fold.passes import census
+from snnconv.fold.passes import describe_thresholds
 from snnconv.ir.program import SpikingProgram
 from snnconv.nn import LIF, MPBN
 from tests.fold.test_fold import assert_folds, settled, watched
@@ -102,8 +102,8 @@ def test_the_site_counts_inverted_and_constant_channels() -> None:
 
 
 def test_the_census_of_a_plain_layer_is_short() -> None:
-    assert census(torch.tensor([0.5, 0.25]).view(2, 1, 1), None) == "2 channels, thresholds 0.25 to 0.5"
-    assert census(torch.full((1, 2, 2), math.inf), None) == "4 elements, 4 never firing"
+    assert describe_thresholds(torch.tensor([0.5, 0.25]).view(2, 1, 1), None) == "2 channels, thresholds 0.25 to 0.5"
+    assert describe_thresholds(torch.full((1, 2, 2), math.inf), None) == "4 elements, 4 never firing"
 
 
 def test_the_proof_keeps_norm_threshold_comparison_and_kernel() -> None:

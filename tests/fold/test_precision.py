@@ -211,8 +211,8 @@ def test_optional_constants_follow_the_program_whatever_rounding_makes_of_them(n
 def test_the_twin_holds_the_same_constants_in_float64() -> None:
     source = source_of(membrane(-1e-40, 0.5), timesteps=1, shape=(2, 5, 5))
     folded = fold(source.program)
-    exactly = twin(fold(source.program.to(torch.float64)), folded)
-    held, wide = lower(folded, "step").constants(), lower(exactly, "step").constants()
+    folded64 = twin(fold(source.program.to(torch.float64)), folded)
+    held, wide = lower(folded, "step").constants(), lower(folded64, "step").constants()
     assert held.keys() == wide.keys() and all(wide[path].shape == value.shape for path, value in held.items())
     assert folded.neurons["1"].inverted is not None and math.isinf(folded.neurons["1"].threshold[0])
 

@@ -118,16 +118,16 @@ def test_a_fold_computes_what_the_network_computes(
 ) -> None:
     source = source_of(network(block, neuron), timesteps, shape=(2, SIDE, SIDE))
     x = inputs(source, 3)
-    folded, exactly = fold(source.program), fold(source.to(torch.float64).program)
+    folded, folded64 = fold(source.program), fold(source.to(torch.float64).program)
     assert not folded.holds_norms and all(neuron.norm is None for neuron in folded.neurons.values())
     original = source.to(torch.float64)
     assert original.module is not None
     with torch.no_grad():
         expected = run(original.module, x.double(), timesteps)
-    torch.testing.assert_close(exactly.run(x.double()), expected, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(lower(exactly, "sequence").run(x.double()), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(folded64.run(x.double()), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(lower(folded64, "sequence").run(x.double()), expected, rtol=1e-9, atol=1e-9)
     tallies = judge(source, folded, x, watched(folded, x)).layers
-    assert [tally for tally in tallies if tally.unexplained or tally.outside or tally.undecided] == []
+    assert [tally for tally in tallies if tally.unexplained or tally.outside or tally.inconsistent] == []
 
 
 @pytest.mark.long

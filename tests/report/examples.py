@@ -94,7 +94,7 @@ BAD = replace(
     ),
     layers=(
         LAYERS[0],
-        replace(LAYERS[1], unexplained=4, outside=7, undecided=1, worst=12.5, first=(12, 2), spikes_candidate=260_100,
+        replace(LAYERS[1], unexplained=4, outside=7, inconsistent=1, worst=12.5, first=(12, 2), spikes_candidate=260_100,
                 flips=UNEXPLAINED),
         replace(LAYERS[2], worst=None, outside=3, first=(12, 0)),
     ),

@@ -20,7 +20,7 @@ SITE = Site("bn", "BatchNorm2d", "conv", "rounding", "into weight", STATISTICS)
 def test_a_verification_holds_every_field_flat_and_its_verdict() -> None:
     document = verification_document([good(), bad()])
     head = {key: document[key] for key in ("schema", "snnconv", "command", "equivalent")}
-    assert head == {"schema": 3, "snnconv": snnconv.__version__, "command": "verify", "equivalent": False}
+    assert head == {"schema": 4, "snnconv": snnconv.__version__, "command": "verify", "equivalent": False}
     assert document["policy"] == {
         **{"agreement": 0.99, "explained_flips": 1e-6, "accuracy_drop": None, "logit_error": None},
         "explained_decisions": 0.25,
@@ -45,7 +45,7 @@ def test_a_conversion_adds_its_norms_and_measures() -> None:
 def test_a_fold_lists_its_norms() -> None:
     document = fold_document("net.pth", "net.pt2", "arch", [SITE], "the user's code, arch", {"timesteps": "4 (default)"})
     assert document == {
-        "schema": 3,
+        "schema": 4,
         "snnconv": snnconv.__version__,
         "command": "fold",
         "source": "net.pth",

@@ -63,7 +63,7 @@ def cut(whole: list, places: list[int]) -> list[list]:
 def test_layers_split_in_any_way_lose_nothing(tallies: list[LayerTally], places: list[int]) -> None:
     pieces = [reduce(add, piece, LayerTally("act")) for piece in cut(tallies, places)]
     found = reduce(add, pieces)
-    for name in ("values", "explained", "unexplained", "outside", "undecided", "spikes_reference", "spikes_candidate"):
+    for name in ("values", "explained", "unexplained", "outside", "inconsistent", "spikes_reference", "spikes_candidate"):
         assert getattr(found, name) == sum(getattr(tally, name) for tally in tallies), name
     worst = [tally.worst for tally in tallies]
     assert found.worst == (None if None in worst else max(w for w in worst if w is not None))
@@ -97,7 +97,7 @@ def test_histograms_of_other_bins_are_never_added_up() -> None:
         LayerTally("act", margins=(1, 2)) + LayerTally("act", margins=(1, 2, 3))
 
 
-@pytest.mark.parametrize("fault", ["unexplained", "outside", "undecided"])
+@pytest.mark.parametrize("fault", ["unexplained", "outside", "inconsistent"])
 def test_any_fault_makes_a_layer_unsound_and_rounding_does_not(fault: str) -> None:
     assert LayerTally("act", 100, explained=7, worst=0.9).sound
     assert not replace(LayerTally("act", 100), **{fault: 1}).sound

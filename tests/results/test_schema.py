@@ -34,7 +34,7 @@ def test_the_published_schema_is_what_the_types_say() -> None:
 def test_the_schema_is_sound_and_names_itself() -> None:
     Draft202012Validator.check_schema(schema())
     assert schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema()["$id"] == "urn:snnconv:report:3"
+    assert schema()["$id"] == "urn:snnconv:report:4"
     assert schema()["title"] and schema()["description"]
     assert all("description" in entry for entry in schema()["$defs"].values())
 

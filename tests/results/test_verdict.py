@@ -59,7 +59,7 @@ def test_a_check_that_failed_fails_the_verdict(level: str) -> None:
 
 KINDS = {
     "outside": "1 values outside their rounding bound",
-    "undecided": "1 spikes against the layer's own threshold",
+    "inconsistent": "1 spikes against the layer's own threshold",
     "unexplained": "1 unexplained flips",
 }
 
@@ -80,7 +80,7 @@ def test_one_fault_on_a_probe_is_enough_and_names_the_kind_of_probe(kind: str) -
 
 
 def test_several_kinds_of_fault_are_all_counted() -> None:
-    tally = replace(ACT, outside=7, undecided=5, unexplained=3, first=(0, 0))
+    tally = replace(ACT, outside=7, inconsistent=5, unexplained=3, first=(0, 0))
     ((_, _, detail),) = faults(replace(SOUND, layers=(tally,)))
     assert detail == (
         "7 values outside their rounding bound, 5 spikes against the layer's own threshold, 3 unexplained flips, "

@@ -33,8 +33,8 @@ def made(name: str, event: bool = False, readout: str = "mean") -> tuple[Source,
     return source, fold(source.program), fold(source.to(torch.float64).program)
 
 
-def check(source: Source, exactly: SpikingProgram, candidate: Candidate) -> Check:
-    (found,) = check_algebra(source, exactly, candidate, inputs(source, 2))
+def check(source: Source, folded64: SpikingProgram, candidate: Candidate) -> Check:
+    (found,) = check_algebra(source, folded64, candidate, inputs(source, 2))
     assert found.level == "algebra"
     return found
 
@@ -44,8 +44,8 @@ def check(source: Source, exactly: SpikingProgram, candidate: Candidate) -> Chec
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_undamaged_artifact_agrees(name: str, suffix: str, form: str, event: bool, tmp_path: Path) -> None:
-    source, folded, exactly = made(name, event)
-    found = check(source, exactly, artifact(folded, tmp_path / f"net{suffix}", form))
+    source, folded, folded64 = made(name, event)
+    found = check(source, folded64, artifact(folded, tmp_path / f"net{suffix}", form))
     assert found.passed, found
     assert found.layer == ""
     assert float(found.detail.rpartition(" ")[2]) <= 1e-12
@@ -56,16 +56,16 @@ def test_an_undamaged_artifact_agrees(name: str, suffix: str, form: str, event: 
 @pytest.mark.parametrize("readout", ["sum", "last", "none"])
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS)
 def test_every_read_out_agrees(suffix: str, form: str, readout: str, tmp_path: Path) -> None:
-    source, folded, exactly = made("per_channel", readout=readout)
-    assert check(source, exactly, artifact(folded, tmp_path / f"net{suffix}", form)).passed
+    source, folded, folded64 = made("per_channel", readout=readout)
+    assert check(source, folded64, artifact(folded, tmp_path / f"net{suffix}", form)).passed
 
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("form", ["sequence", "step"])
 def test_an_artifact_of_a_fixed_batch_agrees(form: str, batch: int, tmp_path: Path) -> None:
-    source, folded, exactly = made("per_channel")
-    assert check(source, exactly, artifact(folded, tmp_path / "net.onnx", form, batch)).passed
+    source, folded, folded64 = made("per_channel")
+    assert check(source, folded64, artifact(folded, tmp_path / "net.onnx", form, batch)).passed
 
 
 class Scaling(nn.Module):
@@ -175,49 +175,49 @@ def damaged(path: Path, damage: OnnxDamage) -> Candidate:
 @pytest.mark.sample(4)
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_to_the_graph_is_found_and_its_layer_named(damage: str, tmp_path: Path) -> None:
-    source, folded, exactly = made("per_element")
+    source, folded, folded64 = made("per_element")
     artifact(folded, tmp_path / "net.onnx", "sequence")
     apply, layer = DAMAGE[damage]
-    found = check(source, exactly, damaged(tmp_path / "net.onnx", apply))
+    found = check(source, folded64, damaged(tmp_path / "net.onnx", apply))
     assert not found.passed
     assert found.layer == layer
     assert "differ by up to" in found.detail
 
 
 def test_the_leak_of_another_layer_shows_from_the_second_step_on(tmp_path: Path) -> None:
-    source, folded, exactly = made("per_element")
+    source, folded, folded64 = made("per_element")
     artifact(folded, tmp_path / "net.onnx", "sequence")
-    assert check(source, exactly, damaged(tmp_path / "net.onnx", leak_of_another)).detail.endswith("first at step 1")
+    assert check(source, folded64, damaged(tmp_path / "net.onnx", leak_of_another)).detail.endswith("first at step 1")
 
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS)
 def test_another_kind_of_reset_is_found_in_every_format(suffix: str, form: str, tmp_path: Path) -> None:
-    source, folded, exactly = made("per_element")
+    source, folded, folded64 = made("per_element")
     neurons = {**folded.neurons, "act2": replace(folded.neurons["act2"], soft=True)}
-    found = check(source, exactly, artifact(replace(folded, neurons=neurons), tmp_path / f"net{suffix}", form))
+    found = check(source, folded64, artifact(replace(folded, neurons=neurons), tmp_path / f"net{suffix}", form))
     assert (found.passed, found.layer) == (False, "act2")
 
 
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS)
 def test_constants_of_another_network_are_named_not_raised(suffix: str, form: str, tmp_path: Path) -> None:
-    source, _, exactly = made("per_channel")
+    source, _, folded64 = made("per_channel")
     candidate = artifact(fold(made("per_element")[0].program), tmp_path / f"net{suffix}", form)
-    found = check(source, exactly, candidate)
+    found = check(source, folded64, candidate)
     assert not found.passed
     assert "does not run in float64: " in found.detail
     assert "constant act1." in found.detail
 
 
 def test_a_graph_that_does_not_fit_together_is_named_not_raised(tmp_path: Path) -> None:
-    source, folded, exactly = made("per_channel")
+    source, folded, folded64 = made("per_channel")
     artifact(folded, tmp_path / "net.onnx", "sequence")
 
     def drop_last_step(model: onnx.ModelProto) -> None:
         concat = next(n for n in model.graph.node if n.op_type == "Concat" and n.input[0] == "act2.spike.0")
         del concat.input[3]
 
-    found = check(source, exactly, damaged(tmp_path / "net.onnx", drop_last_step))
+    found = check(source, folded64, damaged(tmp_path / "net.onnx", drop_last_step))
     assert not found.passed
     assert "does not run in float64: Add " in found.detail
     assert "shapes" in found.detail
@@ -240,7 +240,7 @@ WRONG_SHAPES = {show_the_output_instead: "act2: values are [", show_a_step_less:
 def test_values_of_the_wrong_shape_are_named_not_raised(
     damage: Callable[[list[str]], None], said: str, kind: str, tmp_path: Path
 ) -> None:
-    source, folded, exactly = made("per_channel")
+    source, folded, folded64 = made("per_channel")
     artifact(folded, tmp_path / "net.onnx", "sequence")
 
     def apply(model: onnx.ModelProto) -> None:
@@ -249,7 +249,7 @@ def test_values_of_the_wrong_shape_are_named_not_raised(
         damage(metadata["tensors"]["act2"][kind])
         held.value = json.dumps(metadata)
 
-    found = check(source, exactly, damaged(tmp_path / "net.onnx", apply))
+    found = check(source, folded64, damaged(tmp_path / "net.onnx", apply))
     assert (found.passed, found.layer) == (False, "act2")
     assert said in found.detail
 

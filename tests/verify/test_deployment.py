@@ -148,8 +148,8 @@ def tallies(judged: Judged) -> dict[str, LayerTally]:
 
 
 def counted(judged: Judged) -> dict[str, tuple[int, int, int, int]]:
-    """Per layer: explained, unexplained, outside, undecided."""
-    return {t.name: (t.explained, t.unexplained, t.outside, t.undecided) for t in judged.layers}
+    """Per layer: explained, unexplained, outside, inconsistent."""
+    return {t.name: (t.explained, t.unexplained, t.outside, t.inconsistent) for t in judged.layers}
 
 
 def marked(judged: Judged) -> list[int]:
@@ -225,7 +225,7 @@ def test_flips_are_those_of_the_equations_on_the_candidates_own_inputs_and_state
         for step, sample, index in flips[layer]:
             assert driven.beyond[layer][step][sample].view(-1)[index].abs() > 1e-3, "a flip made by hand is near the threshold"
         assert (found[layer].explained, found[layer].unexplained) == (0, len(flips[layer]))
-        assert found[layer].undecided == len(flips[layer])
+        assert found[layer].inconsistent == len(flips[layer])
         assert found[layer].outside == 0
         assert found[layer].spikes_reference == sum(int(fired.sum()) for fired in free.spikes[layer]), "the source is driven"
         assert found[layer].spikes_candidate == sum(int((fired > 0).sum()) for fired in seen.spikes[layer])

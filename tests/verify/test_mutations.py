@@ -91,10 +91,10 @@ def _mutant(kind: Kind, case: Case, seed: str, made: set[bytes]) -> Mutant | Non
 
 def examine(case: Case, candidate: Artifact, seed: int = 0, anew: bool = False) -> Verdict:
     """What the verifier says of a candidate. What it would make of the source alone is made once, exports only if not `anew`."""
-    program, exactly = workbench.folded(case), workbench.folded(case, torch.float64)
+    program, folded64 = workbench.folded(case), workbench.folded(case, torch.float64)
     between, names = workbench.between_decisions(case, seed), ("source", f"net{case.suffix}")
     with ExitStack() as patches:
-        patches.enter_context(patch("snnconv.verify.fold", lambda _: exactly))
+        patches.enter_context(patch("snnconv.verify.fold", lambda _: folded64))
         patches.enter_context(patch("snnconv.verify.near_thresholds", lambda *_: between))
         if anew:
             program = replace(program, graph=share(program.graph))
