@@ -89,7 +89,7 @@ def _bare_export(checkpoint: Path, data: Path, folder: Path) -> dict[str, float]
 
 def _convert(checkpoint: Path, data: Path, folder: Path) -> dict[str, float]:
     """The whole of `snnconv convert`, proof included, as a child process of its own."""
-    command = [sys.executable, "-W", "ignore", "-m", "snnconv_cli", "convert", str(checkpoint)]
+    command = [sys.executable, "-W", "ignore", "-m", "snnconv", "convert", str(checkpoint)]
     command += ["-o", str(folder / "ours.onnx"), "--data", str(data)]
     start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)

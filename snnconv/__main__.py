@@ -1,5 +1,5 @@
 """`python -m snnconv` does what `snnconv` does."""
 
-from snnconv_cli.main import main
+from snnconv.cli.main import main
 
 main()

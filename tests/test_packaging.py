@@ -1,4 +1,4 @@
-"""Installed, the command line must not take the name `cli` from anyone, editable and from a wheel."""
+"""A wheel holds snnconv and nothing else, and its command runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLEAN = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = tmp_path_factory.mktemp("source")
-    for name in ("snnconv", "cli", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("snnconv", "pyproject.toml", "README.md", "LICENSE"):
         subprocess.run(["cp", "-r", str(ROOT / name), str(source)], check=True)
     command = [
         sys.executable,
@@ -36,16 +36,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_a_wheel_holds_snnconv_and_snnconv_cli_and_nothing_else(wheel: Path) -> None:
+def test_a_wheel_holds_snnconv_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         top = {name.partition("/")[0] for name in archive.namelist() if not name.partition("/")[0].endswith(".dist-info")}
-    assert top == {"snnconv", "snnconv_cli"}
+    assert top == {"snnconv"}
 
 
 def test_the_command_runs_from_a_wheel(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    code = "import snnconv_cli, snnconv, sys; print(snnconv_cli.__file__); from snnconv_cli.main import main; main()"
+    code = "import snnconv.cli, snnconv, sys; print(snnconv.cli.__file__); from snnconv.cli.main import main; main()"
     command = [sys.executable, "-c", code, "--version"]
     done = subprocess.run(
         command, env={**CLEAN, "PYTHONPATH": str(tmp_path)}, cwd="/", capture_output=True, text=True, check=True
@@ -53,9 +53,3 @@ def test_the_command_runs_from_a_wheel(wheel: Path, tmp_path: Path) -> None:
     first, version = done.stdout.splitlines()
     assert Path(first).is_relative_to(tmp_path)
     assert version.startswith("snnconv ")
-
-
-def test_the_editable_install_offers_snnconv_cli_and_not_cli(tmp_path: Path) -> None:
-    code = "import importlib.util as u; print(u.find_spec('snnconv_cli') is not None, u.find_spec('cli') is not None)"
-    done = subprocess.run([sys.executable, "-c", code], env=CLEAN, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "False"]

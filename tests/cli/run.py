@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from snnconv_cli.main import main
+from snnconv.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 ARCH = ("--arch", "tests.networks:per_channel")
@@ -62,7 +62,7 @@ def _show(message: Warning | str, category: type[Warning], filename: str, lineno
 
 def run_process(*args: object, cwd: Path = ROOT) -> Result:
     """Run `snnconv *args` in a process of its own, started as the installed script starts it."""
-    program = [sys.executable, "-P", "-c", "from snnconv_cli.main import main; main()"]
+    program = [sys.executable, "-P", "-c", "from snnconv.cli.main import main; main()"]
     done = subprocess.run([*program, *map(str, args)], cwd=cwd, capture_output=True, text=True, check=False)
     return Result(done.returncode, done.stdout, done.stderr)
 

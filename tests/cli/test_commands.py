@@ -601,5 +601,5 @@ def test_a_stdout_that_cannot_be_written_is_no_verdict(error: OSError, here: Pat
     def full(document: object) -> None:
         raise error
 
-    monkeypatch.setattr("snnconv_cli.render.print_json", full)
+    monkeypatch.setattr("snnconv.cli.render.print_json", full)
     assert run("inspect", "net.pth", *ARCH, "--json").code not in (1, 70)

@@ -14,7 +14,7 @@ COMMANDS = ("inspect", "fold", "export", "verify", "convert", "report judge", "r
 HEAVY = ("torch", "onnx", "onnxruntime", "onnxscript", "numpy", "safetensors", "junitparser", "jinja2", "matplotlib")
 PROBE = """
 import json, sys
-from snnconv_cli.main import main
+from snnconv.cli.main import main
 sys.argv[0] = "snnconv"
 try:
     main()

@@ -30,7 +30,7 @@ def hoarding(original, kept):
 
 if sys.argv.pop(1) == "keep":
     verify._chunk, verify.observe = keeping(verify._chunk, []), hoarding(verify.observe, [])
-from snnconv_cli.main import main
+from snnconv.cli.main import main
 try:
     main()
 except SystemExit as stop:

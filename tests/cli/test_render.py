@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from snnconv_cli.render import console, print_table
+from snnconv.cli.render import console, print_table
 
 COLUMNS = ("layer", "values", "gamma", "worst/bound", "detail")
 ROWS = [

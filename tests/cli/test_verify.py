@@ -25,7 +25,7 @@ import torch
 import tests.networks  # noqa: F401  (imported here, it is found from any folder)
 from tests.cli.run import ARCH, ROOT, Result, made, place, run
 
-COMMAND = [sys.executable, "-P", "-c", "from snnconv_cli.main import main; main()"]
+COMMAND = [sys.executable, "-P", "-c", "from snnconv.cli.main import main; main()"]
 SAMPLES, CHUNK = 450, 80
 """The small network is judged in chunks of 80 samples: six of them."""
 
@@ -400,7 +400,7 @@ def test_report_needs_no_torch(here: Path) -> None:
     run("verify", "raw.pt2", "net.onnx", "--data", "few.npz", "--shard", "1/1", "--report", "r.json")
     for command in (("r.json",), ("merge", "r.json"), ("schema",), ("merge", "r.json", "--report", "m.md", "--report", "m.xml")):
         probe = f"import sys; sys.argv[1:] = {['report', *command]!r}\n" + (
-            "from snnconv_cli.main import main\ntry:\n    main()\nexcept SystemExit as stop:\n"
+            "from snnconv.cli.main import main\ntry:\n    main()\nexcept SystemExit as stop:\n"
             "    heavy = {'torch', 'onnx', 'onnxruntime', 'numpy'} & set(sys.modules)\n"
             "    print(stop.code, heavy, file=sys.stderr)"
         )

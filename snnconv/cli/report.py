@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from snnconv_cli import options as o
+from snnconv.cli import options as o
 
 Results = Annotated[list[Path], typer.Argument(metavar="FILE", help="Results of verify or convert: .json.")]
 
@@ -40,8 +40,8 @@ def merge(
 
 def schema() -> int:
     """Print the JSON Schema of saved results."""
+    from snnconv.cli import render
     from snnconv.report import schema as published
-    from snnconv_cli import render
 
     render.print_json(published())
     return 0
@@ -50,12 +50,12 @@ def schema() -> int:
 def _report(
     files: list[Path], merging: bool, policy: list[str] | None, config: Path | None, reports: list[Path] | None, printed: str
 ) -> int:
+    from snnconv.cli import render
     from snnconv.errors import InputError
     from snnconv.files import writable
     from snnconv.report import read_results, writer_of
     from snnconv.results.shards import merge as merge_shards
     from snnconv.results.verdict import judge
-    from snnconv_cli import render
 
     demanded = o.policy(policy, config)
     for path in reports or []:

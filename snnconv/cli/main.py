@@ -15,14 +15,14 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from snnconv.cli import streams
+from snnconv.cli.convert import convert
+from snnconv.cli.export import export
+from snnconv.cli.fold import fold
+from snnconv.cli.inspect import inspect
+from snnconv.cli.report import merge, report, schema
+from snnconv.cli.verify import verify
 from snnconv.errors import SnnconvError, out_of_memory, plain
-from snnconv_cli import streams
-from snnconv_cli.convert import convert
-from snnconv_cli.export import export
-from snnconv_cli.fold import fold
-from snnconv_cli.inspect import inspect
-from snnconv_cli.report import merge, report, schema
-from snnconv_cli.verify import verify
 
 COMMANDS = (inspect, fold, export, verify, convert)
 

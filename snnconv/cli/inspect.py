@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snnconv_cli import options as o
+from snnconv.cli import options as o
 
 
 @o.reads_source
@@ -12,12 +12,12 @@ def inspect(
     debug: o.Debug = False,
 ) -> int:
     """Show what is inside a checkpoint, what folds into what, what does not and why."""
+    from snnconv.cli import render
     from snnconv.files import shown
     from snnconv.inspection import inspect as look
     from snnconv.inspection import inspect_unknown
     from snnconv.report import inspection_document
     from snnconv.sources import UnknownLayers
-    from snnconv_cli import render
 
     code, todo = 0, ""
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from snnconv_cli import options as o
+from snnconv.cli import options as o
 
 Program = Annotated[Path, typer.Argument(metavar="F.pt2", help="A folded program, made by `snnconv fold`.")]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="ARTIFACT", help="Where it goes: .onnx, .ts.")]
@@ -42,7 +42,7 @@ def export(
     o.say_assumed(source.settings, fixed=True)
     samples = o.read_data(o.preview_data(data, labels), source, seed)
     demanded = o.policy(policy, config)
-    from snnconv_cli import progress, render
+    from snnconv.cli import progress, render
 
     with progress.stages(1) as begin:
         verdict = export_verified(source, folded, target, samples, program, demanded, Plan(seed=seed), begin(output.name))

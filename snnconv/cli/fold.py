@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from snnconv_cli import options as o
+from snnconv.cli import options as o
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="F.pt2", help="Where the folded program goes.")]
 
@@ -26,7 +26,7 @@ def fold(
     check_output(output, force, suffixes=(".pt2",))
     loaded = source.load()
     folded = fold_to(loaded, output)
-    from snnconv_cli import render
+    from snnconv.cli import render
 
     if json:
         from snnconv.report import fold_document

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from snnconv_cli import options as o
+from snnconv.cli import options as o
 
 Outputs = Annotated[list[Path], typer.Option("-o", "--output", metavar="ARTIFACT", help="Where it goes: .onnx, .ts; repeatable.")]
 
@@ -37,7 +37,7 @@ def convert(
     check_targets(targets)
     check_reports(report or [])
     demanded = o.policy(policy, source.config)
-    from snnconv_cli import progress, render
+    from snnconv.cli import progress, render
 
     with progress.stages(len(targets) + 1) as begin:
         begin("reading")

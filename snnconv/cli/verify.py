@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from snnconv.cli import options as o
 from snnconv.errors import InputError
 from snnconv.hints import meant
-from snnconv_cli import options as o
 
 LEVELS = ("proof", "algebra", "deployment", "task")
 ALL = ",".join(LEVELS)
@@ -64,7 +64,7 @@ def verify(
     seen = o.preview_data(data, labels)
     loaded = source.load(seen)
     samples = o.read_data(seen, loaded, seed)
-    from snnconv_cli import progress, render
+    from snnconv.cli import progress, render
 
     with progress.stages(len(candidates)) as begin:
         found, journal = verify_files(loaded, source.path, opened, samples, plan, begin, resume)
