@@ -93,17 +93,18 @@ def _part(arguments: argparse.Namespace) -> dict[str, float]:
     from snnconv.engines import open_candidate
     from snnconv.results.verdict import judge
     from snnconv.sources import SourceOptions, load_source
-    from snnconv.verify import chunk_size, verify
+    from snnconv.verify import Plan, Reference, verify
+    from snnconv.verify.levels import Run
 
     torch.set_num_threads(THREADS)
     source = load_source(Path(arguments.checkpoint), SourceOptions(arch=arguments.arch))
     candidate = open_candidate(Path(arguments.artifact)).load()
     data: Samples = open_data("benchmarks.verification:repeated", source.program.contract)
-    size = chunk_size(source.program, candidate)
+    size = Run(Reference(source), candidate, data, Plan()).chunk_size
     candidate.run(next(iter(data.read(size))).x)
     start = time.perf_counter()
     if arguments.part in ("verify", "memory"):
-        verdict = judge(verify(source, candidate, data, (arguments.checkpoint, arguments.artifact)))
+        verdict = judge(verify(Reference(source), candidate, data, (arguments.checkpoint, arguments.artifact)))
         if not verdict.equivalent:
             raise SystemExit(f"not equivalent: {verdict.faults}")
     else:

@@ -26,7 +26,7 @@ from snnconv.results import Measure
 from snnconv.results.verdict import Conversion, Policy, Verdict, judge
 from snnconv.sources import Source
 from snnconv.sources.archive import source_in
-from snnconv.verify import Plan, verify
+from snnconv.verify import Plan, Reference, verify
 
 _RUNS = 5
 
@@ -101,7 +101,7 @@ def export_verified(
     with replacing(target.path) as draft:
         candidate = _export(folded, target, draft, progress)
         names = (shown(path), shown(target.path))
-        verdict = judge(verify(source, candidate, data, names, plan, progress), policy)
+        verdict = judge(verify(Reference(source), candidate, data, names, plan, progress), policy)
         draft.keep = verdict.equivalent
     return verdict
 
@@ -122,7 +122,8 @@ def convert(
     its update function.
     """
     check_targets(targets)
-    folded = fold(source.program)
+    reference = Reference(source)
+    folded = reference.folded
     x = _batch(data, max((target.batch or 1 for target in targets), default=1))
     verdicts, measures = [], [Measure("source, eager torch", path.stat().st_size, _latency(source.run, x), len(x))]
     with ExitStack() as drafts:
@@ -131,7 +132,7 @@ def convert(
             draft = drafts.enter_context(replacing(target.path))
             candidate = _export(folded, target, draft, progress)
             names = (shown(path), shown(target.path))
-            found = verify(source, candidate, data, names, plan, progress, folded, fresh=True)
+            found = verify(reference, candidate, data, names, plan, progress, fresh=True)
             verdict = judge(found, policy)
             draft.keep = verdict.equivalent
             verdicts.append(verdict)

@@ -22,15 +22,15 @@ from snnconv.engines.onnx_runtime import OnnxRuntime
 from snnconv.errors import InputError, SnnconvError
 from snnconv.export import encode, format_of
 from snnconv.files import Content
-from snnconv.fold import fold
 from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram
 from snnconv.report import read_results, verification_report
 from snnconv.results.document import render_json
 from snnconv.results.verdict import judge
 from snnconv.sources.checkpoint import read_checkpoint
+from snnconv.verify import Reference
+from snnconv.verify.graph import admitted, check_graph
 from snnconv.verify.stored import check_stored
-from snnconv.verify.structure import admitted, check_structure
 from tests.networks import per_channel, source_of
 from tests.report.examples import BAD, GOOD
 
@@ -39,8 +39,12 @@ DEEP = "[" * 100_000 + "]" * 100_000
 
 
 @cache
+def reference() -> Reference:
+    return Reference(source_of(per_channel()))
+
+
 def folded() -> SpikingProgram:
-    return fold(source_of(per_channel()).program)
+    return reference().folded
 
 
 @cache
@@ -64,8 +68,8 @@ def use(path: Path, content: bytes) -> object:
     """Open a file and do with it what comes first."""
     path.write_bytes(content)
     if path.suffix in (".onnx", ".ts", ".pt2"):
-        candidate = admitted(folded(), open_content(Content(path, content)), path.name, trusted=False)
-        return candidate.constants(), check_structure(folded(), candidate), check_stored(folded(), candidate)
+        candidate = admitted(reference(), open_content(Content(path, content)), path.name, trusted=False)
+        return candidate.constants(), check_graph(reference(), candidate), check_stored(folded(), candidate)
     if path.suffix in (".pth", ".safetensors"):
         return read_checkpoint(path)
     return read_results(path) if path.suffix == ".json" else (read_settings(path), read_policy([], path))

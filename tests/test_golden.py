@@ -18,7 +18,7 @@ from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram
 from snnconv.results.verdict import judge
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verify import verify
+from snnconv.verify import Reference, verify
 from snnconv.verify.rounding import Magnitudes, bound
 
 STEPS = 4
@@ -116,7 +116,7 @@ def test_the_onnx_artifact_is_verified_on_every_level(run: Golden, tmp_path: Pat
     path = tmp_path / "net.onnx"
     export(run.folded, path, format_of(path))
     data = open_data(str(run.path), run.folded.contract)
-    result = judge(verify(run.source, open_candidate(path), data, ("golden", path.name)))
+    result = judge(verify(Reference(run.source), open_candidate(path), data, ("golden", path.name)))
     assert result.equivalent, result.faults
     assert {check.level for check in result.checks} == {"contract", "proof", "algebra", "deployment", "task"}
     assert sum(tally.unexplained for tally in result.verification.layers) == 0

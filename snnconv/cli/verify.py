@@ -49,8 +49,8 @@ def verify(
     from snnconv.engines import open_candidate
     from snnconv.results.shards import parse_shard
     from snnconv.results.verdict import judge
-    from snnconv.verify import Plan
-    from snnconv.verify.files import verify_files
+    from snnconv.verify import Plan, Reference
+    from snnconv.verify.several import verify_all
 
     wanted = _names(level)
     levels = tuple(name for name in LEVELS if name in wanted)
@@ -67,7 +67,7 @@ def verify(
     from snnconv.cli import progress, render
 
     with progress.stages(len(candidates)) as begin:
-        found, journal = verify_files(loaded, source.path, opened, samples, plan, begin, resume)
+        found, journal = verify_all(Reference(loaded), source.path, opened, samples, plan, begin, resume)
     code = render.finish_verifications([judge(one, demanded) for one in found], report or [], printed)
     if journal is not None:
         journal.discard()

@@ -59,7 +59,7 @@ def assert_equivalent(
     from snnconv.results.shards import parse_shard
     from snnconv.results.verdict import LEVELS, Policy, judge, policy_from
     from snnconv.sources import Source
-    from snnconv.verify import Plan, verify
+    from snnconv.verify import Plan, Reference, verify
 
     if isinstance(source, Source) and options:
         raise TypeError(f"{', '.join(options)}: a source that is loaded has its settings already")
@@ -72,7 +72,9 @@ def assert_equivalent(
     name, loaded = (
         (source.program.origin.arch, source) if isinstance(source, Source) else _loaded(source, options, seen, settings)
     )
-    verdict = judge(verify(loaded, opened, seen.open(loaded.program.contract), (name, shown(artifact)), plan), demanded)
+    verdict = judge(
+        verify(Reference(loaded), opened, seen.open(loaded.program.contract), (name, shown(artifact)), plan), demanded
+    )
     if not verdict.equivalent:
         raise NotEquivalent(verdict)
     return verdict

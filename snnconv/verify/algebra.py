@@ -21,22 +21,22 @@ from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
 from snnconv.results import Check
 from snnconv.results.verdict import OUTPUT
-from snnconv.sources import Source
 from snnconv.user_code import UserCodeError
-from snnconv.verify.deployment import ShapeMismatch, check_shapes, observe
+from snnconv.verify.reference import Reference
+from snnconv.verify.running import ShapeMismatch, check_shapes, observe
 
 TOLERANCE = 1e-9
 COARSE = 1e-6
 """The tolerance for a graph with float32 numbers of its own, of which nobody knows what they were before they were rounded."""
 
 
-def check_algebra(source: Source, folded64: SpikingProgram, candidate: Candidate, x: Tensor) -> list[Check]:
-    """Same spikes, and the same potentials and logits to `TOLERANCE`, on every sample of `x`.
+def check_algebra(reference: Reference, candidate: Candidate, x: Tensor) -> list[Check]:
+    """Same spikes, and the same potentials and logits to `TOLERANCE`, on every sample of `x` `[B, ...]`.
 
-    `folded64` is a fresh float64 fold of the source. A failure names the first layer, in the network's order, that differs.
+    A failure names the first layer, in the network's order, that differs.
     """
+    folded64, source, x = reference.folded64, reference.source64, x.double()
     constants, tolerance = _constants(folded64, candidate)
-    source, x = source.to(torch.float64), x.double()
     try:
         seen = observe(candidate.with_constants(constants), x)
         check_shapes(folded64, len(x), seen)

@@ -16,6 +16,7 @@ from snnconv.results import Verification
 from snnconv.results.verdict import judge
 from snnconv.sources import Source, SourceOptions, load_source
 from snnconv.verify import verify
+from tests.references import reference_to
 
 Artifacts = tuple[tuple[str, str], ...]
 ARTIFACTS: Artifacts = (("n.onnx", "sequence"), ("n.onnx", "step"), ("n.ts", "sequence"), ("n.ts", "step"))
@@ -61,7 +62,7 @@ def verified(source: Source, folder: Path, x: Tensor, artifacts: Artifacts = ART
     for file, form in artifacts:
         export(folded, folder / file, format_of(folder / file), form)
         candidate = open_candidate(folder / file).load()
-        found.append(verify(source, candidate, Data(x, None, "noise"), ("s", file), folded=folded, fresh=True))
+        found.append(verify(reference_to(source, folded), candidate, Data(x, None, "noise"), ("s", file), fresh=True))
         verdict = judge(found[-1])
         assert verdict.equivalent, (file, form, verdict.faults)
         assert not any(tally.unexplained for tally in found[-1].layers)

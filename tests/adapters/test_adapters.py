@@ -21,7 +21,7 @@ from snnconv.ir.neuron import Neuron
 from snnconv.nn import BNTT, LIF, MPBN
 from snnconv.results.verdict import judge
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verify import verify
+from snnconv.verify import Reference, verify
 from tests.norms import settled
 
 
@@ -106,7 +106,7 @@ def test_a_neuron_that_was_taught_is_equivalent(name: str, form: str, tmp_path: 
     adapter(Delayed, reset=Delayed.forget)(delayed)
     source = loaded(tmp_path)
     export(fold(source.program), tmp_path / name, format_of(tmp_path / name), form)
-    found = verify(source, open_candidate(tmp_path / name), synthetic(source.program.contract, samples=6), ("s", name))
+    found = verify(Reference(source), open_candidate(tmp_path / name), synthetic(source.program.contract, samples=6), ("s", name))
     assert judge(found).equivalent, judge(found).faults
     assert 0 < found.layers[0].spikes_reference < found.layers[0].values
 

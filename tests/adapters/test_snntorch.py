@@ -22,7 +22,7 @@ from snnconv.fold import fold
 from snnconv.inspection import inspect
 from snnconv.results.verdict import judge
 from snnconv.sources import Source
-from snnconv.verify import verify
+from snnconv.verify import Reference, verify
 from tests.adapters.conversions import in_turn, loaded, mixed_signs, trained, verified
 
 T = 8
@@ -180,9 +180,13 @@ def test_a_synaptic_current_that_decays_otherwise_is_found(tmp_path: Path) -> No
     export(fold(source.program), tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"), "step")
     candidate = open_candidate(tmp_path / "n.onnx")
     off = torch.nextafter(candidate.constants()["2.synapse"], torch.tensor(1.0))
-    found = judge(verify(source, candidate.with_constants({"2.synapse": off}), Data(images(), None, "noise"), ("s", "n")))
+    found = judge(
+        verify(Reference(source), candidate.with_constants({"2.synapse": off}), Data(images(), None, "noise"), ("s", "n"))
+    )
     assert [fault.layer for fault in found.faults] == ["2"], "one unit in the last place: the proof alone"
-    found = judge(verify(source, candidate.with_constants({"2.synapse": off + 0.01}), Data(images(), None, "noise"), ("s", "n")))
+    found = judge(
+        verify(Reference(source), candidate.with_constants({"2.synapse": off + 0.01}), Data(images(), None, "noise"), ("s", "n"))
+    )
     assert {"proof", "deployment"} <= {fault.level for fault in found.faults}
 
 

@@ -14,11 +14,11 @@ from tests.cli.run import ROOT, place
 
 RUN = """
 import re, sys
-import snnconv.verify as verify
+from snnconv.verify import chunks, levels
 
 def keeping(original, kept):
     def chunk(*arguments):
-        kept.append((arguments[4], original(*arguments)))
+        kept.append((arguments[1].x, original(*arguments)))
         return kept[-1][1]
     return chunk
 
@@ -29,7 +29,7 @@ def hoarding(original, kept):
     return observe
 
 if sys.argv.pop(1) == "keep":
-    verify._chunk, verify.observe = keeping(verify._chunk, []), hoarding(verify.observe, [])
+    chunks._seen, levels.observe = keeping(chunks._seen, []), hoarding(levels.observe, [])
 from snnconv.cli.main import main
 try:
     main()

@@ -18,7 +18,7 @@ from snnconv.ir.program import SpikingProgram, put, tensors
 from snnconv.lower import lower
 from snnconv.nn import LIF
 from snnconv.results.verdict import Verdict, judge
-from snnconv.verify import Plan, verify
+from snnconv.verify import Plan, Reference, verify
 from tests.artifacts import artifact, written
 from tests.networks import inputs, source_of
 
@@ -105,7 +105,9 @@ def verified(name: str, path: Path, broken: str | None = None) -> Verdict:
         put(folded.graph, broken, tensors(folded.graph)[broken] * (1 + 2**-20))
     data = Data(inputs(source, 2), None, "noise")
     return judge(
-        verify(source, open_candidate(written(folded, path)), data, ("s", "c"), Plan(("proof", "algebra", "deployment")))
+        verify(
+            Reference(source), open_candidate(written(folded, path)), data, ("s", "c"), Plan(("proof", "algebra", "deployment"))
+        )
     )
 
 

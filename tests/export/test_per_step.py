@@ -18,7 +18,7 @@ from snnconv.fold import fold
 from snnconv.nn import BNTT, LIF, MPBN, TAB, TEBN
 from snnconv.results.verdict import judge
 from snnconv.sources import Source
-from snnconv.verify import verify
+from snnconv.verify import Reference, verify
 from tests.artifacts import artifact
 from tests.networks import inputs, program_of, source_of
 from tests.norms import T, settled
@@ -59,7 +59,7 @@ def source(kind: str, timesteps: int = T, trained: int = T, event: bool = False,
 def test_every_artifact_is_equivalent(kind: str, name: str, form: str, event: bool, tmp_path: Path) -> None:
     original = source(kind, event=event)
     candidate = artifact(fold(original.program), tmp_path / name, form)
-    found = verify(original, candidate, synthetic(original.program.contract, samples=4), ("source", name))
+    found = verify(Reference(original), candidate, synthetic(original.program.contract, samples=4), ("source", name))
     assert judge(found).equivalent, judge(found).faults
     assert {tally.explained for tally in found.layers} == {0}
 
@@ -154,7 +154,10 @@ def test_a_wrong_entry_of_one_step_is_found(name: str, tmp_path: Path) -> None:
     gain = candidate.constants()["act1.gain"].clone()
     gain[2, 0, 1] *= 1.001
     found = verify(
-        original, candidate.with_constants({"act1.gain": gain}), synthetic(original.program.contract, samples=2), ("s", "c")
+        Reference(original),
+        candidate.with_constants({"act1.gain": gain}),
+        synthetic(original.program.contract, samples=2),
+        ("s", "c"),
     )
     assert next(check.layer for check in found.checks if not check.passed) == "act1"
 

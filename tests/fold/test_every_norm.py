@@ -17,9 +17,10 @@ from snnconv.lower import lower
 from snnconv.nn import LIF, MPBN, PerStep, PSPNorm
 from snnconv.nn.per_step import At
 from snnconv.sources import Source
-from snnconv.verify.deployment import judge
+from snnconv.verify.deployment import compare_layers
 from tests.networks import inputs, source_of
 from tests.norms import NORMS, SIGNS, Plain, T, equation, settled
+from tests.references import reference_to
 
 C, SIDE = 4, 6
 Apply = Callable[[Tensor], Tensor]
@@ -131,8 +132,8 @@ def assert_folds_like_the_equations(source: Source) -> SpikingProgram:
     torch.testing.assert_close(seen.y, y, rtol=0, atol=1e-9)
     torch.testing.assert_close(lower(folded64, "sequence").run(x.double()), y, rtol=0, atol=1e-9)
     folded = fold(source.program)
-    judged = judge(source, folded, x, watched(folded, x))
-    assert {tally.name: (tally.unexplained, tally.outside, tally.inconsistent) for tally in judged.layers} == dict.fromkeys(
+    compared = compare_layers(reference_to(source, folded), x, watched(folded, x))
+    assert {tally.name: (tally.unexplained, tally.outside, tally.inconsistent) for tally in compared.layers} == dict.fromkeys(
         ("act0", "act1", "output"), (0, 0, 0)
     )
     return folded

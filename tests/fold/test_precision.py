@@ -19,7 +19,7 @@ from snnconv.ir.program import put, tensors
 from snnconv.lower import lower
 from snnconv.nn import LIF, MPBN
 from snnconv.results.verdict import Verdict, judge
-from snnconv.verify import Plan, verify
+from snnconv.verify import Plan, Reference, verify
 from tests.artifacts import written
 from tests.fold.test_fold import settled
 from tests.fold.test_linear_norm import Wired
@@ -148,7 +148,7 @@ def verified(net: nn.Module, path: Path, form: str = "sequence", break_: str | N
         held = tensors(folded.graph)[break_]
         put(folded.graph, break_, held + held.abs().max() * 1e-6)
     found = verify(
-        source,
+        Reference(source),
         open_candidate(written(folded, path, form)),
         Data(inputs(source, 2), None, "noise"),
         ("s", "c"),

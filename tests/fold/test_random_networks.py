@@ -16,10 +16,11 @@ from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.lower import lower
 from snnconv.nn import BNTT, LIF, MPBN, PSPNorm, run
-from snnconv.verify.deployment import judge
+from snnconv.verify.deployment import compare_layers
 from tests.fold.test_every_norm import watched
 from tests.networks import inputs, source_of
 from tests.norms import NORMS, T, settled
+from tests.references import reference_to
 
 C, SIDE = 4, 8
 STATISTICS = ("running_mean", "running_var", "running_moment", "zero_mean", "num_batches_tracked")
@@ -126,7 +127,7 @@ def test_a_fold_computes_what_the_network_computes(
         expected = run(original.module, x.double(), timesteps)
     torch.testing.assert_close(folded64.run(x.double()), expected, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(lower(folded64, "sequence").run(x.double()), expected, rtol=1e-9, atol=1e-9)
-    tallies = judge(source, folded, x, watched(folded, x)).layers
+    tallies = compare_layers(reference_to(source, folded), x, watched(folded, x)).layers
     assert [tally for tally in tallies if tally.unexplained or tally.outside or tally.inconsistent] == []
 
 

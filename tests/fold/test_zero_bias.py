@@ -16,7 +16,7 @@ from snnconv.fold.zero_bias import DropZeroBias
 from snnconv.ir.program import tensors
 from snnconv.nn import LIF, PSPNorm
 from snnconv.results.verdict import judge
-from snnconv.verify import verify
+from snnconv.verify import Reference, verify
 from tests.networks import program_of, source_of
 from tests.norms import settled
 
@@ -54,5 +54,7 @@ def test_the_pass_checks_itself() -> None:
 def test_the_proof_misses_nothing(name: str, tmp_path: Path) -> None:
     source = source_of(silent_bias())
     export(fold(source.program), tmp_path / name, format_of(tmp_path / name))
-    found = judge(verify(source, open_candidate(tmp_path / name), synthetic(source.program.contract, samples=2), ("s", name)))
+    found = judge(
+        verify(Reference(source), open_candidate(tmp_path / name), synthetic(source.program.contract, samples=2), ("s", name))
+    )
     assert found.equivalent, found.faults

@@ -22,6 +22,7 @@ from snnconv.sources import Source
 from snnconv.verify.algebra import check_algebra
 from tests.artifacts import artifact
 from tests.networks import NETWORKS, inputs, source_of
+from tests.references import reference_to
 
 ARTIFACTS = [(".pt2", "step"), (".onnx", "sequence"), (".onnx", "step"), (".ts", "sequence"), (".ts", "step")]
 
@@ -34,7 +35,7 @@ def made(name: str, event: bool = False, readout: str = "mean") -> tuple[Source,
 
 
 def check(source: Source, folded64: SpikingProgram, candidate: Candidate) -> Check:
-    (found,) = check_algebra(source, folded64, candidate, inputs(source, 2))
+    (found,) = check_algebra(reference_to(source, folded64=folded64), candidate, inputs(source, 2))
     assert found.level == "algebra"
     return found
 

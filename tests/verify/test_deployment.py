@@ -19,8 +19,10 @@ from snnconv.lower import lower
 from snnconv.nn import LIF, MPBN
 from snnconv.results import MARGIN_BINS, LayerTally
 from snnconv.sources import Source
-from snnconv.verify.deployment import Judged, ShapeMismatch, judge, observe, run_bare
+from snnconv.verify.deployment import Compared, compare_layers
+from snnconv.verify.running import ShapeMismatch, observe, run_bare
 from tests.networks import NETWORKS, inputs, plain, source_of
+from tests.references import reference_to
 
 LAYERS = ("act1", "act2", "act3")
 T = 4
@@ -143,18 +145,18 @@ def meddled(
     return watched(replace(program, neurons=neurons), x)
 
 
-def tallies(judged: Judged) -> dict[str, LayerTally]:
-    return {tally.name: tally for tally in judged.layers}
+def tallies(compared: Compared) -> dict[str, LayerTally]:
+    return {tally.name: tally for tally in compared.layers}
 
 
-def counted(judged: Judged) -> dict[str, tuple[int, int, int, int]]:
+def counted(compared: Compared) -> dict[str, tuple[int, int, int, int]]:
     """Per layer: explained, unexplained, outside, inconsistent."""
-    return {t.name: (t.explained, t.unexplained, t.outside, t.inconsistent) for t in judged.layers}
+    return {t.name: (t.explained, t.unexplained, t.outside, t.inconsistent) for t in compared.layers}
 
 
-def marked(judged: Judged) -> list[int]:
+def marked(compared: Compared) -> list[int]:
     """The samples that differ behind explained flips alone."""
-    return judged.explained.nonzero().flatten().tolist()
+    return compared.explained.nonzero().flatten().tolist()
 
 
 CLEAN = dict.fromkeys((*LAYERS, "output"), (0, 0, 0, 0))
@@ -169,18 +171,18 @@ def test_a_sound_run_is_clean_and_its_rates_are_those_of_the_equations(name: str
     src, x = source(name, event), inputs(source(name, event))
     seen = watched(folded(name, event), x)
     free = paper(src.module, x, event)
-    judged = judge(src, folded(name, event), x, seen)
-    assert counted(judged) == CLEAN
-    assert judged.difference is None
+    compared = compare_layers(reference_to(src, folded(name, event)), x, seen)
+    assert counted(compared) == CLEAN
+    assert compared.difference is None
     for layer in LAYERS:
-        tally = tallies(judged)[layer]
+        tally = tallies(compared)[layer]
         spikes = sum(int(fired.sum()) for fired in free.spikes[layer])
         assert (tally.spikes_reference, tally.spikes_candidate) == (spikes, spikes)
         assert tally.values == sum(u.numel() for u in free.u[layer])
         assert 0 < tally.rate_reference < 1
         assert tally.worst is not None
         assert tally.worst < 1
-    assert torch.allclose(judged.reference.double(), free.y, atol=1e-5)
+    assert torch.allclose(compared.reference.double(), free.y, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "event"), KINDS)
@@ -206,7 +208,7 @@ def test_the_error_is_that_of_the_equations_on_the_candidates_own_inputs_and_sta
             state = leak * u - reset * fired if soft else torch.where(fired, reset, leak * u)
         bound = unit * (magnitude + state.abs())
         worst = max(worst, float(((seen.potentials["act1"][t].double() - expected[t]).abs() / bound).max()))
-    found = tallies(judge(src, folded(name, event), x, seen))["act1"]
+    found = tallies(compare_layers(reference_to(src, folded(name, event)), x, seen))["act1"]
     assert worst > 10
     assert found.worst == pytest.approx(worst, rel=0.02)
     assert (found.outside, found.first) == (1, (3, 2))
@@ -218,7 +220,7 @@ def test_flips_are_those_of_the_equations_on_the_candidates_own_inputs_and_state
     flips = {"act1": [(0, 0, 5), (3, 2, 17)], "act2": [(1, 2, 40), (1, 4, 41)], "act3": [(2, 5, 3)]}
     seen = meddled(folded(name, event), x, flips)
     driven, free = paper(src.module, x, event, seen), paper(src.module, x, event)
-    found = tallies(judge(src, folded(name, event), x, seen))
+    found = tallies(compare_layers(reference_to(src, folded(name, event)), x, seen))
     for layer in LAYERS:
         unlike = [(fired > 0) ^ mine for fired, mine in zip(seen.spikes[layer], driven.spikes[layer], strict=True)]
         assert sum(int(mask.sum()) for mask in unlike) == len(flips[layer]), "the equations do not see the flips made by hand"
@@ -242,13 +244,13 @@ def test_flips_are_those_of_the_equations_on_the_candidates_own_inputs_and_state
 def test_one_flip_is_found_at_its_sample_step_and_layer_and_nowhere_else(name: str, layer: str, step: int) -> None:
     src, x = source(name), inputs(source(name))
     seen = meddled(folded(name), x, {layer: [(step, 4, 200)]})
-    judged = judge(src, folded(name), x, seen)
-    assert counted(judged) == {**CLEAN, layer: (0, 1, 0, 1)}
-    assert tallies(judged)[layer].first == (4, step)
-    assert [t.first for t in judged.layers if t.name != layer] == [None] * 3
-    assert judged.difference is not None
-    assert (judged.difference.sample, judged.difference.step, judged.difference.layer) == (4, step, layer)
-    assert judged.difference.neuron == 200
+    compared = compare_layers(reference_to(src, folded(name)), x, seen)
+    assert counted(compared) == {**CLEAN, layer: (0, 1, 0, 1)}
+    assert tallies(compared)[layer].first == (4, step)
+    assert [t.first for t in compared.layers if t.name != layer] == [None] * 3
+    assert compared.difference is not None
+    assert (compared.difference.sample, compared.difference.step, compared.difference.layer) == (4, step, layer)
+    assert compared.difference.neuron == 200
 
 
 def test_a_flip_changes_layers_behind_it_which_are_judged_on_what_they_were_given() -> None:
@@ -258,7 +260,7 @@ def test_a_flip_changes_layers_behind_it_which_are_judged_on_what_they_were_give
     for layer in ("act2", "act3"):
         assert any(bool(((a[4] > 0) ^ (b[4] > 0)).any()) for a, b in zip(clean.spikes[layer], seen.spikes[layer], strict=True))
     assert not torch.equal(clean.y[4], seen.y[4])
-    assert counted(judge(src, folded("plain"), x, seen)) == {**CLEAN, "act1": (0, 1, 0, 1)}
+    assert counted(compare_layers(reference_to(src, folded("plain")), x, seen)) == {**CLEAN, "act1": (0, 1, 0, 1)}
 
 
 def test_samples_that_diverge_at_different_layers_and_steps_are_each_counted_once() -> None:
@@ -268,31 +270,31 @@ def test_samples_that_diverge_at_different_layers_and_steps_are_each_counted_onc
         "act2": [(1, 4, 300), (2, 4, 301), (3, 6, 0)],
         "act3": [(0, 6, 383), (3, 4, 100)],
     }
-    judged = judge(src, folded("per_channel"), x, meddled(folded("per_channel"), x, flips))
-    assert counted(judged) == {
+    compared = compare_layers(reference_to(src, folded("per_channel")), x, meddled(folded("per_channel"), x, flips))
+    assert counted(compared) == {
         "act1": (0, 3, 0, 3),
         "act2": (0, 3, 0, 3),
         "act3": (0, 2, 0, 2),
         "output": (0, 0, 0, 0),
     }
-    assert {t.name: t.first for t in judged.layers} == {"act1": (1, 3), "act2": (4, 1), "act3": (4, 3), "output": None}
-    assert judged.difference is not None
-    assert (judged.difference.sample, judged.difference.step, judged.difference.layer) == (1, 3, "act1")
+    assert {t.name: t.first for t in compared.layers} == {"act1": (1, 3), "act2": (4, 1), "act3": (4, 3), "output": None}
+    assert compared.difference is not None
+    assert (compared.difference.sample, compared.difference.step, compared.difference.layer) == (1, 3, "act1")
 
 
 def test_within_one_sample_the_first_difference_is_the_earliest_step_then_the_earliest_layer() -> None:
     src, x = source("per_channel"), inputs(source("per_channel"))
     flips = {"act1": [(2, 3, 5)], "act2": [(1, 3, 6)], "act3": [(1, 3, 7)]}
-    judged = judge(src, folded("per_channel"), x, meddled(folded("per_channel"), x, flips))
-    assert judged.difference is not None
-    assert (judged.difference.step, judged.difference.layer, judged.difference.neuron) == (1, "act2", 6)
+    compared = compare_layers(reference_to(src, folded("per_channel")), x, meddled(folded("per_channel"), x, flips))
+    assert compared.difference is not None
+    assert (compared.difference.step, compared.difference.layer, compared.difference.neuron) == (1, "act2", 6)
 
 
 def test_all_samples_may_diverge() -> None:
     src, x = source("per_channel"), inputs(source("per_channel"))
     flips = {"act1": [(0, sample, 10 + sample) for sample in range(6)], "act3": [(3, sample, 3) for sample in range(6)]}
-    judged = judge(src, folded("per_channel"), x, meddled(folded("per_channel"), x, flips))
-    assert counted(judged) == {**CLEAN, "act1": (0, 6, 0, 6), "act3": (0, 6, 0, 6)}
+    compared = compare_layers(reference_to(src, folded("per_channel")), x, meddled(folded("per_channel"), x, flips))
+    assert counted(compared) == {**CLEAN, "act1": (0, 6, 0, 6), "act3": (0, 6, 0, 6)}
 
 
 @pytest.mark.parametrize("readout", ["mean", "sum", "last", "none"])
@@ -301,11 +303,11 @@ def test_the_output_is_judged_on_the_candidates_own_spikes(readout: str) -> None
     x = inputs(src)
     seen = meddled(program, x, {"act3": [(3, 1, 55)]})
     assert not torch.equal(seen.y[1], src.run(x)[1])
-    assert counted(judge(src, program, x, seen)) == {**CLEAN, "act3": (0, 1, 0, 1)}
+    assert counted(compare_layers(reference_to(src, program), x, seen)) == {**CLEAN, "act3": (0, 1, 0, 1)}
     seen.y[2].view(-1)[-1] += 1e-3
-    judged = judge(src, program, x, seen, start=100)
-    assert counted(judged) == {**CLEAN, "act3": (0, 1, 0, 1), "output": (0, 0, 1, 0)}
-    assert tallies(judged)["output"].first == (102, 0)
+    compared = compare_layers(reference_to(src, program), x, seen, start=100)
+    assert counted(compared) == {**CLEAN, "act3": (0, 1, 0, 1), "output": (0, 0, 1, 0)}
+    assert tallies(compared)["output"].first == (102, 0)
 
 
 # Flips that rounding explains.
@@ -346,32 +348,32 @@ def test_a_flip_by_a_potential_moved_within_its_bound_is_explained_and_no_fault(
     edge = on_the_edge(layer, step)
     src, program, x, index, by = edge.src, edge.program, edge.x, edge.index, edge.by
     place = (step, 3, index)
-    assert counted(judge(src, program, x, watched(program, x))) == CLEAN
-    judged = judge(src, program, x, meddled(program, x, moves={layer: {place: -by}}))
-    assert counted(judged) == {**CLEAN, layer: (1, 0, 0, 0)}
-    assert all(tally.sound for tally in judged.layers)
-    assert marked(judged) == [3]
-    assert tallies(judged)[layer].first is None
-    assert judged.difference is not None
-    assert (judged.difference.sample, judged.difference.step, judged.difference.layer) == (3, step, layer)
-    assert judged.difference.neuron == index
+    assert counted(compare_layers(reference_to(src, program), x, watched(program, x))) == CLEAN
+    compared = compare_layers(reference_to(src, program), x, meddled(program, x, moves={layer: {place: -by}}))
+    assert counted(compared) == {**CLEAN, layer: (1, 0, 0, 0)}
+    assert all(tally.sound for tally in compared.layers)
+    assert marked(compared) == [3]
+    assert tallies(compared)[layer].first is None
+    assert compared.difference is not None
+    assert (compared.difference.sample, compared.difference.step, compared.difference.layer) == (3, step, layer)
+    assert compared.difference.neuron == index
 
 
 def test_a_flip_by_a_potential_moved_beyond_its_bound_is_a_fault_of_the_potential_though_near_the_threshold() -> None:
     edge = on_the_edge("act1", 0)
     src, program, x, index = edge.src, edge.program, edge.x, edge.index
-    judged = judge(src, program, x, meddled(program, x, moves={"act1": {(0, 3, index): -1e-3}}))
-    assert counted(judged) == {**CLEAN, "act1": (1, 0, 1, 0)}
-    assert tallies(judged)["act1"].first == (3, 0)
-    assert marked(judged) == []
+    compared = compare_layers(reference_to(src, program), x, meddled(program, x, moves={"act1": {(0, 3, index): -1e-3}}))
+    assert counted(compared) == {**CLEAN, "act1": (1, 0, 1, 0)}
+    assert tallies(compared)["act1"].first == (3, 0)
+    assert marked(compared) == []
 
 
 def test_a_spike_against_the_own_potential_is_a_fault_however_near_the_threshold() -> None:
     edge = on_the_edge("act1", 0)
     src, program, x, index = edge.src, edge.program, edge.x, edge.index
-    judged = judge(src, program, x, meddled(program, x, {"act1": [(0, 3, index)]}))
-    assert counted(judged) == {**CLEAN, "act1": (1, 0, 0, 1)}
-    assert marked(judged) == []
+    compared = compare_layers(reference_to(src, program), x, meddled(program, x, {"act1": [(0, 3, index)]}))
+    assert counted(compared) == {**CLEAN, "act1": (1, 0, 0, 1)}
+    assert marked(compared) == []
 
 
 def test_a_flip_after_another_one_is_judged_by_the_same_rules() -> None:
@@ -380,7 +382,7 @@ def test_a_flip_after_another_one_is_judged_by_the_same_rules() -> None:
     src, program, x, index, by = edge.src, edge.program, edge.x, edge.index, edge.by
     other = (index + 7) % 384
     seen = meddled(program, x, {"act3": [(0, 3, other)]}, {"act1": {(1, 3, index): -by}})
-    assert counted(judge(src, program, x, seen)) == {**CLEAN, "act1": (1, 0, 0, 0), "act3": (0, 1, 0, 1)}
+    assert counted(compare_layers(reference_to(src, program), x, seen)) == {**CLEAN, "act1": (1, 0, 0, 0), "act3": (0, 1, 0, 1)}
 
 
 FAULTS_LATER: dict[str, Callable[[Observation, int], None]] = {
@@ -396,9 +398,9 @@ def test_an_explained_flip_does_not_excuse_a_sample_with_a_fault_elsewhere(kind:
     src, program, x = edge.src, edge.program, edge.x
     seen = meddled(program, x, moves={"act1": {(0, 3, edge.index): -edge.by}})
     FAULTS_LATER[kind](seen, 2)
-    assert marked(judge(src, program, x, seen)) == [3], "a fault of another sample"
+    assert marked(compare_layers(reference_to(src, program), x, seen)) == [3], "a fault of another sample"
     FAULTS_LATER[kind](seen, 3)
-    assert marked(judge(src, program, x, seen)) == []
+    assert marked(compare_layers(reference_to(src, program), x, seen)) == []
 
 
 def test_a_flip_beyond_its_bound_excuses_nothing_though_the_program_decides_alike() -> None:
@@ -407,20 +409,20 @@ def test_a_flip_beyond_its_bound_excuses_nothing_though_the_program_decides_alik
     other = source_of(net)
     net.act1.threshold = net.act1.threshold * 1.5
     src, x = replace(source_of(net), program=other.program), inputs(other)
-    judged = judge(src, fold(other.program), x, watched(fold(other.program), x))
-    assert judged.difference is not None
-    assert marked(judged) == []
+    compared = compare_layers(reference_to(src, fold(other.program)), x, watched(fold(other.program), x))
+    assert compared.difference is not None
+    assert marked(compared) == []
 
 
 def test_potentials_are_held_to_their_bound_after_a_flip_too() -> None:
     src, x = source("per_element"), inputs(source("per_element"))
     seen = meddled(folded("per_element"), x, {"act1": [(0, 2, 8)]}, {"act2": {(3, 2, 33): 1e-2}, "act3": {(3, 1, 44): 1e-2}})
-    judged = judge(src, folded("per_element"), x, seen)
-    found = counted(judged)
+    compared = compare_layers(reference_to(src, folded("per_element")), x, seen)
+    found = counted(compared)
     assert found["act1"] == (0, 1, 0, 1)
     assert (found["act2"][2], found["act3"][2]) == (1, 1)
-    assert tallies(judged)["act2"].first == (2, 3)
-    assert tallies(judged)["act3"].first == (1, 3)
+    assert tallies(compared)["act2"].first == (2, 3)
+    assert tallies(compared)["act3"].first == (1, 3)
 
 
 # The raster of the first difference.
@@ -430,7 +432,7 @@ def test_potentials_are_held_to_their_bound_after_a_flip_too() -> None:
 def test_the_raster_shows_32_neurons_around_the_one_that_differs(index: int, low: int) -> None:
     src, x = source("plain"), inputs(source("plain"))
     seen = meddled(folded("plain"), x, {"act2": [(1, 5, index)]})
-    difference = judge(src, folded("plain"), x, seen, start=1000).difference
+    difference = compare_layers(reference_to(src, folded("plain")), x, seen, start=1000).difference
     assert difference is not None
     assert (difference.sample, difference.step, difference.layer, difference.neuron) == (1005, 1, "act2", index)
     assert difference.neurons == tuple(range(low, low + 32))
@@ -453,16 +455,16 @@ def test_a_spike_that_is_neither_0_nor_1_is_against_the_threshold(value: float) 
     fired = seen.spikes["act3"][2][3].view(-1)
     index = int(fired.nonzero()[5])
     fired[index] = value
-    judged = judge(src, folded("per_channel"), x, seen)
-    assert counted(judged) == {**CLEAN, "act3": (0, 0, 0, 1)}
-    assert tallies(judged)["act3"].first == (3, 2)
+    compared = compare_layers(reference_to(src, folded("per_channel")), x, seen)
+    assert counted(compared) == {**CLEAN, "act3": (0, 0, 0, 1)}
+    assert tallies(compared)["act3"].first == (3, 2)
 
 
 def test_spikes_may_be_bool() -> None:
     src, x = source("per_channel"), inputs(source("per_channel"))
     seen = meddled(folded("per_channel"), x, {"act2": [(1, 4, 300)]})
     as_bool = replace(seen, spikes={name: [s > 0 for s in spikes] for name, spikes in seen.spikes.items()})
-    a, b = (judge(src, folded("per_channel"), x, run) for run in (seen, as_bool))
+    a, b = (compare_layers(reference_to(src, folded("per_channel")), x, run) for run in (seen, as_bool))
     assert a.layers == b.layers
     assert a.difference == b.difference
 
@@ -472,10 +474,10 @@ def test_a_potential_that_is_no_number_is_outside_and_has_no_worst_error(value: 
     src, x = source("per_channel"), inputs(source("per_channel"))
     seen = watched(folded("per_channel"), x)
     seen.potentials["act2"][3][1].view(-1)[70] = value
-    judged = judge(src, folded("per_channel"), x, seen)
-    tally = tallies(judged)["act2"]
+    compared = compare_layers(reference_to(src, folded("per_channel")), x, seen)
+    tally = tallies(compared)["act2"]
     assert (tally.outside, tally.worst, tally.first) == (1, None, (1, 3))
-    assert {name: found for name, found in counted(judged).items() if name != "act2"} == {
+    assert {name: found for name, found in counted(compared).items() if name != "act2"} == {
         name: found for name, found in CLEAN.items() if name != "act2"
     }
 
@@ -484,7 +486,7 @@ def test_outputs_that_are_no_numbers_are_outside() -> None:
     src, x = source("per_channel"), inputs(source("per_channel"))
     seen = watched(folded("per_channel"), x)
     seen.y[4] = float("nan")
-    tally = tallies(judge(src, folded("per_channel"), x, seen))["output"]
+    tally = tallies(compare_layers(reference_to(src, folded("per_channel")), x, seen))["output"]
     assert (tally.outside, tally.worst, tally.first) == (5, None, (4, 0))
 
 
@@ -518,7 +520,7 @@ def test_values_of_another_shape_are_named(kind: str) -> None:
     change, words = MISSHAPEN[kind]
     src, x = source("per_channel"), inputs(source("per_channel"))
     with pytest.raises(ShapeMismatch) as caught:
-        judge(src, folded("per_channel"), x, change(watched(folded("per_channel"), x)))
+        compare_layers(reference_to(src, folded("per_channel")), x, change(watched(folded("per_channel"), x)))
     assert str(caught.value).startswith(words)
     assert caught.value.name == words.partition(":")[0]
 
@@ -527,7 +529,7 @@ def test_values_of_another_shape_are_named(kind: str) -> None:
 def test_a_missing_step_or_layer_is_told_in_steps(kind: str) -> None:
     src, x = source("per_channel"), inputs(source("per_channel"))
     with pytest.raises(ShapeMismatch, match="steps"):
-        judge(src, folded("per_channel"), x, MISSHAPEN[kind][0](watched(folded("per_channel"), x)))
+        compare_layers(reference_to(src, folded("per_channel")), x, MISSHAPEN[kind][0](watched(folded("per_channel"), x)))
 
 
 # Batches, chunks, numbers.
@@ -576,9 +578,9 @@ def test_a_fixed_batch_is_filled_up_and_what_filled_it_is_dropped(samples: int, 
             for a, b in zip(getattr(seen, kind)[name], getattr(free, kind)[name], strict=True):
                 torch.testing.assert_close(a, b)
     torch.testing.assert_close(seen.y, free.y)
-    judged = judge(src, folded("per_channel"), x, seen)
-    assert counted(judged) == CLEAN
-    assert tallies(judged)["act1"].values == samples * T * 384
+    compared = compare_layers(reference_to(src, folded("per_channel")), x, seen)
+    assert counted(compared) == CLEAN
+    assert tallies(compared)["act1"].values == samples * T * 384
 
 
 def test_without_a_fixed_batch_all_samples_run_at_once() -> None:
@@ -601,9 +603,10 @@ def test_chunks_add_up_to_the_whole_wherever_their_borders_fall(size: int) -> No
         }
         return Observation(seen.y[a:b], **cut)
 
-    whole = judge(src, folded("per_element"), x, seen, start=50)
+    whole = compare_layers(reference_to(src, folded("per_element")), x, seen, start=50)
     chunks = [
-        judge(src, folded("per_element"), x[a : a + size], part(a, min(a + size, 7)), start=50 + a) for a in range(0, 7, size)
+        compare_layers(reference_to(src, folded("per_element")), x[a : a + size], part(a, min(a + size, 7)), start=50 + a)
+        for a in range(0, 7, size)
     ]
     added = chunks[0].layers
     for chunk in chunks[1:]:
@@ -624,7 +627,7 @@ def test_a_source_without_a_module_judges_the_same(name: str, event: bool) -> No
     src, x = source(name, event), inputs(source(name, event))
     bare = replace(src, module=None)
     seen = meddled(folded(name, event), x, {"act1": [(1, 2, 3)], "act2": [(2, 4, 6)]}, {"act3": {(0, 1, 2): 0.01}})
-    a, b = (judge(one, folded(name, event), x, seen, nearest=True) for one in (src, bare))
+    a, b = (compare_layers(reference_to(one, folded(name, event)), x, seen, nearest=True) for one in (src, bare))
     assert a.layers == b.layers
     assert a.difference == b.difference
     assert torch.equal(a.reference, b.reference)
@@ -638,18 +641,22 @@ def test_margins_are_of_the_first_sample_of_a_chunk_and_of_every_flip() -> None:
     src, x = source("per_channel"), inputs(source("per_channel"))
     seen = meddled(folded("per_channel"), x, {"act2": [(1, 4, 300), (2, 4, 301)]})
     for nearest in (True, False):
-        judged = judge(src, folded("per_channel"), x, seen, nearest=nearest)
-        for tally in judged.layers[:-1]:
+        compared = compare_layers(reference_to(src, folded("per_channel")), x, seen, nearest=nearest)
+        for tally in compared.layers[:-1]:
             assert sum(tally.margins) == T * 384
             assert sum(tally.flips) == (2 if tally.name == "act2" else 0)
-        assert bool(judged.nearest) == nearest
+        assert bool(compared.nearest) == nearest
 
 
 def test_an_explained_flip_is_in_a_bin_within_its_bound_and_an_unexplained_one_beyond() -> None:
     edge = on_the_edge("act1", 0)
     src, program, x, index, by = edge.src, edge.program, edge.x, edge.index, edge.by
-    within = tallies(judge(src, program, x, meddled(program, x, moves={"act1": {(0, 3, index): -by}})))["act1"].flips
-    beyond = tallies(judge(src, program, x, meddled(program, x, {"act1": [(0, 3, index + 9)]})))["act1"].flips
+    within = tallies(compare_layers(reference_to(src, program), x, meddled(program, x, moves={"act1": {(0, 3, index): -by}})))[
+        "act1"
+    ].flips
+    beyond = tallies(compare_layers(reference_to(src, program), x, meddled(program, x, {"act1": [(0, 3, index + 9)]})))[
+        "act1"
+    ].flips
     one = 4  # the bin that begins at one bound: two bins for each of the decades 0.01 to 1
     assert (len(within), len(beyond)) == (MARGIN_BINS, MARGIN_BINS)
     assert (sum(within[:one]), sum(within[one:])) == (1, 0)
@@ -659,15 +666,17 @@ def test_an_explained_flip_is_in_a_bin_within_its_bound_and_an_unexplained_one_b
 def test_the_nearest_potential_is_measured_in_units_in_the_last_place_of_the_threshold() -> None:
     edge = on_the_edge("act1", 0)
     src, program, x = edge.src, edge.program, edge.x
-    assert judge(src, program, x, watched(program, x), nearest=True).nearest["act1"] == 1.0
+    assert compare_layers(reference_to(src, program), x, watched(program, x), nearest=True).nearest["act1"] == 1.0
 
 
 def test_where_no_threshold_is_finite_nothing_is_near() -> None:
     src, program, x = source("plain"), folded("plain"), inputs(source("plain"))
     never = replace(program.neurons["act3"], threshold=torch.tensor(torch.inf))
-    judged = judge(src, replace(program, neurons={**program.neurons, "act3": never}), x, watched(program, x), nearest=True)
-    assert judged.nearest["act3"] is None
-    assert judged.nearest["act1"] is not None
+    compared = compare_layers(
+        reference_to(src, replace(program, neurons={**program.neurons, "act3": never})), x, watched(program, x), nearest=True
+    )
+    assert compared.nearest["act3"] is None
+    assert compared.nearest["act1"] is not None
 
 
 def test_a_layer_that_never_fires_by_its_threshold_has_no_spike_explained() -> None:
@@ -675,8 +684,10 @@ def test_a_layer_that_never_fires_by_its_threshold_has_no_spike_explained() -> N
     src, x = source("per_channel"), inputs(source("per_channel"))
     neuron = folded("per_channel").neurons["act1"]
     channel = int((neuron.threshold.flatten() == torch.inf).nonzero()[0])
-    judged = judge(src, folded("per_channel"), x, meddled(folded("per_channel"), x, {"act1": [(1, 2, channel * 64 + 5)]}))
-    assert counted(judged) == {**CLEAN, "act1": (0, 1, 0, 1)}
+    compared = compare_layers(
+        reference_to(src, folded("per_channel")), x, meddled(folded("per_channel"), x, {"act1": [(1, 2, channel * 64 + 5)]})
+    )
+    assert counted(compared) == {**CLEAN, "act1": (0, 1, 0, 1)}
 
 
 # Unused arguments of the layers stay what they are.

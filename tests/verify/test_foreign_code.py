@@ -26,7 +26,7 @@ from snnconv.ir.program import SpikingProgram
 from snnconv.results import Verification
 from snnconv.results.verdict import judge
 from snnconv.sources import Source
-from snnconv.verify import Plan, verify
+from snnconv.verify import Plan, Reference, verify
 from tests.networks import NETWORKS, source_of
 from tests.verify.damage import KINDS, Kind
 from tests.verify.damage.torchscript import Script
@@ -38,6 +38,11 @@ CODE = [kind for kind in KINDS.values() if kind.family == "TorchScript code" and
 @cache
 def source(event: bool = False, readout: str = "mean") -> Source:
     return source_of(NETWORKS["per_channel"](), 3, event=event, readout=readout)
+
+
+@cache
+def reference() -> Reference:
+    return Reference(source())
 
 
 @cache
@@ -54,7 +59,11 @@ def verified(data: bytes, **options: object) -> Verification:
     artifact = open_content(Content(Path("net.ts"), data))
     plan = Plan(("proof",), **options)
     return verify(
-        source(), artifact, synthetic(source().program.contract, samples=2), ("source", "net.ts"), plan, folded=folded()
+        reference(),
+        artifact,
+        synthetic(source().program.contract, samples=2),
+        ("source", "net.ts"),
+        plan,
     )
 
 

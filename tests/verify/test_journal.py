@@ -24,9 +24,9 @@ from snnconv.fold import fold
 from snnconv.ir import pt2
 from snnconv.results import Verification
 from snnconv.sources import Source
-from snnconv.verify import Plan
-from snnconv.verify.files import verify_files
+from snnconv.verify import Plan, Reference
 from snnconv.verify.journal import Journal, open_journal
+from snnconv.verify.several import verify_all
 from tests.networks import inputs, per_channel, source_of
 
 SAMPLES = 6
@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _chunks_of_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snnconv.verify._CHUNK_POTENTIALS", 1)
+    monkeypatch.setattr("snnconv.verify.levels._CHUNK_POTENTIALS", 1)
 
 
 class Killed(BaseException):
@@ -101,8 +101,8 @@ def run(
     wrap: Callable[[Artifact], Artifact] = lambda candidate: candidate,
 ) -> tuple[list[Verification], Journal | None]:
     candidates = [(folder / name, wrap(open_candidate(folder / name))) for name in names]
-    return verify_files(
-        source(), Path("net.pth"), candidates, samples, plan or Plan(), lambda name: lambda part, share: None, resume
+    return verify_all(
+        Reference(source()), Path("net.pth"), candidates, samples, plan or Plan(), lambda name: lambda part, share: None, resume
     )
 
 

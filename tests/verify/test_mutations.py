@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
-from unittest.mock import patch
 
 import pytest
-import torch
 
 from snnconv.engines import Artifact, open_candidate, open_content
 from snnconv.errors import SnnconvError
-from snnconv.export import Format
 from snnconv.files import Content
-from snnconv.ir.program import SpikingProgram, share
 from snnconv.ir.time import READOUTS
 from snnconv.results.verdict import Verdict, judge
 from snnconv.verify import verify
@@ -91,21 +85,9 @@ def _mutant(kind: Kind, case: Case, seed: str, made: set[bytes]) -> Mutant | Non
 
 def examine(case: Case, candidate: Artifact, seed: int = 0, anew: bool = False) -> Verdict:
     """What the verifier says of a candidate. What it would make of the source alone is made once, exports only if not `anew`."""
-    program, folded64 = workbench.folded(case), workbench.folded(case, torch.float64)
-    between, names = workbench.between_decisions(case, seed), ("source", f"net{case.suffix}")
-    with ExitStack() as patches:
-        patches.enter_context(patch("snnconv.verify.fold", lambda _: folded64))
-        patches.enter_context(patch("snnconv.verify.near_thresholds", lambda *_: between))
-        if anew:
-            program = replace(program, graph=share(program.graph))
-        else:
-            patches.enter_context(patch("snnconv.verify.structure.encode", partial(_copy, case)))
-        return judge(verify(workbench.source(case), candidate, workbench.data(case, seed), names, folded=program))
-
-
-def _copy(case: Case, program: SpikingProgram, format: Format, form: str, batch: int | None) -> bytes:
-    """In place of an export: the sound artifact, which is one."""
-    return workbench.artifact(replace(case, form=form))
+    reference = workbench.reference(case, seed) if not anew else workbench.without_exports(case, seed)
+    names = ("source", f"net{case.suffix}")
+    return judge(verify(reference, candidate, workbench.data(case, seed), names))
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,12 @@ from snnconv.ir.neuron import compare
 from snnconv.ir.program import SpikingProgram, TimeContract
 from snnconv.lower import lower
 from snnconv.sources import Source
-from snnconv.verify.deployment import judge, observe
-from snnconv.verify.probes import SATURATED, Target, check_comparisons, extremes, near_thresholds
+from snnconv.verify.comparisons import check_comparisons
+from snnconv.verify.deployment import compare_layers
+from snnconv.verify.probes import SATURATED, Target, extremes, near_thresholds
+from snnconv.verify.running import observe
 from tests.networks import NETWORKS, inputs, source_of
+from tests.references import reference_of, reference_to
 
 LAYERS = ("act1", "act2", "act3")
 
@@ -147,10 +150,10 @@ def test_the_first_layer_comes_within_a_few_units_in_the_last_place(name: str, e
         spikes.setdefault(layer, []).append(fired)
 
     y = program.run(x, watch)
-    nearest = judge(src, program, x, Observation(y, seen, spikes), nearest=True).nearest["act1"]
+    nearest = compare_layers(reference_to(src, program), x, Observation(y, seen, spikes), nearest=True).nearest["act1"]
     assert nearest is not None
     assert nearest <= 8
-    ordinary = judge(src, program, *observed(program, inputs(src, 2)), nearest=True).nearest["act1"]
+    ordinary = compare_layers(reference_to(src, program), *observed(program, inputs(src, 2)), nearest=True).nearest["act1"]
     assert ordinary is not None
     assert ordinary > 20 * (nearest + 1), "ordinary input comes as near: the probe adds nothing"
 
@@ -199,7 +202,7 @@ FORMATS = [(".onnx", "sequence"), (".onnx", "step"), (".ts", "sequence"), (".ts"
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_sound_artifact_compares_as_its_source_at_equality_too(name: str, suffix: str, form: str, tmp_path: Path) -> None:
     candidate = opened(folded(name), tmp_path / f"net{suffix}", form)
-    checks = check_comparisons(folded(name), candidate, inputs(source(name), 4))
+    checks = check_comparisons(reference_of(folded(name)), candidate, inputs(source(name), 4))
     assert [(check.level, check.layer) for check in checks] == [("deployment", layer) for layer in LAYERS]
     for check in checks:
         assert check.passed, check
@@ -224,7 +227,7 @@ def test_another_comparison_is_found_in_its_layer(name: str, suffix: str, form: 
     threshold, inverted = neuron.comparator()
     for u, fired in zip(seen.potentials[layer], seen.spikes[layer], strict=True):
         assert torch.equal(compare(u, threshold, neuron.strict, inverted), fired > 0), "ordinary input shows it as well"
-    failed = [check for check in check_comparisons(program, candidate, x) if not check.passed]
+    failed = [check for check in check_comparisons(reference_of(program), candidate, x) if not check.passed]
     assert [check.layer for check in failed] == [layer]
     assert " spikes wrong" in failed[0].detail
 
@@ -250,7 +253,7 @@ def test_a_comparison_against_another_channels_threshold_is_found() -> None:
         def with_constants(self, constants: dict[str, Tensor]) -> Candidate:
             return self.held.with_constants({path: v.roll(1, 0) if v.dim() else v for path, v in constants.items()})
 
-    found = check_comparisons(program, Rolled(program), inputs(source("plain"), 2))
+    found = check_comparisons(reference_of(program), Rolled(program), inputs(source("plain"), 2))
     assert {check.layer: check.passed for check in found}["act1"] is False
 
 
@@ -297,7 +300,7 @@ def holding(change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Wrapped
     ],
 )
 def test_an_artifact_of_other_constants_is_not_meddled_with(change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
-    (check,) = check_comparisons(folded("plain"), holding(change), inputs(source("plain"), 2))
+    (check,) = check_comparisons(reference_of(folded("plain")), holding(change), inputs(source("plain"), 2))
     assert (check.level, check.layer, check.passed) == ("deployment", "conv2", False)
     assert check.detail == "its constants are not those of the source"
 
@@ -311,7 +314,7 @@ def test_an_artifact_that_does_not_repeat_itself_is_found() -> None:
             noisy = {path: value + 1e-3 * Shaky.runs for path, value in self.held.constants().items() if path == "conv1.bias"}
             return self.held.with_constants({**constants, **noisy})
 
-    checks = check_comparisons(folded("plain"), Shaky(folded("plain")), inputs(source("plain"), 2))
+    checks = check_comparisons(reference_of(folded("plain")), Shaky(folded("plain")), inputs(source("plain"), 2))
     assert {check.layer: check.passed for check in checks}["act1"] is False
     assert "does not repeat itself" in checks[0].detail
 
@@ -324,5 +327,5 @@ def test_only_one_sample_is_compared_however_many_there_are() -> None:
             self.sizes.append(len(x))
             return super().observe(x)
 
-    check_comparisons(folded("plain"), Counting(folded("plain")), inputs(source("plain"), 6))
+    check_comparisons(reference_of(folded("plain")), Counting(folded("plain")), inputs(source("plain"), 6))
     assert set(Counting.sizes) == {1}

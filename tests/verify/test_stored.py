@@ -18,7 +18,7 @@ from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram, put, share, tensors
 from snnconv.results.verdict import judge
 from snnconv.sources import Source
-from snnconv.verify import Plan, verify
+from snnconv.verify import Plan, Reference, verify
 from snnconv.verify.stored import check_stored, stored_notes
 from tests.networks import NETWORKS, source_of
 
@@ -168,6 +168,6 @@ def test_a_proof_from_another_kind_of_cpu_is_a_note() -> None:
 def test_verify_asks_for_it() -> None:
     data, names = synthetic(source().program.contract, samples=2), ("source", "net.pt2")
     altered = stored(proof(strict=False)(folded()))
-    verdict = judge(verify(source(), altered, data, names, Plan(("proof",))))
+    verdict = judge(verify(Reference(source()), altered, data, names, Plan(("proof",))))
     assert not verdict.equivalent
     assert [check.layer for check in verdict.faults] == ["stored proofs"]

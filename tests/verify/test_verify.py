@@ -15,7 +15,7 @@ from snnconv.fold import fold
 from snnconv.ir import pt2
 from snnconv.results.verdict import Policy, Verdict, judge
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verify import Plan, verify
+from snnconv.verify import Plan, Reference, verify
 from tests.artifacts import written
 from tests.networks import NETWORKS, inputs, source_of
 
@@ -31,7 +31,7 @@ def artifact(source: Source, path: Path, form: str = "sequence", batch: int | No
 
 def run(source: Source, path: Path, data: Data | None = None, policy: Policy | None = None, plan: Plan | None = None) -> Verdict:
     data = data or Data(inputs(source), None, "noise")
-    return judge(verify(source, open_candidate(path), data, ("source", path.name), plan), policy)
+    return judge(verify(Reference(source), open_candidate(path), data, ("source", path.name), plan), policy)
 
 
 @pytest.mark.sample(3)
@@ -106,7 +106,7 @@ def test_spike_rates_are_those_of_both_sides(source: Source, tmp_path: Path) -> 
 def test_chunks_do_not_change_the_result(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = artifact(source, tmp_path / "net.onnx")
     whole = run(source, path)
-    monkeypatch.setattr("snnconv.verify._CHUNK_POTENTIALS", 1)
+    monkeypatch.setattr("snnconv.verify.levels._CHUNK_POTENTIALS", 1)
     chunked = run(source, path)
     assert chunked.equivalent
     for a, b in zip(chunked.verification.layers, whole.verification.layers, strict=True):
@@ -125,7 +125,7 @@ def test_what_was_opened_is_judged_and_named_whatever_becomes_of_the_file(name: 
     path = artifact(source, tmp_path / name, "step")
     digest, opened = hashlib.sha256(path.read_bytes()).hexdigest(), open_candidate(path)
     path.write_bytes(b"another file")
-    found = verify(source, opened, Data(inputs(source), None, "noise"), ("source", name))
+    found = verify(Reference(source), opened, Data(inputs(source), None, "noise"), ("source", name))
     assert judge(found).equivalent
     assert found.candidate_sha256 == digest
 

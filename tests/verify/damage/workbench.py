@@ -14,18 +14,23 @@ import torch
 from torch import Tensor
 
 from snnconv.data import Data
-from snnconv.engines import Observation, open_candidate
+from snnconv.engines import Observation, open_candidate, open_content
 from snnconv.export import export, format_of
+from snnconv.files import Content
 from snnconv.fold import fold
 from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram
 from snnconv.sources import Source
+from snnconv.verify import Reference
 from snnconv.verify.probes import near_thresholds
+from snnconv.verify.reference import Export
 from tests.networks import NETWORKS, inputs, source_of, steps
+from tests.references import reference_to
 
 NETS = {**NETWORKS, "steps": steps}
 TIMESTEPS = 3
 SAMPLES = 6
+EXPORTED = {".onnx": "onnx", ".ts": "torchscript", ".pt2": "pt2"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,23 @@ def folded(case: Case, dtype: torch.dtype = torch.float32) -> SpikingProgram:
 
 def _under_contract(program: SpikingProgram, case: Case) -> SpikingProgram:
     return replace(program, contract=replace(program.contract, event=case.event, readout=case.readout))
+
+
+@cache
+def reference(case: Case, seed: int = 0) -> Reference:
+    """What the candidates of `case` are held against, in every format and form; for a fresh export stands the sound artifact."""
+    held = without_exports(case, seed)
+    format, form = EXPORTED[case.suffix], "step" if case.suffix == ".pt2" else case.form
+    held.exports[format, form, None] = Export(open_content(Content(Path(f"sound{case.suffix}"), artifact(case))))
+    return held
+
+
+def without_exports(case: Case, seed: int = 0) -> Reference:
+    """The same, but for the exports, which are made anew."""
+    held = reference_to(source(case), folded(case), folded(case, torch.float64))
+    some = data(case, seed).x[:2]
+    held.put_probes(some, 0, between_decisions(case, seed))
+    return held
 
 
 @cache

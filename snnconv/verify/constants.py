@@ -1,4 +1,4 @@
-"""Level 1: every constant the artifact holds, against a fresh fold of the source.
+"""Level 1: every constant that the artifact holds, against a fresh fold of the source.
 
 Thresholds, leaks, resets and masks must be equal bit for bit: the fresh fold proves each threshold with two evaluations of the
 reference kernel (`snnconv.fold.membrane_norm`), and equality carries the proof over. A folded weight must be the correctly
@@ -13,18 +13,16 @@ import torch
 from torch import Tensor
 
 from snnconv.engines import Candidate
-from snnconv.ir.program import SpikingProgram
-from snnconv.lower import lower
 from snnconv.lower.ops import CONSTANTS
 from snnconv.results import Check
+from snnconv.verify.reference import Reference
 
 
-def check_constants(folded: SpikingProgram, folded64: SpikingProgram, candidate: Candidate) -> list[Check]:
-    """One check per layer that holds constants. `folded` and `folded64` are fresh folds of the source in float32 and float64."""
-    fresh = lower(folded, candidate.form).constants()
-    exact = lower(folded64, candidate.form).constants()
+def check_constants(reference: Reference, candidate: Candidate) -> list[Check]:
+    """One check per layer that holds constants."""
+    fresh, exact = reference.constants(candidate.form), reference.constants64(candidate.form)
     held = candidate.constants()
-    neurons = set(folded.neurons)
+    neurons = set(reference.folded.neurons)
     problems = {path: _problem(path, fresh[path], exact[path], held.get(path), neurons) for path in fresh}
     checks = []
     for layer, paths in groupby(sorted(fresh, key=_layer), key=_layer):

@@ -1,4 +1,4 @@
-"""Verifying artifacts in files, one after the other, with progress that survives."""
+"""Verifying several artifacts of one source, one after the other, with progress that survives."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import snnconv
 from snnconv.data import Samples, beginning
 from snnconv.engines import Artifact
 from snnconv.files import shown
-from snnconv.fold import fold
 from snnconv.results import Verification
 from snnconv.sources import Source
 from snnconv.verify import Plan, Progress, verify
 from snnconv.verify.journal import Journal, open_journal
+from snnconv.verify.reference import Reference
 
 
-def verify_files(
-    source: Source,
+def verify_all(
+    reference: Reference,
     path: Path,
     candidates: Sequence[tuple[Path, Artifact]],
     data: Samples,
@@ -27,18 +27,17 @@ def verify_files(
     begin: Callable[[str], Progress],
     resume: Path | None = None,
 ) -> tuple[list[Verification], Journal | None]:
-    """Verify every candidate against the source read from `path`.
+    """Verify every candidate against the source, which was read from `path`.
 
     With `resume`, progress is kept in that file and taken up from it; the journal is given back so that it can be dropped once
     the results are safe. `begin(name)` starts a stage of a progress display and returns its update function.
     """
     artifacts = [artifact for _, artifact in candidates]
-    journal = None if resume is None else open_journal(resume, _identity(source, artifacts, data, plan))
+    journal = None if resume is None else open_journal(resume, _identity(reference.source, artifacts, data, plan))
     found = [] if journal is None else list(journal.finished)
-    folded = fold(source.program) if len(found) < len(candidates) else None
     for file, artifact in candidates[len(found) :]:
         names = (shown(path), shown(file))
-        one = verify(source, artifact, data, names, plan, begin(file.name), folded, journal)
+        one = verify(reference, artifact, data, names, plan, begin(file.name), journal)
         found.append(one)
         if journal is not None:
             journal.finish(one)

@@ -1,0 +1,20 @@
+"""What is checked always: time steps, kind and shape of the input, read-out."""
+
+from __future__ import annotations
+
+from snnconv.ir.program import TimeContract
+from snnconv.results import Check
+
+_WORDS = {"timesteps": "timesteps", "input_shape": "input shape", "event": "event input", "readout": "read-out"}
+
+
+def check_contract(expected: TimeContract, found: TimeContract) -> Check:
+    """Whether an artifact expects over time what its source does."""
+    unlike = [
+        f"{word} is {getattr(found, name)} in the artifact, {getattr(expected, name)} in the source"
+        for name, word in _WORDS.items()
+        if getattr(found, name) != getattr(expected, name)
+    ]
+    kind = "frames" if expected.event else "one image shown"
+    agreed = f"T = {expected.timesteps}, {kind}, read-out {expected.readout}"
+    return Check("contract", "", not unlike, "; ".join(unlike) or agreed)

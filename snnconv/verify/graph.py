@@ -1,0 +1,60 @@
+"""Level 1, the other half: the artifact's graph against a fresh export of a fresh fold.
+
+Constants say what an artifact holds, its graph what it does with them. Whatever no input would ever show (another branch for rare
+values, a comparison that differs at equality only, an unwatched entry) shows here. Code that a file brings along is held against
+that of the export before it is loaded.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import torch
+
+import snnconv
+from snnconv.engines import Artifact, Candidate
+from snnconv.engines.torchscript import Script
+from snnconv.errors import Refused
+from snnconv.results import Check
+from snnconv.verify.reference import Reference
+
+_MADE = f"snnconv {snnconv.__version__} and torch {torch.__version__}"
+
+
+def check_graph(reference: Reference, candidate: Candidate) -> Check:
+    """Whether the artifact computes line by line what a fresh export computes."""
+    lines, constants = reference.export(candidate.format, candidate.form, candidate.batch).outline
+    found, held = candidate.structure(), candidate.constants()
+    pairs = zip_longest(found, lines, fillvalue="nothing")
+    first = next(((i, a, b) for i, (a, b) in enumerate(pairs) if a != b), None)
+    if first is not None:
+        i, has, expected = first
+        detail = f"not what {_MADE} export: line {i} is '{_short(has)}', not '{_short(expected)}'"
+        return Check("proof", "graph", False, detail)
+    numbers = [name for name, value in constants.items() if name not in held or not torch.equal(held[name], value)]
+    # Constants that a fold makes are judged each by its own rule (`snnconv.verify.constants`).
+    folded = reference.constants(candidate.form)
+    other = [name for name in numbers if name not in folded]
+    if other:
+        return Check("proof", "graph", False, f"the constant {other[0]}, which no fold makes, is not what an export writes")
+    return Check("proof", "graph", True, f"{len(lines)} lines as in a fresh export")
+
+
+def admitted(reference: Reference, artifact: Artifact, name: str, trusted: bool) -> Candidate:
+    """The artifact ready to run: code that it brings along must be that of a fresh export, unless it is `trusted`.
+
+    Raises `Refused` for code that is not ours; none of it has been run then.
+    """
+    if isinstance(artifact, Script) and not trusted:
+        ours = reference.export(artifact.format, artifact.form, artifact.batch).artifact
+        found = artifact.foreign(ours) if isinstance(ours, Script) else ""
+        if found:
+            raise Refused(
+                f"{name}: its code is not what {_MADE} export, so it was not run: {found}",
+                "if you trust whoever made it, let it run with --run-foreign-code",
+            )
+    return artifact.load()
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= 160 else f"{line[:157]}..."

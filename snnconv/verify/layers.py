@@ -1,0 +1,168 @@
+"""Judging a potential and its spike, given what arrives at the neuron in the source. Three questions:
+
+outside       is it further from the source's than the rounding bound of that sum?
+inconsistent  is the spike what the folded threshold says about the candidate's own potential? (no rounding is involved)
+flip          does the source decide otherwise? explained if the potential is within the bound of the threshold
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from snnconv.engines import Observation
+from snnconv.ir.neuron import Neuron, charge
+from snnconv.ir.program import SpikingProgram
+from snnconv.results import LayerTally
+from snnconv.results.verdict import OUTPUT
+from snnconv.verify import masks
+from snnconv.verify.divergence import Divergence
+from snnconv.verify.rounding import allowance
+
+
+@dataclass
+class _Common:
+    """The part of a layer's tally that every step adds to."""
+
+    values: int = 0
+    spikes_reference: int = 0
+    spikes_candidate: int = 0
+    worst: float | None = 0.0
+
+
+class Layers:
+    """The layers of one chunk of samples, judged call by call.
+
+    Args:
+        program, folded: the source's program and its fold.
+        seen: what was observed of the candidate.
+        allowed, terms: per neuron and for the output, how far rounding may move the current, and in how many roundings.
+        divergence: where faults are noted.
+        start: the number of the first sample.
+        wants_nearest: whether to measure the distances from thresholds, into `nearest`.
+    """
+
+    def __init__(
+        self,
+        program: SpikingProgram,
+        folded: SpikingProgram,
+        seen: Observation,
+        allowed: Mapping[str, Tensor],
+        terms: Mapping[str, int],
+        divergence: Divergence,
+        start: int,
+        wants_nearest: bool,
+    ) -> None:
+        self.seen, self.nearest = seen, dict[str, float | None]()
+        self._neurons, self._folded = program.neurons, folded.neurons
+        self._allowed, self._terms, self._divergence, self._start = allowed, terms, divergence, start
+        self._wants_nearest = wants_nearest
+        self._comparators = {name: neuron.comparator() for name, neuron in folded.neurons.items()}
+        self._common = {name: _Common() for name in program.neurons}
+        self._found = {name: LayerTally(name) for name in program.neurons}
+
+    def tallies(self) -> list[LayerTally]:
+        """One per layer, in the order of the network, and the output's."""
+        return [found + LayerTally(name, **vars(self._common.get(name, _Common()))) for name, found in self._found.items()]
+
+    def count(self, name: str, fired: Tensor, reference: Tensor) -> None:
+        """Count the spikes of one call, of the candidate and of the free-running source, both bool `[B, ...]`."""
+        common, count = self._common[name], masks.count(fired)
+        common.values += fired.numel()
+        common.spikes_candidate += count
+        common.spikes_reference += count if reference is fired else masks.count(reference)
+
+    def judge_output(self, expected: Tensor) -> None:
+        """Judge the output, given the candidate's spikes."""
+        allowed = self._allowed[OUTPUT]
+        error = (self.seen.y - expected).abs()
+        outside = ~(error <= allowed)
+        self._divergence.blame(None, outside)
+        self._found[OUTPUT] = LayerTally(
+            OUTPUT,
+            values=error.numel(),
+            outside=int(outside.sum()),
+            worst=masks.finite(float((error / allowed).max())),
+            first=(self._start + int(outside.nonzero()[0][0]), 0) if bool(outside.any()) else None,
+        )
+
+    def judge(
+        self, name: str, step: int, rows: Tensor | None, arrived: Tensor, unlike: Tensor | None, driven: bool = False
+    ) -> None:
+        """Judge the `rows` (None: all) of one neuron at one step, given what arrives at them in the source.
+
+        `unlike` marks, on all rows, the spikes in which the free-running source differs; a driven source is asked anew.
+        """
+        plain = self._folded[name]
+        u, spikes = (masks.take(kind[name][step], rows) for kind in (self.seen.potentials, self.seen.spikes))
+        fired = masks.as_mask(spikes)
+        expected, allowed = self._expected(name, step, rows, arrived)
+        outside = self._outside(name, u, expected, allowed)
+        inconsistent = masks.decide(plain.strict, *self._comparators[name], u) ^ fired
+        if spikes.dtype is not torch.bool:
+            inconsistent |= spikes != fired.to(spikes.dtype)
+        wrong = masks.count(inconsistent)
+        flips = unexplained = beyond = margin = None
+        if driven or unlike is not None:
+            decided = self._neurons[name].fires(expected)
+            flips = decided ^ fired if unlike is None else masks.take(unlike, rows)
+            margin = (expected - plain.threshold).abs_() / allowed
+            beyond = flips & ~(margin <= 1)
+            unexplained = beyond & (decided ^ fired)
+        found = LayerTally(
+            name,
+            explained=masks.count(flips) - masks.count(unexplained),
+            unexplained=masks.count(unexplained),
+            outside=masks.count(outside),
+            inconsistent=wrong,
+            margins=() if driven else masks.histogram(((expected[:1] - plain.threshold).abs_() / allowed[:1]).flatten()),
+            flips=() if margin is None or flips is None else masks.histogram(margin[flips]),
+        )
+        self._divergence.blame(rows, outside, inconsistent if wrong else None, beyond)
+        if not found.sound:
+            found = replace(found, first=(self._first(rows, outside, inconsistent, unexplained), step))
+        self._found[name] += found
+        if self._wants_nearest:
+            self._measure_nearest(name, u, plain)
+
+    def _outside(self, name: str, u: Tensor, expected: Tensor, allowed: Tensor) -> Tensor | None:
+        """The potentials beyond their bound, None if there are none; the largest error is noted as a share of its bound."""
+        common, error = self._common[name], (u - expected).div_(allowed)
+        worst = masks.finite(masks.largest(error)) if len(u) else 0.0
+        common.worst = None if worst is None or common.worst is None else max(worst, common.worst)
+        return None if worst is not None and worst <= 1 else ~(error.abs_() <= 1)
+
+    def _first(self, rows: Tensor | None, *faults: Tensor | None) -> int:
+        """The number of the first sample that one of the masks marks."""
+        marked = torch.stack([mask for mask in faults if mask is not None]).any(0).flatten(1).any(1)
+        row = int(marked.nonzero()[0])
+        return self._start + (row if rows is None else int(rows[row]))
+
+    def _expected(self, name: str, step: int, rows: Tensor | None, arrived: Tensor) -> tuple[Tensor, Tensor]:
+        """The potentials to expect of `rows` given the artifact's own state, and how far rounding may move each of them."""
+        neuron, allowed = self._neurons[name], masks.take(self._allowed[name], rows)
+        if not step:
+            return charge(arrived, None), allowed
+        before = [masks.take(kind[name][step - 1], rows) for kind in (self.seen.potentials, self.seen.spikes)]
+        state = neuron.carry(before[0], masks.as_mask(before[1]))
+        expected = charge(arrived, state)
+        normalised = neuron.norm is not None and neuron.norm.carried
+        magnitude = _magnitude(self._folded[name], before[0]) if normalised else state.abs_()
+        return expected, torch.add(allowed, magnitude, alpha=allowance(self._terms[name]))
+
+    def _measure_nearest(self, name: str, u: Tensor, plain: Neuron) -> None:
+        unit = torch.nextafter(plain.threshold.abs(), torch.tensor(torch.inf)) - plain.threshold.abs()
+        distance = float(((u - plain.threshold).abs_() / unit).nan_to_num(torch.inf, torch.inf).min()) if u.numel() else math.inf
+        known = self.nearest.get(name)
+        found = min(math.inf if known is None else known, distance)
+        self.nearest[name] = found if math.isfinite(found) else None
+
+
+def _magnitude(plain: Neuron, u: Tensor) -> Tensor:
+    """How large the sum is that carries a normalised potential on, summed by magnitudes: scale and shift may cancel."""
+    kept = plain.leak.abs() * u.abs()
+    return (kept if plain.shift is None else kept + plain.shift.abs()) + plain.reset.abs()

@@ -1,0 +1,67 @@
+"""Running an artifact on samples, as many at once as it takes, and looking whether all that was asked for came out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from snnconv.engines import Candidate, Observation, RunFailure
+from snnconv.ir.program import SpikingProgram
+from snnconv.results import Check
+
+
+class ShapeMismatch(Exception):
+    """A layer of the candidate has values of another shape than the source's."""
+
+    def __init__(self, name: str, seen: tuple[int, ...] | str, expected: tuple[int, ...] | str) -> None:
+        found, wanted = (text if isinstance(text, str) else str(list(text)) for text in (seen, expected))
+        super().__init__(f"{name}: values are {found}, not {wanted}")
+        self.name = name
+
+
+def observe(candidate: Candidate, x: Tensor) -> Observation:
+    """Observe `candidate` on `x` `[B, ...]`; an artifact of a fixed batch runs several times, the last filled up."""
+    if candidate.batch is None:
+        return candidate.observe(x)
+    parts = [candidate.observe(part) for part in _batches(x, candidate.batch)]
+    joined = [
+        {
+            name: [torch.cat(step)[: len(x)] for step in zip(*(getattr(p, kind)[name] for p in parts), strict=True)]
+            for name in names
+        }
+        for kind, names in (("potentials", parts[0].potentials), ("spikes", parts[0].spikes))
+    ]
+    return Observation(torch.cat([part.y for part in parts])[: len(x)], *joined)
+
+
+def run_bare(candidate: Candidate, x: Tensor) -> Tensor:
+    """The artifact's output on `x` as a device would run it, unwatched."""
+    if candidate.batch is None:
+        return candidate.run(x)
+    return torch.cat([candidate.run(part) for part in _batches(x, candidate.batch)])[: len(x)]
+
+
+def _batches(x: Tensor, size: int) -> list[Tensor]:
+    parts = list(x.split(size))
+    missing = size - len(parts[-1])
+    if missing:
+        parts[-1] = torch.cat([parts[-1], x[:1].expand(missing, *x.shape[1:])])
+    return parts
+
+
+def check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None:
+    """Raise `ShapeMismatch` unless every neuron was seen at every step, on `batch` samples."""
+    steps = program.contract.timesteps
+    for name, neuron in program.neurons.items():
+        expected = (batch, *neuron.shape)
+        for values in (seen.potentials.get(name, []), seen.spikes.get(name, [])):
+            unlike = [tuple(step.shape) for step in values if tuple(step.shape) != expected]
+            if unlike:
+                raise ShapeMismatch(name, unlike[0], expected)
+            if len(values) != steps:
+                raise ShapeMismatch(name, f"of {len(values)} steps", f"of {steps}")
+
+
+def failure(error: RunFailure | ShapeMismatch) -> Check:
+    """The failed check of an artifact that does not run as it should."""
+    return Check("deployment", getattr(error, "name", ""), False, f"the artifact does not run as it should: {error}")

@@ -1,0 +1,66 @@
+"""Level 4: what a user of the network sees. Decisions and outputs of source and artifact, each running by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from snnconv.engines import RunFailure
+from snnconv.results import Task
+
+
+def tally(reference: Tensor, candidate: Tensor, labels: Tensor | None, explained: Tensor | None = None) -> Task:
+    """What the outputs of one chunk show: `[B, K]` of the source and of the artifact, labels `[B]` if there are any.
+
+    `explained` marks the samples `[B]` on which spikes differ, but only by explained flips and what follows from them; without it
+    no decision is excused. Raises `RunFailure` for an output of another shape.
+    """
+    _ensure_shape(candidate, reference)
+    expected, found = _decisions(reference), _decisions(candidate)
+    error = float((reference - candidate).abs().max())
+    task = Task(
+        len(reference),
+        int((expected == found).sum()),
+        error if torch.tensor(error).isfinite() else None,
+        explained=int(((expected != found) & _excused(reference, explained)).sum()),
+    )
+    if labels is None:
+        return task
+    right = [int((decided == labels).sum()) for decided in (expected, found)]
+    return replace(task, labelled=len(labels), right_reference=right[0], right_candidate=right[1])
+
+
+def tally_bare(
+    task: Task, reference: Tensor, candidate: Tensor, bare: Tensor, bound: Tensor | None, explained: Tensor | None = None
+) -> Task:
+    """`task` of a chunk with what a run of the artifact that nobody watched gave, `bare` `[B, K]`.
+
+    `bound` is how far rounding may move each value of the output. Raises `RunFailure` for an output of another shape.
+    """
+    _ensure_shape(bare, reference)
+    expected = _decisions(reference)
+    alike = ((bare - candidate).abs() <= (0 if bound is None else bound)).flatten(1).all(1)
+    agreeing = _decisions(bare) == expected
+    return replace(
+        task,
+        bare=len(bare),
+        bare_agreeing=int(agreeing.sum()),
+        bare_unlike=int((~alike).sum()),
+        bare_explained=int((~agreeing & alike & _excused(reference, explained)).sum()),
+    )
+
+
+def _excused(reference: Tensor, explained: Tensor | None) -> Tensor:
+    return torch.zeros(len(reference), dtype=torch.bool) if explained is None else explained
+
+
+def _ensure_shape(output: Tensor, reference: Tensor) -> None:
+    if output.shape != reference.shape:
+        raise RunFailure(f"output is {list(output.shape)}, not {list(reference.shape)}")
+
+
+def _decisions(y: Tensor) -> Tensor:
+    """The class of every sample from outputs `[B, K]` or, of every step, `[B, T, K]`."""
+    return y.sum(1).argmax(-1) if y.dim() == 3 else y.argmax(-1)
