@@ -12,9 +12,9 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from snnconv.artifact.metadata import LARGEST_BATCH
 from snnconv.data import Samples, first
 from snnconv.engines import Candidate, open_content
-from snnconv.engines.candidate import LARGEST_BATCH
 from snnconv.errors import InputError
 from snnconv.export import encode, format_of
 from snnconv.files import Content, Draft, read, replacing, shown, writable
@@ -147,7 +147,7 @@ def _export(folded: SpikingProgram, target: Target, draft: Draft, progress: Call
     progress("export", 0.0)
     content = Content(target.path, encode(folded, format, target.form, target.batch))
     draft.write(content.data)
-    return open_content(content, format.suffixes[0]).load()
+    return open_content(content, format.name).load()
 
 
 def _batch(data: Samples, size: int) -> Tensor:

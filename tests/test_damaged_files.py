@@ -17,8 +17,7 @@ import torch
 from safetensors.torch import save
 
 from snnconv.config import read_policy, read_settings
-from snnconv.engines import Artifact, open_content
-from snnconv.engines.onnx_runtime import OnnxRuntime
+from snnconv.engines import Deployment, open_content
 from snnconv.errors import InputError, SnnconvError
 from snnconv.export import encode, format_of
 from snnconv.files import Content
@@ -203,7 +202,7 @@ def metadata(name: str) -> dict[str, Any]:
         return json.loads(archive.read(member))
 
 
-def opened(name: str, text: str) -> Artifact:
+def opened(name: str, text: str) -> Deployment:
     return open_content(Content(Path(name), with_metadata(name, text)))
 
 
@@ -226,7 +225,7 @@ def test_odd_values_in_metadata_are_damage_or_another_contract(value: object) ->
         told = metadata("net.onnx")
         told["contract"][key] = value
         try:
-            assert isinstance(opened("net.onnx", json.dumps(told)), OnnxRuntime)
+            assert isinstance(opened("net.onnx", json.dumps(told)), Deployment)
         except InputError as error:
             assert "damaged" in str(error)
 

@@ -1,18 +1,87 @@
-"""Reading an ONNX file: the bytes of one file, every tensor of which is what its type and dimensions say."""
+"""An ONNX file: read from its bytes alone, every tensor being what its type and dimensions say, and what it computes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import onnx
 import torch
 from google.protobuf.message import Message
 from onnx import TensorProto, numpy_helper
+from torch import Tensor
 
+from snnconv.artifact.metadata import Metadata, foreign, read_metadata
 from snnconv.errors import InputError, first_line
 from snnconv.files import Content, undamaged
 
+METADATA_KEY = "snnconv"
 _VALUES = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file that was read.
+
+    `names` are those of the potential and the spikes of every neuron, `{neuron: {"potential": [...], "spike": [...]}}`, one name
+    per step, or a single one in a step form.
+    """
+
+    model: onnx.ModelProto
+    sha256: str
+    metadata: Metadata
+    names: dict[str, dict[str, list[str]]]
+    format: str = "onnx"
+
+    def constants(self) -> dict[str, Tensor]:
+        """The weights and neuron constants that it holds, by their names."""
+        return {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in self.model.graph.initializer}
+
+    def structure(self) -> list[str]:
+        """Opsets, inputs and outputs, types of constants, nodes, and which values the potentials, spikes and states are."""
+        graph = self.model.graph
+        made = {name for node in graph.node for name in node.output}
+        numbers = {name: f"%{i}" for i, name in enumerate(name for node in graph.node for name in node.output)}
+        opsets = [f"opset {o.domain or 'onnx'} {o.version}" for o in self.model.opset_import]
+        ends = [f"input {v.name} {v.type}" for v in graph.input]
+        ends += [f"output {v.name} {v.type}" for v in graph.output]
+        held = [f"constant {t.name} {t.data_type} {list(t.dims)}" for t in graph.initializer]
+        nodes = [
+            f"{', '.join(numbers[n] for n in node.output)} = {node.domain}{node.op_type}"
+            f"({', '.join(numbers.get(n, n) for n in node.input)}) {sorted(map(str, node.attribute))}"
+            for node in graph.node
+        ]
+        ways = [f"y is {numbers.get('y')}"] + [
+            f"{neuron} {kind} is {[numbers.get(n) for n in names]}"
+            for neuron, kinds in self.names.items()
+            for kind, names in sorted(kinds.items())
+        ]
+        states = [f"{v.name} is {numbers.get(v.name)}" for v in graph.output if v.name in made]
+        return [*sorted(opsets), *ends, *sorted(held), *nodes, *ways, *states]
+
+
+def read_onnx(content: Content) -> OnnxFile:
+    """Read an ONNX file that snnconv exported. Raises `InputError`."""
+    path, model = content.path, read_model(content)
+    props = {p.key: p.value for p in model.metadata_props}
+    if len(props) != len(model.metadata_props) or model.functions:
+        raise InputError(f"{path}: holds metadata twice, or functions of its own", "export it again")
+    text = props.get(METADATA_KEY, "")
+    if not text:
+        raise foreign(path)
+    metadata = read_metadata(path, text)
+    names: Any = metadata.document.get("tensors")
+    made = {name for node in model.graph.node for name in node.output}
+    try:
+        whole = all(made.issuperset(names[n][kind]) for n in metadata.neurons for kind in ("potential", "spike"))
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise InputError(
+            f"{path}: its snnconv metadata is damaged (it does not name every potential and spike)", "export it again"
+        )
+    return OnnxFile(model, content.sha256, metadata, names)
 
 
 def read_model(content: Content) -> onnx.ModelProto:

@@ -20,16 +20,14 @@ from onnx.reference.op_run import OpRun
 from torch import Tensor
 from torch.nn.functional import pad
 
-from snnconv.engines.candidate import RunFailure
+from snnconv.engines.engine import RunFailure
 from snnconv.errors import first_line
 
-REFERENCE = f"ONNX {onnx.__version__} reference evaluator in float64"
-
-Engine = Callable[[list[str], dict[str, Tensor]], dict[str, Tensor]]
+Session = Callable[[list[str], dict[str, Tensor]], dict[str, Tensor]]
 """Runs a graph: the named values, outputs or not, from its inputs."""
 
 
-def reference_engine(model: onnx.ModelProto) -> Engine:
+def reference_session(model: onnx.ModelProto) -> Session:
     """Any value of the graph by name. Raises `RunFailure` with the name of the operator that cannot be run."""
     with _naming():
         evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, AveragePool, MaxPool])

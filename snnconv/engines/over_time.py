@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from snnconv.engines.candidate import Observation, failing
-from snnconv.ir.program import TIME_STEP, TimeContract
+from snnconv.artifact.metadata import Metadata
+from snnconv.engines.engine import Observation, failing
+from snnconv.ir.program import TIME_STEP
 from snnconv.ir.time import frames, read_out
 
 State = dict[str, Tensor]
@@ -19,12 +20,14 @@ Step = Callable[[Tensor, State], Stepped]
 
 
 @failing()
-def run_steps(
-    step: Step, x: Tensor, contract: TimeContract, neurons: dict[str, tuple[int, ...]], counts_steps: bool
-) -> Observation:
-    """Loop `step` from its initial state, in which no neuron has a potential and no step is counted, and read out."""
-    state = {name: torch.zeros(x.shape[0], *shape, dtype=x.dtype) for name, shape in neurons.items()}
-    if counts_steps:
+def run_steps(step: Step, x: Tensor, metadata: Metadata) -> Observation:
+    """Loop `step` over `x` from its initial state, in which no neuron has a potential and no step is counted, and read out.
+
+    Raises `RunFailure` if a step does not run.
+    """
+    contract = metadata.contract
+    state = {name: torch.zeros(x.shape[0], *shape, dtype=x.dtype) for name, shape in metadata.neurons.items()}
+    if metadata.counts_steps:
         state[TIME_STEP] = torch.zeros(x.shape[0], dtype=torch.int64)
     outputs: list[Tensor] = []
     potentials: dict[str, list[Tensor]] = {}

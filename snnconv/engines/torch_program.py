@@ -1,4 +1,4 @@
-"""A folded `.pt2` program, lowered to one step and run by torch."""
+"""torch: runs a folded program, `.pt2`, lowered to one step."""
 
 from __future__ import annotations
 
@@ -8,43 +8,31 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from snnconv.engines.candidate import Observation, failing, replaced
+from snnconv.artifact.program_file import ProgramFile
+from snnconv.engines.engine import Candidate, Engine, Observation, failing, replaced
 from snnconv.engines.over_time import State, Stepped, run_steps
-from snnconv.errors import InputError
-from snnconv.files import Content
-from snnconv.ir import pt2
-from snnconv.ir.program import SpikingProgram, TimeContract, put
+from snnconv.ir.program import SpikingProgram, put
 from snnconv.lower import Lowered, lower, ops
 
 
 @dataclass(frozen=True)
-class TorchProgram:
-    program: SpikingProgram
+class TorchProgram(Candidate):
+    """A folded program, lowered to one step."""
+
     lowered: Lowered
-    sha256: str = ""
-    runtime: str = f"torch {torch.__version__}"
-    form: str = "step"
-    batch: int | None = None
-    format: str = "pt2"
-
-    def load(self) -> TorchProgram:
-        return self
-
-    def structure(self) -> list[str]:
-        return pt2.outline(self.program)
 
     @property
-    def contract(self) -> TimeContract:
-        return self.program.contract
-
-    @property
-    def sha256_of_source(self) -> str:
-        return self.program.origin.sha256
+    def program(self) -> SpikingProgram:
+        """The program in the file."""
+        found: ProgramFile = self.artifact  # type: ignore[assignment]
+        return found.program
 
     def constants(self) -> dict[str, Tensor]:
+        """The constants of its lowered graph."""
         return self.lowered.constants()
 
     def with_constants(self, constants: dict[str, Tensor]) -> TorchProgram:
+        """The same program with other constants, in their type."""
         values, dtype = replaced(self.constants(), constants)
         lowered = lower(self.program.to(dtype), self.form)
         for path, value in values.items():
@@ -52,11 +40,13 @@ class TorchProgram:
         return replace(self, lowered=lowered)
 
     def run(self, x: Tensor) -> Tensor:
+        """Step by step over `x`, read out."""
         return self.observe(x).y
 
     def observe(self, x: Tensor) -> Observation:
+        """The same, with every potential and spike."""
         with failing(), torch.no_grad():
-            return run_steps(self._step, x, self.contract, self.lowered.neurons, self.lowered.counts_steps)
+            return run_steps(self._step, x, self.artifact.metadata)
 
     def _step(self, frame: Tensor, state: State) -> Stepped:
         step = _Step(self.lowered.graph)
@@ -80,9 +70,9 @@ class _Step(fx.Interpreter):
         return self.spikes[name], following
 
 
-def open(content: Content) -> TorchProgram:
-    """Open a folded program. Raises `InputError` for one that still holds its norms."""
-    program = pt2.decode(content)
-    if not program.folded:
-        raise InputError(f"{content.path}: is not folded", "fold it first: snnconv fold SOURCE -o F.pt2")
-    return TorchProgram(program, lower(program, "step"), content.sha256)
+def load(artifact: ProgramFile) -> TorchProgram:
+    """Lower a program that was read."""
+    return TorchProgram(artifact, ENGINE, lower(artifact.program, artifact.metadata.form))
+
+
+ENGINE = Engine("torch", "torch", torch.__version__, ("pt2",), load)

@@ -25,24 +25,23 @@ import torch
 from onnx_ir.passes import common as passes
 from onnxscript import opset18 as op
 
+from snnconv.artifact.formats import Export, Format
+from snnconv.artifact.onnx_file import METADATA_KEY, read_onnx
 from snnconv.errors import Refused, first_line
 from snnconv.lower import Lowered, ops
 
 OPSET = 18
-METADATA_KEY = "snnconv"
 
 
-def to_onnx(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> bytes:
+def to_onnx(export: Export) -> bytes:
     """The ONNX model of a lowered graph, checked by `onnx.checker`.
 
-    Args:
-        batch: a fixed batch size, or None for a dynamic one.
-        metadata: becomes JSON in the model's `metadata_props`, with the names of every potential and spike added.
+    The metadata of the export become JSON in the model's `metadata_props`, with the names of every potential and spike added.
 
     Raises `Refused` where an operator has no ONNX translation, or means something else there.
     """
-    names = _Names()
-    program = _exported(lowered, batch)
+    names, lowered = _Names(), export.lowered
+    program = _exported(lowered, export.batch)
     with _quiet():
         try:
             converted = torch.onnx.export(
@@ -63,7 +62,7 @@ def to_onnx(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> by
         raise RuntimeError("torch.onnx.export returned no program")
     _keep_what_is_carried(converted.model, lowered)
     model = _simplified(converted.model, lowered.constants())
-    model.metadata_props[METADATA_KEY] = json.dumps({**metadata, "tensors": names.table()}, sort_keys=True)
+    model.metadata_props[METADATA_KEY] = json.dumps({**export.metadata, "tensors": names.table()}, sort_keys=True)
     proto = ir.to_proto(model)
     try:
         onnx.checker.check_model(proto, full_check=True)
@@ -313,3 +312,6 @@ def _quiet():
             yield
     finally:
         logger.setLevel(level)
+
+
+FORMAT = Format("onnx", (".onnx",), to_onnx, read_onnx, ("torch", "onnx", "onnx-ir", "onnxscript"))

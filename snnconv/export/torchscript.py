@@ -19,22 +19,24 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from snnconv.artifact.formats import Export, Format
+from snnconv.artifact.script_archive import METADATA_FILE
+from snnconv.artifact.script_file import read_script
 from snnconv.errors import Refused, first_line
 from snnconv.ir.program import TIME_STEP, share
 from snnconv.lower import Lowered, ops
 
-METADATA_FILE = "snnconv.json"
-
 Seen = dict[str, Tensor]
 
 
-def to_torchscript(lowered: Lowered, batch: int | None, metadata: dict[str, Any]) -> bytes:
+def to_torchscript(export: Export) -> bytes:
     """The TorchScript archive of a lowered graph. The batch is always dynamic.
 
-    Raises `Refused` for a fixed `batch`, for names that `torch.jit` cannot read back, and where an operator cannot be scripted.
+    Raises `Refused` for a fixed batch, for names that `torch.jit` cannot read back, and where an operator cannot be scripted.
     """
-    if batch is not None:
+    if export.batch is not None:
         raise Refused("TorchScript takes any batch size, so --batch has nothing to fix", "leave it out")
+    lowered = export.lowered
     unread = next((name for name in lowered.neurons if not name.isascii()), None)
     if unread is not None:
         raise Refused(f"TorchScript cannot read back the name of neuron '{unread}'", "rename it in ASCII, or export ONNX")
@@ -47,7 +49,7 @@ def to_torchscript(lowered: Lowered, batch: int | None, metadata: dict[str, Any]
         except Exception as error:
             raise Refused(f"TorchScript cannot compile the lowered network: {first_line(error)}") from error
         buffer = io.BytesIO()
-        torch.jit.save(scripted, buffer, _extra_files={METADATA_FILE: json.dumps(metadata, sort_keys=True)})
+        torch.jit.save(scripted, buffer, _extra_files={METADATA_FILE: json.dumps(export.metadata, sort_keys=True)})
     return _without_debug_files(buffer.getvalue())
 
 
@@ -278,3 +280,6 @@ def _without_debug_files(archive: bytes) -> bytes:
             writer.write_record(name, record, len(record))
     writer.write_end_of_file()
     return buffer.getvalue()
+
+
+FORMAT = Format("torchscript", (".ts", ".torchscript"), to_torchscript, read_script)

@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 
 from snnconv.data import Fingerprint, Samples, beginning
-from snnconv.engines import Artifact, RunFailure
+from snnconv.engines import Deployment, RunFailure
 from snnconv.results import Check, DataSummary, Verification
 from snnconv.sources import Source
 from snnconv.verify.chunks import Progress, verify_chunks
@@ -32,7 +32,7 @@ __all__ = ["Plan", "Progress", "Reference", "verify"]
 
 def verify(
     reference: Reference,
-    artifact: Artifact,
+    artifact: Deployment,
     data: Samples,
     names: tuple[str, str],
     plan: Plan | None = None,
@@ -93,7 +93,7 @@ def _before_data(result: Verification, run: Run, progress: Progress) -> Verifica
     return replace(result, checks=tuple(checks), probes=tuple(found), thresholds=thresholds(run.reference.folded))
 
 
-def _begun(source: Source, artifact: Artifact, data: Samples, names: tuple[str, str], plan: Plan) -> Verification:
+def _begun(source: Source, artifact: Deployment, data: Samples, names: tuple[str, str], plan: Plan) -> Verification:
     """What is known before anything is checked."""
     arch = source.program.origin.arch
     return Verification(
@@ -108,7 +108,7 @@ def _begun(source: Source, artifact: Artifact, data: Samples, names: tuple[str, 
     )
 
 
-def _notes(source: Source, artifact: Artifact, plan: Plan) -> tuple[str, ...]:
+def _notes(source: Source, artifact: Deployment, plan: Plan) -> tuple[str, ...]:
     notes = list(source.notes)
     if artifact.sha256_of_source != source.program.origin.sha256:
         notes.append("the artifact names another checkpoint file as its source")

@@ -12,8 +12,8 @@ from itertools import zip_longest
 import torch
 
 import snnconv
-from snnconv.engines import Artifact, Candidate
-from snnconv.engines.torchscript import Script
+from snnconv.artifact.script_file import ScriptFile
+from snnconv.engines import Candidate, Deployment
 from snnconv.errors import Refused
 from snnconv.results import Check
 from snnconv.verify.reference import Reference
@@ -40,20 +40,21 @@ def check_graph(reference: Reference, candidate: Candidate) -> Check:
     return Check("proof", "graph", True, f"{len(lines)} lines as in a fresh export")
 
 
-def admitted(reference: Reference, artifact: Artifact, name: str, trusted: bool) -> Candidate:
+def admitted(reference: Reference, deployed: Deployment, name: str, trusted: bool) -> Candidate:
     """The artifact ready to run: code that it brings along must be that of a fresh export, unless it is `trusted`.
 
     Raises `Refused` for code that is not ours; none of it has been run then.
     """
-    if isinstance(artifact, Script) and not trusted:
-        ours = reference.export(artifact.format, artifact.form, artifact.batch).artifact
-        found = artifact.foreign(ours) if isinstance(ours, Script) else ""
+    brought = deployed.artifact
+    if isinstance(brought, ScriptFile) and not isinstance(deployed, Candidate) and not trusted:
+        ours = reference.export(deployed.format, deployed.form, deployed.batch).deployed.artifact
+        found = brought.foreign(ours) if isinstance(ours, ScriptFile) else ""
         if found:
             raise Refused(
                 f"{name}: its code is not what {_MADE} export, so it was not run: {found}",
                 "if you trust whoever made it, let it run with --run-foreign-code",
             )
-    return artifact.load()
+    return deployed.load()
 
 
 def _short(line: str) -> str:

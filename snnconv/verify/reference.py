@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnconv.engines import Artifact, open_content
+from snnconv.engines import Deployment, open_content
 from snnconv.export import FORMATS, encode
 from snnconv.files import Content
 from snnconv.fold import fold, twin
-from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
 from snnconv.sources import Source
@@ -22,17 +21,16 @@ from snnconv.verify.probes import near_thresholds
 from snnconv.verify.rounding import Magnitudes
 
 
-class Export:
+class FreshExport:
     """A fresh export: as it is read back and, once somebody asks, what it computes and holds."""
 
-    def __init__(self, artifact: Artifact) -> None:
-        self.artifact = artifact
+    def __init__(self, deployed: Deployment) -> None:
+        self.deployed = deployed
 
     @cached_property
     def outline(self) -> tuple[list[str], dict[str, Tensor]]:
         """What the export computes, line by line, and the constants that it holds, by their names."""
-        candidate = self.artifact.load()
-        return candidate.structure(), candidate.constants()
+        return self.deployed.structure(), self.deployed.load().constants()
 
 
 @dataclass(eq=False)
@@ -44,7 +42,7 @@ class Reference:
     """
 
     source: Source
-    exports: dict[tuple[str, str, int | None], Export] = field(default_factory=dict)
+    exports: dict[tuple[str, str, int | None], FreshExport] = field(default_factory=dict)
     _probes: dict[tuple[int, bytes], Tensor] = field(default_factory=dict)
 
     @cached_property
@@ -75,14 +73,14 @@ class Reference:
         """The same before it was rounded."""
         return lower(self.folded64, form).constants()
 
-    def export(self, format: str, form: str, batch: int | None) -> Export:
+    def export(self, format: str, form: str, batch: int | None) -> FreshExport:
         """A fresh export of the fold."""
         key = format, form, batch
         if key not in self.exports:
-            found = next((f for f in FORMATS if f.name == format), None)
-            data = pt2.encode(self.folded) if found is None else encode(self.folded, found, form, batch)
-            suffix = ".pt2" if found is None else found.suffixes[0]
-            self.exports[key] = Export(open_content(Content(Path(f"a fresh export{suffix}"), data)))
+            found = FORMATS[format]
+            data = encode(self.folded, found, form, batch)
+            deployed = open_content(Content(Path(f"a fresh export{found.suffixes[0]}"), data), format)
+            self.exports[key] = FreshExport(deployed)
         return self.exports[key]
 
     def near_thresholds(self, some: Tensor, seed: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 import snnconv
 from snnconv.data import Samples, beginning
-from snnconv.engines import Artifact
+from snnconv.engines import Deployment
 from snnconv.files import shown
 from snnconv.results import Verification
 from snnconv.sources import Source
@@ -21,7 +21,7 @@ from snnconv.verify.reference import Reference
 def verify_all(
     reference: Reference,
     path: Path,
-    candidates: Sequence[tuple[Path, Artifact]],
+    candidates: Sequence[tuple[Path, Deployment]],
     data: Samples,
     plan: Plan,
     begin: Callable[[str], Progress],
@@ -44,7 +44,7 @@ def verify_all(
     return found, journal
 
 
-def _identity(source: Source, artifacts: Sequence[Artifact], data: Samples, plan: Plan) -> dict[str, str]:
+def _identity(source: Source, artifacts: Sequence[Deployment], data: Samples, plan: Plan) -> dict[str, str]:
     """What makes a run this run: with any of it changed, what a journal holds is of no use."""
     return {
         "source": source.sha256,

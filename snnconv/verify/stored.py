@@ -13,18 +13,18 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from snnconv.engines import Artifact
-from snnconv.engines.torch_program import TorchProgram
+from snnconv.artifact.program_file import ProgramFile
+from snnconv.engines import Deployment
 from snnconv.ir import pt2
 from snnconv.ir.program import Origin, SpikingProgram, ThresholdProof
 from snnconv.results import Check
 
 
-def check_stored(folded: SpikingProgram, artifact: Artifact) -> list[Check]:
+def check_stored(folded: SpikingProgram, artifact: Deployment) -> list[Check]:
     """Whether a `.pt2` tells of the norms, proofs and source what `folded`, a fresh fold of the source, tells."""
-    if not isinstance(artifact, TorchProgram):
+    if not isinstance(artifact.artifact, ProgramFile):
         return []
-    found = artifact.program
+    found = artifact.artifact.program
     return [
         _check("sites", _sites(found, folded), f"{len(folded.sites)} outcomes as in a fresh fold"),
         _check("stored proofs", _proofs(found, folded), f"{len(folded.proofs)} proofs as in a fresh fold"),
@@ -32,12 +32,12 @@ def check_stored(folded: SpikingProgram, artifact: Artifact) -> list[Check]:
     ]
 
 
-def stored_notes(folded: SpikingProgram, artifact: Artifact) -> tuple[str, ...]:
+def stored_notes(folded: SpikingProgram, artifact: Deployment) -> tuple[str, ...]:
     """What is worth knowing about the proofs of a `.pt2`, and no fault."""
-    if not isinstance(artifact, TorchProgram):
+    if not isinstance(artifact.artifact, ProgramFile):
         return ()
     here = {proof.kernel for proof in folded.proofs.values()}
-    there = sorted({proof.kernel for proof in artifact.program.proofs.values()} - here)
+    there = sorted({proof.kernel for proof in artifact.artifact.program.proofs.values()} - here)
     if not there or not here:
         return ()
     return (f"the artifact's thresholds were proven on {', '.join(there)}, here on {', '.join(sorted(here))}",)

@@ -7,7 +7,7 @@ import platform
 import torch
 
 import snnconv
-from snnconv.engines import Artifact
+from snnconv.engines import Deployment
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import SpikingProgram
 from snnconv.results import Thresholds
@@ -15,7 +15,7 @@ from snnconv.results import Thresholds
 _BINS = 24
 
 
-def environment(candidate: Artifact) -> dict[str, str]:
+def environment(candidate: Deployment) -> dict[str, str]:
     """Versions and kind of CPU, without the name of the machine."""
     return {
         "snnconv": snnconv.__version__,

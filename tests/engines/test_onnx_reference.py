@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper
 
 from snnconv.engines import RunFailure, open_candidate
-from snnconv.engines.onnx_reference import reference_engine, widen
+from snnconv.engines.onnx_reference import reference_session, widen
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from tests.networks import inputs, per_element, source_of
@@ -60,7 +60,7 @@ def test_operators_by_torch_are_those_of_onnx_runtime(op: str, shapes: list[tupl
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (expected,) = session.run(["y"], {name: value.numpy() for name, value in feeds.items()})
     widen(model.graph)
-    y = reference_engine(model)(["y"], {name: value.double() for name, value in feeds.items()})["y"]
+    y = reference_session(model)(["y"], {name: value.double() for name, value in feeds.items()})["y"]
     assert y.dtype == torch.float64
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=1e-5)
 
@@ -81,7 +81,7 @@ def test_every_way_to_write_a_float32_constant_is_widened() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     widen(model.graph)
     onnx.checker.check_model(model, full_check=True)
-    values = reference_engine(model)([*"abcdefg", "y"], {})
+    values = reference_session(model)([*"abcdefg", "y"], {})
     assert {value.dtype for value in values.values()} == {torch.float64}
     assert values["y"].item() == 19.0
 
@@ -97,7 +97,7 @@ def test_an_operator_that_cannot_be_run_is_named(damage: str, tmp_path: Path) ->
     else:
         next(a for a in node.attribute if a.name == "kernel_shape").ints.append(2)
     onnx.save(model, tmp_path / "net.onnx")
-    candidate = open_candidate(tmp_path / "net.onnx")
+    candidate = open_candidate(tmp_path / "net.onnx").load()
     with pytest.raises(RunFailure, match=node.op_type):
         exact = candidate.with_constants({"conv1.bias": candidate.constants()["conv1.bias"].double()})
         exact.observe(inputs(source, 2).double())

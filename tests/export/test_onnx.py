@@ -18,8 +18,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnconv import export as exporting
 from snnconv.errors import InputError, Refused
-from snnconv.export import FORMATS, describe, export, format_of
+from snnconv.export import FORMATS, export, format_of
 from snnconv.fold import fold
 from snnconv.ir.program import SpikingProgram
 from snnconv.ir.time import frames, read_out
@@ -27,7 +28,7 @@ from snnconv.lower import lower
 from snnconv.nn import LIF
 from tests.networks import NETWORKS, program_of, trained
 
-ONNX, TORCHSCRIPT = FORMATS
+ONNX, TORCHSCRIPT = FORMATS["onnx"], FORMATS["torchscript"]
 ROOT = Path(__file__).parents[2]
 MACHINE = (b"/work", b"/tmp", b"/home", b"site-packages", str(ROOT).encode(), str(Path.home()).encode() + b"/")
 
@@ -46,7 +47,7 @@ def folded(name: str, event: bool = False, readout: str = "mean", timesteps: int
 
 
 def encode(program: SpikingProgram, form: str, batch: int | None = None) -> bytes:
-    return ONNX.encode(lower(program, form), batch, describe(program, form, batch))
+    return exporting.encode(program, ONNX, form, batch)
 
 
 @cache

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.data import synthetic
-from snnconv.engines.candidate import Candidate
+from snnconv.engines import Candidate
 from snnconv.errors import Refused
 from snnconv.export import export, format_of
 from snnconv.fold import fold

@@ -18,8 +18,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from snnconv import export as exporting
 from snnconv.errors import Refused
-from snnconv.export import describe
 from snnconv.fold import fold
 from snnconv.ir.program import SpikingProgram
 from snnconv.ir.time import READOUTS, frames, read_out
@@ -29,7 +29,7 @@ from tests.networks import NETWORKS, Foreign, Named, program_of
 
 
 def encode(program: SpikingProgram, form: str, batch: int | None = None) -> bytes:
-    return TORCHSCRIPT.encode(lower(program, form), batch, describe(program, form, batch))
+    return exporting.encode(program, TORCHSCRIPT, form, batch)
 
 
 @cache

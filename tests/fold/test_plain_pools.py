@@ -8,11 +8,10 @@ import torch
 from torch import nn
 
 from snnconv.errors import Refused
-from snnconv.export import FORMATS, describe
+from snnconv.export import FORMATS, encode
 from snnconv.fold import fold
 from snnconv.fold.plain_pools import PlainPools
 from snnconv.ir.program import SpikingProgram
-from snnconv.lower import lower
 from snnconv.nn import LIF
 from tests.networks import program_of
 
@@ -36,7 +35,7 @@ def pooled(pool: nn.Module, size: tuple[int, int] = (6, 9)) -> SpikingProgram:
 def test_a_pool_computes_in_onnx_what_it_does_in_torch(name: str) -> None:
     program = pooled(POOLS[name])
     x, folded = torch.rand(2, 2, 6, 9, generator=torch.Generator().manual_seed(1)), fold(program)
-    encoded = FORMATS[0].encode(lower(folded, "sequence"), None, describe(folded, "sequence", None))
+    encoded = encode(folded, FORMATS["onnx"])
     session = onnxruntime.InferenceSession(encoded, providers=["CPUExecutionProvider"])
     expected = program.run(x)
     torch.testing.assert_close(folded.run(x), expected)
@@ -53,7 +52,7 @@ def test_a_window_over_the_border_counts_zeros(size: tuple[int, int]) -> None:
 def test_a_pool_that_drops_a_window_at_one_side_only_is_refused_by_name() -> None:
     folded = fold(pooled(nn.AvgPool2d((3, 2), (2, 3), (1, 0), ceil_mode=True)))
     with pytest.raises(Refused, match=r"ONNX cannot hold the network: .*AveragePool"):
-        FORMATS[0].encode(lower(folded, "sequence"), None, describe(folded, "sequence", None))
+        encode(folded, FORMATS["onnx"])
 
 
 def test_a_usual_pool_is_left_alone() -> None:

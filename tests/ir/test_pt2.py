@@ -22,11 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.errors import InputError, Refused
-from snnconv.export import FORMATS, describe
+from snnconv.export import FORMATS, encode
 from snnconv.fold import fold
 from snnconv.ir.program import Origin, SpikingProgram, tensors
 from snnconv.ir.pt2 import load, save
-from snnconv.lower import lower
 from snnconv.nn import LIF
 from tests.ir.test_neuron import assert_same
 from tests.networks import NETWORKS, Foreign, Named, program_of, trained
@@ -125,11 +124,8 @@ def test_a_float64_program_stays_float64(tmp_path: Path) -> None:
 def test_what_came_back_folds_and_exports_like_the_original(tmp_path: Path) -> None:
     program, found = folded("per_channel"), back(archived("per_channel"), tmp_path)
     assert_same_program(fold(found.source), program)
-    torchscript = FORMATS[1]
-    held = [
-        torch.jit.load(io.BytesIO(torchscript.encode(lower(p, "step"), None, describe(p, "step", None))))
-        for p in (program, found)
-    ]
+    torchscript = FORMATS["torchscript"]
+    held = [torch.jit.load(io.BytesIO(encode(p, torchscript, "step"))) for p in (program, found)]
     a, b = (module.state_dict() for module in held)
     assert a.keys() == b.keys() and all(torch.equal(a[path], b[path]) for path in a)
 

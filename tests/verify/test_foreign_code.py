@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnconv.artifact.script_archive import METADATA_FILE
 from snnconv.data import synthetic
 from snnconv.engines import open_content
-from snnconv.engines.torchscript import METADATA_FILE
 from snnconv.errors import InputError, Refused
 from snnconv.export import encode, format_of
 from snnconv.files import Content
@@ -132,7 +132,7 @@ def test_damaged_code_is_not_ours(kind: Kind) -> None:
     data = exported(kind.cases[0])
     damaged = kind.damage(kind.cases[0], data, Random(0))
     found, ours = (open_content(Content(Path("net.ts"), archive)) for archive in (damaged, data))
-    assert found.foreign(ours)  # type: ignore[attr-defined]
+    assert found.artifact.foreign(ours.artifact)  # type: ignore[attr-defined]
 
 
 @cache
@@ -168,7 +168,7 @@ def test_every_record_is_compared(name: str, monkeypatch: pytest.MonkeyPatch) ->
     ours = open_content(Content(Path("net.ts"), sound()))
     monkeypatch.setattr("torch.jit.load", None)
     artifact = open_content(Content(Path("net.ts"), data))
-    assert artifact.foreign(ours)  # type: ignore[attr-defined]
+    assert artifact.artifact.foreign(ours.artifact)  # type: ignore[attr-defined]
 
 
 def test_taking_the_risk_is_said_in_the_result_and_is_no_excuse() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from snnconv.data import Chunk, Data, Samples
 from snnconv.data.samples import Wanted, every
-from snnconv.engines import Artifact, Observation, open_candidate
+from snnconv.engines import Deployment, Observation, open_candidate
 from snnconv.errors import InputError
 from snnconv.export import export, format_of
 from snnconv.fold import fold
@@ -98,7 +98,7 @@ def run(
     samples: Samples,
     resume: Path | None,
     plan: Plan | None = None,
-    wrap: Callable[[Artifact], Artifact] = lambda candidate: candidate,
+    wrap: Callable[[Deployment], Deployment] = lambda candidate: candidate,
 ) -> tuple[list[Verification], Journal | None]:
     candidates = [(folder / name, wrap(open_candidate(folder / name))) for name in names]
     return verify_all(
@@ -186,7 +186,7 @@ def test_the_time_of_all_parts_is_added_up(folder: Path, tmp_path: Path) -> None
 class Failing:
     """A candidate that ends the run at its n-th look at a sample, or counts them."""
 
-    held: Artifact
+    held: Deployment
     looks: list[int]
     at: int | None = None
 
@@ -194,6 +194,7 @@ class Failing:
         return getattr(self.held, name)
 
     def load(self) -> Failing:
+        self.held = self.held.load()
         return self
 
     def observe(self, x: Tensor) -> Observation:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from snnconv.engines import Artifact, open_candidate, open_content
+from snnconv.engines import Deployment, open_candidate, open_content
 from snnconv.errors import SnnconvError
 from snnconv.files import Content
 from snnconv.ir.time import READOUTS
@@ -83,7 +83,7 @@ def _mutant(kind: Kind, case: Case, seed: str, made: set[bytes]) -> Mutant | Non
     return Mutant(case, seed, damaged, reason)
 
 
-def examine(case: Case, candidate: Artifact, seed: int = 0, anew: bool = False) -> Verdict:
+def examine(case: Case, candidate: Deployment, seed: int = 0, anew: bool = False) -> Verdict:
     """What the verifier says of a candidate. What it would make of the source alone is made once, exports only if not `anew`."""
     reference = workbench.reference(case, seed) if not anew else workbench.without_exports(case, seed)
     names = ("source", f"net{case.suffix}")

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from snnconv.engines import Candidate, Observation, open_candidate
+from snnconv.artifact.program_file import program_file
+from snnconv.engines import ENGINES, Candidate, Deployment, Observation, open_candidate
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.ir import pt2
@@ -263,9 +264,7 @@ class Wrapped:
     form, batch, runtime, sha256_of_source = "step", None, "a test", "0" * 64
 
     def __init__(self, program: SpikingProgram) -> None:
-        from snnconv.engines.torch_program import TorchProgram
-
-        self.held: Candidate = TorchProgram(program, lower(program, "step"))
+        self.held: Candidate = Deployment(program_file(program), ENGINES["torch"]).load()
 
     @property
     def contract(self) -> TimeContract:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from snnconv.data import synthetic
-from snnconv.engines import Artifact, open_content
+from snnconv.engines import Deployment, open_content
 from snnconv.files import Content
 from snnconv.fold import fold
 from snnconv.ir import pt2
@@ -35,7 +35,7 @@ def folded() -> SpikingProgram:
     return fold(source().program)
 
 
-def stored(program: SpikingProgram) -> Artifact:
+def stored(program: SpikingProgram) -> Deployment:
     return open_content(Content(Path("net.pt2"), pt2.encode(program)))
 
 

@@ -13,7 +13,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from snnconv.engines.torchscript import METADATA_FILE
+from snnconv.artifact.script_archive import METADATA_FILE
 from snnconv.ir import pt2
 from snnconv.ir.program import put, share, tensors
 from tests.verify.damage import but, cases, register, workbench

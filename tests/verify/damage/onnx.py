@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from snnconv.export.onnx import METADATA_KEY
+from snnconv.artifact.onnx_file import METADATA_KEY
 from tests.verify.damage import but, cases, register, workbench
 from tests.verify.damage.workbench import Case
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconv.engines.torchscript import METADATA_FILE
+from snnconv.artifact.script_archive import METADATA_FILE
 from tests.verify.damage import but, cases, register
 from tests.verify.damage.workbench import Case
 

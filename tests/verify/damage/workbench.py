@@ -23,7 +23,7 @@ from snnconv.ir.program import SpikingProgram
 from snnconv.sources import Source
 from snnconv.verify import Reference
 from snnconv.verify.probes import near_thresholds
-from snnconv.verify.reference import Export
+from snnconv.verify.reference import FreshExport
 from tests.networks import NETWORKS, inputs, source_of, steps
 from tests.references import reference_to
 
@@ -93,7 +93,7 @@ def reference(case: Case, seed: int = 0) -> Reference:
     """What the candidates of `case` are held against, in every format and form; for a fresh export stands the sound artifact."""
     held = without_exports(case, seed)
     format, form = EXPORTED[case.suffix], "step" if case.suffix == ".pt2" else case.form
-    held.exports[format, form, None] = Export(open_content(Content(Path(f"sound{case.suffix}"), artifact(case))))
+    held.exports[format, form, None] = FreshExport(open_content(Content(Path(f"sound{case.suffix}"), artifact(case))))
     return held
 
 
