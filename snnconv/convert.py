@@ -22,8 +22,8 @@ from snnconv.fold import fold
 from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram
 from snnconv.report import writer_of
-from snnconv.results import Measure
-from snnconv.results.verdict import Conversion, Policy, Verdict, judge
+from snnconv.results import Conversion, Measure
+from snnconv.results.verdict import Policy, Verdict, judge
 from snnconv.sources import Source
 from snnconv.sources.archive import source_in
 from snnconv.verify import Plan, Reference, verify

@@ -10,7 +10,8 @@ import torch
 from snnconv.convert import Target, convert
 from snnconv.data import Data
 from snnconv.errors import InputError
-from snnconv.results.verdict import Conversion, Policy
+from snnconv.results import Conversion
+from snnconv.results.verdict import Policy
 from snnconv.sources import Source, SourceOptions, load_source
 from snnconv.verify import Plan
 from tests.networks import inputs, per_channel

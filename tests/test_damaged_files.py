@@ -23,8 +23,9 @@ from snnconv.export import encode, format_of
 from snnconv.files import Content
 from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram
-from snnconv.report import read_results, verification_report
-from snnconv.results.document import render_json
+from snnconv.report.json import render_json
+from snnconv.results.document import verification_report
+from snnconv.results.reading import read_results
 from snnconv.results.verdict import judge
 from snnconv.sources.checkpoint import read_checkpoint
 from snnconv.verify import Reference

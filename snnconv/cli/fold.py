@@ -29,7 +29,7 @@ def fold(
     from snnconv.cli import render
 
     if json:
-        from snnconv.report import fold_document
+        from snnconv.results.document import fold_document
 
         names = str(source.path), str(output), folded.origin.arch
         render.print_json(fold_document(*names, folded.sites, loaded.reference, loaded.settings))

@@ -16,7 +16,7 @@ def inspect(
     from snnconv.files import shown
     from snnconv.inspection import inspect as look
     from snnconv.inspection import inspect_unknown
-    from snnconv.report import inspection_document
+    from snnconv.results.document import inspection_document
     from snnconv.sources import UnknownLayers
 
     code, todo = 0, ""

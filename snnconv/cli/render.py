@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from snnconv.results import LayerTally, NormStatistics, Site
-    from snnconv.results.verdict import Conversion, Verdict
+    from snnconv.results import Conversion, LayerTally, NormStatistics, Site
+    from snnconv.results.verdict import Verdict
 
 _PIPE_WIDTH = 10_000
 _NARROWEST = 24
@@ -220,7 +220,8 @@ def _brief(verdict: Verdict) -> list[tuple[str, str]]:
 
 def finish_verifications(verdicts: list[Verdict], reports: list[Path], format: str) -> int:
     """Print and report verifications; the exit code says whether all are equivalent."""
-    from snnconv.report import document_of, github, verification_report, write_report
+    from snnconv.report import github, write_report
+    from snnconv.results.document import document_of, verification_report
 
     report = verification_report(verdicts)
     for path in reports:
@@ -237,7 +238,8 @@ def finish_verifications(verdicts: list[Verdict], reports: list[Path], format: s
 
 def finish_conversion(result: Conversion, reports: list[Path], json: bool) -> int:
     """Print and report a conversion; the exit code says whether every artifact is equivalent."""
-    from snnconv.report import conversion_report, document_of, write_report
+    from snnconv.report import write_report
+    from snnconv.results.document import conversion_report, document_of
 
     report = conversion_report(result)
     for path in reports:

@@ -41,9 +41,9 @@ def merge(
 def schema() -> int:
     """Print the JSON Schema of saved results."""
     from snnconv.cli import render
-    from snnconv.report import schema as published
+    from snnconv.results.schema import published_schema
 
-    render.print_json(published())
+    render.print_json(published_schema())
     return 0
 
 
@@ -53,7 +53,8 @@ def _report(
     from snnconv.cli import render
     from snnconv.errors import InputError
     from snnconv.files import writable
-    from snnconv.report import read_results, writer_of
+    from snnconv.report import writer_of
+    from snnconv.results.reading import read_results
     from snnconv.results.shards import merge as merge_shards
     from snnconv.results.verdict import judge
 

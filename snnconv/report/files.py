@@ -10,10 +10,10 @@ from pathlib import Path
 from snnconv.errors import BackendMissing, InputError
 from snnconv.files import replacing
 from snnconv.report.html import render_html
+from snnconv.report.json import render_json
 from snnconv.report.junit import render_junit
 from snnconv.report.markdown import render_markdown
-from snnconv.results.content import Report
-from snnconv.results.document import render_json
+from snnconv.results.document import Report
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ from snnconv.report.figures.rates import rates_figure
 from snnconv.report.figures.thresholds import thresholds_figure
 from snnconv.report.templating import environment
 from snnconv.report.text import one_line
-from snnconv.results import Verification
-from snnconv.results.content import Report
-from snnconv.results.verdict import OUTPUT
+from snnconv.results import OUTPUT, Verification
+from snnconv.results.document import Report
 
 if TYPE_CHECKING:
     from markupsafe import Markup

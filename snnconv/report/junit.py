@@ -8,8 +8,9 @@ from typing import Any
 import snnconv
 from snnconv.report.text import one_line, printable
 from snnconv.report.wording import provenance
-from snnconv.results.content import Report
-from snnconv.results.verdict import LEVELS, Verdict
+from snnconv.results import LEVELS
+from snnconv.results.document import Report
+from snnconv.results.verdict import Verdict
 
 
 def render_junit(report: Report) -> str:

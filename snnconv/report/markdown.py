@@ -6,8 +6,8 @@ import snnconv
 from snnconv.report import wording
 from snnconv.report.templating import environment
 from snnconv.report.text import markdown, markdown_cell, markdown_code
-from snnconv.results.content import Report
-from snnconv.results.verdict import OUTPUT
+from snnconv.results import OUTPUT
+from snnconv.results.document import Report
 
 _SHORT = 24
 """Layers up to which the table stands open."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 
-from snnconv.results import DEFAULT, Check, LayerTally, Probe, Verification
-from snnconv.results.verdict import LEVELS, OUTPUT, Verdict
+from snnconv.results import DEFAULT, LEVELS, OUTPUT, Check, LayerTally, Probe, Verification
+from snnconv.results.verdict import Verdict
 
 EQUIVALENT, INCOMPLETE, FAULT = "equivalent", "incomplete", "fault"
 _RANKS = (EQUIVALENT, INCOMPLETE, FAULT)

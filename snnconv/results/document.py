@@ -1,21 +1,57 @@
-"""Results as JSON documents, laid out as in `snnconv.results.layout`. `schema` names the layout and changes with it."""
+"""What goes into the JSON document of every command, and results as JSON values; `snnconv.results.schema` has the layout."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import snnconv
-from snnconv.results import Inspection, Site
-from snnconv.results.content import Report, conversion_report, verification_report
-from snnconv.results.layout import SCHEMA
-from snnconv.results.plain import jsonable, to_plain
-from snnconv.results.verdict import Verdict
+from snnconv.results.conversion import Conversion, Measure
+from snnconv.results.folding import Site
+from snnconv.results.inspection import Inspection
+from snnconv.results.schema import SCHEMA
+from snnconv.results.verdict import Policy, Verdict
+from snnconv.results.verification import Verification
 
-if TYPE_CHECKING:
-    from snnconv.results.verdict import Conversion
+
+@dataclass(frozen=True)
+class Report:
+    """The verdicts of a command and, for `convert`, what was folded and measured.
+
+    Raises `ValueError` for verdicts under different policies: a document states one.
+    """
+
+    command: str
+    verdicts: tuple[Verdict, ...]
+    source: str = ""
+    arch: str = ""
+    sites: tuple[Site, ...] = ()
+    measures: tuple[Measure, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(verdict.policy != self.policy for verdict in self.verdicts):
+            raise ValueError("verdicts under different policies do not fit into one report")
+
+    @property
+    def policy(self) -> Policy:
+        return self.verdicts[0].policy if self.verdicts else Policy()
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether there is something to judge and nothing of it failed."""
+        return bool(self.verdicts) and all(verdict.equivalent for verdict in self.verdicts)
+
+
+def verification_report(verdicts: Iterable[Verdict]) -> Report:
+    """The report of `verify`."""
+    return Report("verify", tuple(verdicts))
+
+
+def conversion_report(result: Conversion) -> Report:
+    """The report of `convert`."""
+    return Report("convert", result.verdicts, result.source, result.arch, result.sites, result.measures)
 
 
 def inspection_document(source: str, found: Inspection) -> dict[str, Any]:
@@ -54,9 +90,21 @@ def document_of(report: Report) -> dict[str, Any]:
     return document
 
 
-def render_json(report: Report) -> str:
-    """A report as JSON text."""
-    return json.dumps(document_of(report), indent=2, allow_nan=False) + "\n"
+def to_plain(found: Verification) -> dict[str, Any]:
+    """All fields of a verification, flat. Lists, dicts, strings, numbers, booleans and None only."""
+    plain: dict[str, Any] = jsonable(asdict(found))
+    return plain
+
+
+def jsonable(value: Any) -> Any:
+    """JSON has no NaN, no infinity and no half of a surrogate pair: the numbers become null, the halves their escapes."""
+    if isinstance(value, Mapping):
+        return {jsonable(key): jsonable(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(v) for v in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _head(command: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from snnconv.results import MARGIN_BINS, Difference, LayerTally, Verification
+from snnconv.results.verification import MARGIN_BINS, Difference, LayerTally, Verification
 
 JsonPath = tuple[int | str, ...]
 Flaw = tuple[JsonPath, str]

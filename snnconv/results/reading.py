@@ -1,8 +1,9 @@
-"""Reading reports back: the results of `.json` documents, to judge again or to merge."""
+"""Reading results back, from `.json` documents and from plain values: to judge them again, to merge them, to go on with them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
@@ -11,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 from snnconv.errors import InputError, first_line
 from snnconv.files import parse_json
 from snnconv.files import read as read_file
-from snnconv.results import Verification
-from snnconv.results.flaws import first_flaw
-from snnconv.results.layout import SCHEMA, ConversionDocument, VerificationDocument
-from snnconv.results.plain import TODO, first_problem, jsonable, missing_field
+from snnconv.results.document import jsonable, to_plain
+from snnconv.results.flaws import first_flaw, json_path
+from snnconv.results.schema import SCHEMA, STRICT, ConversionDocument, VerificationDocument
+from snnconv.results.verification import Verification
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
 _AGAIN = "copy the file again, or verify again"
+_CHANGED = "it was changed or written by another version; verify again"
 _KINDS = {"verify": VerificationDocument, "convert": ConversionDocument}
 
 
@@ -35,19 +37,37 @@ def read_results(path: Path) -> list[Verification]:
     document = _object(path, text)
     kind = _kind(path, document)
     try:
-        read = _adapter(kind).validate_json(text)
+        read = _document_adapter(kind).validate_json(text)
     except ValidationError as error:
-        raise InputError(f"{path}: {first_problem(error)}", TODO) from error
+        raise InputError(f"{path}: {_first_problem(error)}", _CHANGED) from error
     except InputError as error:
         raise InputError(f"{path}: {error.what}", error.todo) from error
-    missing = missing_field(jsonable(asdict(read)), document)
+    missing = _missing_field(jsonable(asdict(read)), document)
     if missing:
-        raise InputError(f"{path}: {missing} is missing", TODO)
+        raise InputError(f"{path}: {missing} is missing", _CHANGED)
     found = [_bare(result) for result in read.results]
     for number, verification in enumerate(found):
         flaw = first_flaw(verification, ("results", number))
         if flaw:
-            raise InputError(f"{path}: {flaw}", TODO)
+            raise InputError(f"{path}: {flaw}", _CHANGED)
+    return found
+
+
+def from_plain(plain: Mapping[str, Any], where: str = "verification") -> Verification:
+    """The verification that `to_plain` gave. Raises `InputError` for a missing or unknown field, a wrong type, or
+    a value that makes no sense."""
+    from pydantic import ValidationError
+
+    try:
+        (found,) = _verification_adapter().validate_json(json.dumps([jsonable(plain)]))
+    except ValidationError as error:
+        raise InputError(f"{where}: {_first_problem(error, skip=1)}", _CHANGED) from error
+    missing = _missing_field(to_plain(found), plain)
+    if missing:
+        raise InputError(f"{where}: {missing} is missing", _CHANGED)
+    flaw = first_flaw(found)
+    if flaw:
+        raise InputError(f"{where}: {flaw}", _CHANGED)
     return found
 
 
@@ -80,8 +100,43 @@ def _bare(result: Verification) -> Verification:
     return Verification(**{field.name: getattr(result, field.name) for field in fields(Verification)})
 
 
+def _first_problem(error: ValidationError, skip: int = 0) -> str:
+    """`results[0].layers[2].values: input should be a valid integer`"""
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where, said = json_path(problem["loc"][skip:]), problem["msg"]
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{where} is missing"
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"{where} is unknown"
+    return f"{where or 'the whole'}: {said[0].lower()}{said[1:]}"
+
+
+def _missing_field(whole: Any, given: Any, at: tuple[int | str, ...] = ()) -> str:
+    """The path of the first field of `whole` that `given`, of the same structure, leaves to its default."""
+    if isinstance(whole, Mapping):
+        for key, value in whole.items():
+            here = (*at, key)
+            found = _missing_field(value, given[key], here) if key in given else json_path(here)
+            if found:
+                return found
+    elif isinstance(whole, list):
+        for number, (value, other) in enumerate(zip(whole, given, strict=True)):
+            found = _missing_field(value, other, (*at, number))
+            if found:
+                return found
+    return ""
+
+
 @cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _document_adapter(kind: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
+
+
+@cache
+def _verification_adapter() -> TypeAdapter[tuple[Verification]]:
+    """Of a tuple of one: pydantic takes a configuration for a tuple, but not for somebody else's dataclass."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(tuple[Verification], config=STRICT)

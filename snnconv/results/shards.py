@@ -9,7 +9,7 @@ from functools import reduce
 from operator import add
 
 from snnconv.errors import InputError
-from snnconv.results import Verification
+from snnconv.results.verification import Verification
 
 _FINGERPRINTS = 2**256
 

@@ -9,11 +9,7 @@ from typing import Any
 
 from snnconv.errors import InputError
 from snnconv.hints import meant
-from snnconv.results import Check, LayerTally, Measure, Site, Task, Verification
-
-LEVELS = ("proof", "algebra", "deployment", "task")
-OUTPUT = "output"
-"""The name under which the network's output stands among the layers."""
+from snnconv.results.verification import LEVELS, OUTPUT, Check, LayerTally, Task, Verification
 
 
 @dataclass(frozen=True)
@@ -197,18 +193,3 @@ def _reach(count: int, share: float, of: int) -> bool:
 
 def _key(name: str) -> str:
     return name.replace("_", "-")
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """The result of `convert`: what was folded, what was written, how each file was verified and judged."""
-
-    source: str
-    arch: str
-    sites: tuple[Site, ...]
-    verdicts: tuple[Verdict, ...]
-    measures: tuple[Measure, ...] = ()
-
-    @property
-    def equivalent(self) -> bool:
-        return all(verdict.equivalent for verdict in self.verdicts)

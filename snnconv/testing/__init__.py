@@ -56,8 +56,9 @@ def assert_equivalent(
     from snnconv.config import read_policy
     from snnconv.engines import open_candidate
     from snnconv.files import shown
+    from snnconv.results import LEVELS
     from snnconv.results.shards import parse_shard
-    from snnconv.results.verdict import LEVELS, Policy, judge, policy_from
+    from snnconv.results.verdict import Policy, judge, policy_from
     from snnconv.sources import Source
     from snnconv.verify import Plan, Reference, verify
 

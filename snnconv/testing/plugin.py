@@ -55,7 +55,8 @@ def assert_equivalent(request: pytest.FixtureRequest, record_property: Callable[
 
 
 def _write(folder: Path, name: str, verdict: Verdict) -> None:
-    from snnconv.report import verification_report, write_report
+    from snnconv.report import write_report
+    from snnconv.results.document import verification_report
 
     folder.mkdir(parents=True, exist_ok=True)
     stem = re.sub(r"[^\w.-]+", "_", name)

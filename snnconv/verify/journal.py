@@ -11,8 +11,9 @@ from typing import Any
 
 from snnconv.errors import InputError
 from snnconv.files import parse_json, replacing, writable
-from snnconv.report import from_plain, to_plain
 from snnconv.results import Verification
+from snnconv.results.document import to_plain
+from snnconv.results.reading import from_plain
 
 FORMAT = 3
 _SECONDS_BETWEEN = 1.0

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from snnconv.report import verification_report, write_report
+from snnconv.report import write_report
+from snnconv.results.document import verification_report
 from tests.cli.run import ROOT
 from tests.report.examples import bad, good
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from snnconv.results import (
+    LEVELS,
     MARGIN_BINS,
     Check,
     DataSummary,
@@ -15,7 +16,7 @@ from snnconv.results import (
     Thresholds,
     Verification,
 )
-from snnconv.results.verdict import LEVELS, Policy, Verdict, judge
+from snnconv.results.verdict import Policy, Verdict, judge
 
 MARGINS = (0, 2, 5, 11, 40, 130, 420, 1900, 9100, 40100, 88000, 61000, 9000, 700, 12, 1)
 EXPLAINED = (1, 1, 0, 1, *[0] * (MARGIN_BINS - 4))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from snnconv.errors import BackendMissing, InputError
-from snnconv.report import REPORTS, verification_report, write_report, writer_of
+from snnconv.report import REPORTS, write_report, writer_of
+from snnconv.results.document import verification_report
 from tests.report.examples import bad, good
 
 REPORT = verification_report([good(), bad()])
@@ -44,7 +45,8 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from snnconv.report import REPORTS, verification_report, write_report
+from snnconv.report import REPORTS, write_report
+from snnconv.results.document import verification_report
 from tests.report.examples import bad, good
 for suffix in REPORTS:
     write_report(Path(sys.argv[1]) / f"report{suffix}", verification_report([good(), bad()]))

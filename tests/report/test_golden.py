@@ -10,9 +10,9 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 import snnconv
-from snnconv.report import REPORTS, conversion_report, verification_report, write_report
-from snnconv.results import Measure, Site
-from snnconv.results.verdict import Conversion
+from snnconv.report import REPORTS, write_report
+from snnconv.results import Conversion, Measure, Site
+from snnconv.results.document import conversion_report, verification_report
 from tests.report.examples import bad, good
 
 SITES = (

@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 import pytest
 
 import snnconv
-from snnconv.report import conversion_report, verification_report
 from snnconv.report.html import render_html
-from snnconv.results import Check, Measure, Site, Verification
-from snnconv.results.verdict import Conversion, Verdict, judge
+from snnconv.results import Check, Conversion, Measure, Site, Verification
+from snnconv.results.document import conversion_report, verification_report
+from snnconv.results.verdict import Verdict, judge
 from tests.report.examples import BAD, DIFFERENCE, GOOD, LAYERS, THRESHOLDS, bad, good, partial
 
 VOID = {"meta", "wbr", "link", "img", "br"}

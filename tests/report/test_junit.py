@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from junitparser import JUnitXml, TestSuite
 
-from snnconv.report import verification_report
 from snnconv.report.junit import render_junit
 from snnconv.results import Check
+from snnconv.results.document import verification_report
 from snnconv.results.verdict import Verdict, judge
 from tests.report.examples import BAD, GOOD, bad, good
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from snnconv.report import conversion_report, verification_report
 from snnconv.report.markdown import render_markdown
 from snnconv.report.text import markdown, markdown_cell, one_line
-from snnconv.results import Check, Measure, Site
-from snnconv.results.verdict import Conversion, Verdict, judge
+from snnconv.results import Check, Conversion, Measure, Site
+from snnconv.results.document import conversion_report, verification_report
+from snnconv.results.verdict import Verdict, judge
 from tests.report.examples import GOOD, LAYERS, bad, good, partial
 
 NASTY = "<script>alert(1)</script> a|b *c* _d_ `e` [f](http://g) ![h](i) # j ~k~ @someone #1 https://l.m $n$ &amp; \\"

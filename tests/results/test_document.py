@@ -1,4 +1,4 @@
-"""JSON documents hold everything that was found, and nothing that JSON does not have."""
+"""What a report is made of; its JSON document holds all that was found, and nothing that JSON does not have."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import json
 from dataclasses import asdict, fields, replace
 from math import inf, nan
 
+import pytest
+
 import snnconv
-from snnconv.report import conversion_document, fold_document, verification_document, verification_report
-from snnconv.results import Measure, NormStatistics, Site, Verification
-from snnconv.results.document import render_json
-from snnconv.results.verdict import Conversion, judge
-from tests.report.examples import GOOD, bad, good
+from snnconv.report.json import render_json
+from snnconv.results import Conversion, Measure, NormStatistics, Site, Verification
+from snnconv.results.document import (
+    Report,
+    conversion_document,
+    conversion_report,
+    fold_document,
+    verification_document,
+    verification_report,
+)
+from snnconv.results.verdict import Policy, judge
+from tests.report.examples import BAD, GOOD, bad, good
 
 STATISTICS = NormStatistics(8, (-0.5, 1.25), (-1.0, 1.0), (0.0, 4.0), 1, 0, 2)
 SITE = Site("bn", "BatchNorm2d", "conv", "rounding", "into weight", STATISTICS)
@@ -74,3 +83,20 @@ def test_no_number_is_null() -> None:
 def test_a_name_that_no_encoding_has_is_escaped() -> None:
     text = json.dumps(verification_document([judge(replace(GOOD, source="net\udcff.pth"))]))
     assert json.loads(text)["results"][0]["source"] == "net\\udcff.pth"
+
+
+def test_a_report_is_equivalent_when_every_verdict_is_and_there_is_one() -> None:
+    assert verification_report([good()]).equivalent
+    assert not verification_report([good(), bad()]).equivalent
+    assert not verification_report([]).equivalent
+
+
+def test_a_conversion_is_shown_with_its_norms_and_measures() -> None:
+    sites, measures = (Site("bn", "BatchNorm2d", "conv", "rounding", ""),), (Measure("source", 10, 2.5),)
+    report = conversion_report(Conversion("net.pth", "arch", sites, (good(),), measures))
+    assert report == Report("convert", (good(),), "net.pth", "arch", sites, measures)
+
+
+def test_one_report_has_one_policy() -> None:
+    with pytest.raises(ValueError, match="different policies"):
+        verification_report([judge(GOOD, Policy(0.9)), judge(BAD, Policy(0.8))])

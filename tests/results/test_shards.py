@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnconv.errors import InputError
-from snnconv.results import MARGIN_BINS, Check, DataSummary, Difference, LayerTally, Probe, Task, Thresholds, Verification
+from snnconv.results import LEVELS, MARGIN_BINS, Check, DataSummary, Difference, LayerTally, Probe, Task, Thresholds, Verification
 from snnconv.results.shards import merge, parse_shard
-from snnconv.results.verdict import LEVELS
 
 CONTRACT = Check("contract", "", True, "T = 4")
 PROOF = Check("proof", "conv", True, "54 constants confirmed")

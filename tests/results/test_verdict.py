@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from snnconv.errors import InputError
-from snnconv.results import Check, DataSummary, LayerTally, Probe, Task, Verification
-from snnconv.results.verdict import LEVELS, Conversion, Policy, Verdict, judge, policy_from
+from snnconv.results import LEVELS, Check, Conversion, DataSummary, LayerTally, Probe, Task, Verification
+from snnconv.results.verdict import Policy, Verdict, judge, policy_from
 
 CONTRACT = Check("contract", "", True, "T = 4")
 ACT = LayerTally("act", 1000, worst=0.074)
