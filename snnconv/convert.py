@@ -21,7 +21,6 @@ from snnconv.files import Content, Draft, read, replacing, shown, writable
 from snnconv.fold import fold
 from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram
-from snnconv.report import writer_of
 from snnconv.results import Conversion, Measure
 from snnconv.results.verdict import Policy, Verdict, judge
 from snnconv.sources import Source
@@ -61,13 +60,6 @@ def check_targets(targets: Sequence[Target], also: str = "") -> None:
         raise InputError("two outputs have the same name", "give each artifact its own")
     if len({target.batch for target in targets}) > 1:
         raise InputError("outputs of several batch sizes cannot be timed side by side", "convert once for each")
-
-
-def check_reports(paths: Sequence[Path]) -> None:
-    """Raise `InputError` for a report that could not be written."""
-    for path in paths:
-        writer_of(path)
-        writable(path, force=True)
 
 
 def fold_to(source: Source, path: Path) -> SpikingProgram:

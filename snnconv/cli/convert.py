@@ -29,8 +29,9 @@ def convert(
 ) -> int:
     """Fold a checkpoint, export it, verify it: the main job in one command."""
     form, size = o.time_form(time), o.batch_size(batch)
-    from snnconv.convert import Target, check_output, check_reports, check_targets
+    from snnconv.convert import Target, check_output, check_targets
     from snnconv.convert import convert as run
+    from snnconv.report import check_reports
     from snnconv.verify import Plan
 
     targets = [Target(check_output(path, force), None, form, size) for path in output]

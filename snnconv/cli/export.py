@@ -32,7 +32,8 @@ def export(
 ) -> int:
     """Export a folded program; the file gets its name only once it is verified."""
     form, size = o.time_form(time), o.batch_size(batch)
-    from snnconv.convert import Target, check_output, check_reports, check_targets, export_verified, open_folded
+    from snnconv.convert import Target, check_output, check_targets, export_verified, open_folded
+    from snnconv.report import check_reports
     from snnconv.verify import Plan
 
     target = Target(check_output(output, force), format, form, size)

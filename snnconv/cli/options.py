@@ -109,7 +109,7 @@ def reads_source(command: Callable[..., int]) -> Callable[..., int]:
 
 def say_assumed(settings: Mapping[str, str], fixed: bool = False) -> None:
     """A word on stderr about settings that are in no file; `fixed` if those of a program can be given only when it is folded."""
-    from snnconv.report.wording import assumed, settings_line
+    from snnconv.report.provenance import assumed, settings_line
 
     names = assumed(settings)
     if names:

@@ -125,7 +125,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 def origin(reference: str, settings: Mapping[str, str]) -> list[tuple[str, str]]:
     """Whose code decides, and what was settled where."""
-    from snnconv.report.wording import settings_line
+    from snnconv.report.provenance import settings_line
 
     return [("reference", reference), ("settings", settings_line(settings))]
 

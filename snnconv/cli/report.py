@@ -52,16 +52,13 @@ def _report(
 ) -> int:
     from snnconv.cli import render
     from snnconv.errors import InputError
-    from snnconv.files import writable
-    from snnconv.report import writer_of
+    from snnconv.report import check_reports
     from snnconv.results.reading import read_results
     from snnconv.results.shards import merge as merge_shards
     from snnconv.results.verdict import judge
 
     demanded = o.policy(policy, config)
-    for path in reports or []:
-        writer_of(path)
-        writable(path, force=True)
+    check_reports(reports or [])
     found = [verification for path in files for verification in read_results(path)]
     if not found:
         raise InputError(f"{', '.join(map(str, files))}: no results in there", "name what verify --report FILE.json wrote")

@@ -45,8 +45,8 @@ def verify(
 ) -> int:
     """Verify artifacts against their source. Exits 0 if all are equivalent, 1 if one is not."""
     printed = o.output_format(format, json)
-    from snnconv.convert import check_reports
     from snnconv.engines import open_candidate
+    from snnconv.report import check_reports
     from snnconv.results.shards import parse_shard
     from snnconv.results.verdict import judge
     from snnconv.verify import Plan, Reference

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from snnconv.report.provenance import assumed, settings_line
 from snnconv.report.text import printable
-from snnconv.report.wording import assumed, settings_line
 from snnconv.results import Verification
 from snnconv.results.verdict import Verdict
 
@@ -12,7 +12,7 @@ MOST_ERRORS = 10
 
 
 def annotations(verdicts: Iterable[Verdict]) -> list[str]:
-    """One notice with the verdict per candidate, then an error per failed check; where there are too many to show, a warning
+    """One notice with the verdict per candidate, then an error per failed check; if there are too many to show, a warning
     says how many were left out (warnings have their own limit)."""
     return [line for verdict in verdicts for line in _of(verdict)]
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import snnconv
-from snnconv.report import wording
 from snnconv.report.figures.drawing import plotting
 from snnconv.report.figures.margins import has_margins, margins_figure, peak_of
 from snnconv.report.figures.raster import raster_figure
 from snnconv.report.figures.rates import rates_figure
 from snnconv.report.figures.thresholds import thresholds_figure
+from snnconv.report.renderers import Renderer
 from snnconv.report.templating import environment
 from snnconv.report.text import one_line
-from snnconv.results import OUTPUT, Verification
+from snnconv.results import OUTPUT, Probe, Verification
 from snnconv.results.document import Report
 
 if TYPE_CHECKING:
@@ -41,20 +41,22 @@ def render_html(report: Report) -> str:
     """A report as a self-contained HTML page."""
     from markupsafe import Markup
 
-    marks = {wording.EQUIVALENT: "✓", wording.INCOMPLETE: "◐", wording.FAULT: "✕"}
     jinja = environment(html=True)
     jinja.filters.update(svg=Markup, name=_breakable)
+    jinja.globals.update(probed_layers=_probed_layers)
     with plotting():
         figures = [_figures(verdict.verification) for verdict in report.verdicts]
     return jinja.get_template("report.html.jinja").render(
         report=report,
         entries=list(zip(report.verdicts, figures, strict=True)),
         style=Markup(Path(__file__).with_name("templates").joinpath("report.css").read_text(encoding="utf-8")),
-        version=snnconv.__version__,
-        marks=marks,
-        OUTPUT=OUTPUT,
         few=_PANELS,
     )
+
+
+def _probed_layers(probes: Iterable[Probe]) -> list[str]:
+    """The layers for which a probe says how near it came."""
+    return list(dict.fromkeys(layer for probe in probes for layer in probe.nearest))
 
 
 def _breakable(name: str) -> Markup:
@@ -76,3 +78,6 @@ def _figures(found: Verification) -> Figures:
         thresholds_of=[thresholds_figure(thresholds) for thresholds in found.thresholds],
         raster=raster_figure(found.difference) if found.difference else "",
     )
+
+
+RENDERER = Renderer(render_html, needs=("jinja2", "matplotlib"))

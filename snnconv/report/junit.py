@@ -6,11 +6,12 @@ import io
 from typing import Any
 
 import snnconv
+from snnconv.report.provenance import provenance
+from snnconv.report.renderers import Renderer
 from snnconv.report.text import one_line, printable
-from snnconv.report.wording import provenance
-from snnconv.results import LEVELS
+from snnconv.report.verdicts import PASSED, check_state
+from snnconv.results import LEVELS, Verdict
 from snnconv.results.document import Report
-from snnconv.results.verdict import Verdict
 
 
 def render_junit(report: Report) -> str:
@@ -39,7 +40,7 @@ def _suite(verdict: Verdict, names: set[tuple[str, str]]) -> Any:
         suite.add_property(one_line(key), one_line(value))
     for check in verdict.checks:
         case = _case(found.candidate, check.level, check.layer, check.probe, names)
-        if check.passed:
+        if check_state(check) == PASSED:
             case.system_out = printable(check.detail)
         else:
             failure = Failure(one_line(check.detail), "not equivalent")
@@ -68,3 +69,6 @@ def _case(candidate: str, level: str, layer: str, probe: str, names: set[tuple[s
         name = f"{wanted} ({count})"
     names.add((where, name))
     return TestCase(name, classname=where)
+
+
+RENDERER = Renderer(render_junit)

@@ -5,19 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snnconv.report import wording
-from snnconv.report.text import one_line, printable
+import snnconv
+from snnconv.report import provenance, text, verdicts
+from snnconv.results import OUTPUT
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_FILTERS = ("count", "percent", "of_bound", "rate", "number", "ulps", "megabytes")
-_FUNCTIONS = ("state", "worst_state", "overall", "summary", "sentence", "levels", "facts", "provenance", "settings_line")
-_PROBES = ("probe_totals", "probed_layers")
+_FILTERS = (text.count, text.percent, text.rate, text.ulps, text.megabytes, text.printable)
+_VERDICTS = (
+    verdicts.check_state,
+    verdicts.layer_state,
+    verdicts.worst_error,
+    verdicts.levels,
+    verdicts.outcome,
+    verdicts.worst_outcome,
+    verdicts.headline,
+    verdicts.summary,
+    verdicts.sentence,
+    verdicts.facts,
+)
+_PROVENANCE = (provenance.provenance, provenance.settings_line)
 
 
 def environment(html: bool) -> Environment:
-    """Jinja with the filters and functions of reports; everything is escaped where `html`."""
+    """Jinja with the filters and functions of reports; everything is escaped if `html`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     jinja = Environment(
@@ -27,6 +39,7 @@ def environment(html: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    jinja.filters.update({name: getattr(wording, name) for name in _FILTERS}, printable=printable, line=one_line)
-    jinja.globals.update({name: getattr(wording, name) for name in (*_FUNCTIONS, *_PROBES)})
+    jinja.filters.update({function.__name__: function for function in _FILTERS}, line=text.one_line)
+    jinja.globals.update({function.__name__: function for function in (*_VERDICTS, *_PROVENANCE)})
+    jinja.globals.update(OUTPUT=OUTPUT, PASSED=verdicts.PASSED, version=snnconv.__version__)
     return jinja

@@ -1,8 +1,6 @@
-"""User-given text made fit to show, and escaped where a format needs it."""
+"""Text and numbers as a reader sees them, alike in every report."""
 
 from __future__ import annotations
-
-import re
 
 
 def printable(text: str) -> str:
@@ -16,34 +14,6 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@$])")
-_LINE_START = re.compile(r"^([-+]|\d+(?=[.)]))")
-
-
-def markdown(text: str) -> str:
-    """`text` as literal GitHub Markdown on one line, also in a table: no emphasis, link, mention, HTML or cell border."""
-    escaped = _SPECIAL.sub(r"\\\1", one_line(text)).replace("://", ":\\//").replace("www.", "www\\.")
-    return _LINE_START.sub(_unlisted, escaped)
-
-
-def _unlisted(match: re.Match[str]) -> str:
-    start = match[1]
-    return f"\\{start}" if start in "-+" else f"{start}\\"
-
-
-def markdown_code(text: str) -> str:
-    """`text` as a code span for a table cell or a line without other pipes."""
-    plain = one_line(text) or " "
-    fence = "`" * (max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
-    padding = " " if plain.startswith("`") or plain.endswith("`") or len(fence) > 1 else ""
-    return f"{fence}{padding}{plain}{padding}{fence}"
-
-
-def markdown_cell(text: str) -> str:
-    """`text` as a code span in a table cell, where a pipe must be escaped even in code."""
-    return markdown_code(text).replace("|", "\\|")
-
-
 def shortened(text: str, length: int) -> str:
     """`text` on one line with its middle left out where it is longer than `length`: names differ at their ends."""
     plain = one_line(text)
@@ -51,3 +21,42 @@ def shortened(text: str, length: int) -> str:
         return plain
     head = (length - 1) // 3
     return f"{plain[:head]}…{plain[len(plain) - (length - 1 - head) :]}"
+
+
+def count(value: int) -> str:
+    """`12,544,000`"""
+    return f"{value:,}"
+
+
+def percent(value: float) -> str:
+    """`99.80%`"""
+    return f"{value:.2%}"
+
+
+def of_bound(value: float | None) -> str:
+    """An error as a share of its bound: `7.4%`."""
+    if value is None:
+        return "not a number"
+    return f"{value:,.1%}" if value < 1e3 else f"{value:.1e} times"
+
+
+def rate(value: float) -> str:
+    """Spikes per neuron and step: `0.261`."""
+    return f"{value:.3f}"
+
+
+def number(value: float | None) -> str:
+    """A number to a few places: `-63.59`."""
+    return "not a number" if value is None else f"{value:.4g}"
+
+
+def ulps(value: float | None) -> str:
+    """A distance in units in the last place, or a dash where no threshold is finite."""
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{value:,.0f}" if value == int(value) and value < 1e6 else f"{value:.3g}"
+
+
+def megabytes(value: int) -> str:
+    """`0.12 MB`, or a dash for no file."""
+    return f"{value / 1e6:.2f} MB" if value else "\N{EN DASH}"

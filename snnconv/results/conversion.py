@@ -30,4 +30,5 @@ class Conversion:
 
     @property
     def equivalent(self) -> bool:
+        """Whether no check of any artifact failed."""
         return all(verdict.equivalent for verdict in self.verdicts)

@@ -36,6 +36,7 @@ class Report:
 
     @property
     def policy(self) -> Policy:
+        """The policy of every verdict."""
         return self.verdicts[0].policy if self.verdicts else Policy()
 
     @property

@@ -80,11 +80,12 @@ class Verdict:
 
     @property
     def faults(self) -> tuple[Check, ...]:
+        """The checks that failed."""
         return tuple(check for check in self.checks if not check.passed)
 
     @property
     def word(self) -> str:
-        """EQUIVALENT, NOT EQUIVALENT, or, where not everything was checked, NO FAULT FOUND and in what."""
+        """EQUIVALENT, NOT EQUIVALENT or, if nothing failed but not everything was checked, NO FAULT FOUND and in what."""
         if not self.equivalent:
             return "NOT EQUIVALENT"
         if self.complete:

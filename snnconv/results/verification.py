@@ -6,6 +6,7 @@ Tallies over samples are counts and extremes, so that those of disjoint samples 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 LEVELS = ("proof", "algebra", "deployment", "task")
 """The levels of a verification, in the order in which they run."""
@@ -65,6 +66,7 @@ class LayerTally:
 
     @property
     def sound(self) -> bool:
+        """Whether the layer does what its source does: no flip that rounding does not explain, nothing outside its bound."""
         return not (self.unexplained or self.outside or self.inconsistent)
 
     @property
@@ -119,14 +121,17 @@ class Task:
 
     @property
     def agreement(self) -> float:
+        """The share of samples on which both decide alike."""
         return self.agreeing / max(self.samples, 1)
 
     @property
     def accuracy_reference(self) -> float | None:
+        """The share of labelled samples that the source gets right; None if no sample has a label."""
         return self.right_reference / self.labelled if self.labelled else None
 
     @property
     def accuracy_candidate(self) -> float | None:
+        """The share of labelled samples that the candidate gets right; None if no sample has a label."""
         return self.right_candidate / self.labelled if self.labelled else None
 
     def __add__(self, other: Task) -> Task:
@@ -163,6 +168,18 @@ class Probe:
     samples: int
     layers: tuple[LayerTally, ...]
     nearest: dict[str, float | None]
+
+    @property
+    def total(self) -> LayerTally:
+        """All layers as one, without the histograms."""
+        layers = (replace(tally, name="", margins=(), flips=()) for tally in self.layers)
+        return reduce(LayerTally.__add__, layers, LayerTally(""))
+
+    @property
+    def closest(self) -> tuple[float, str] | None:
+        """The smallest distance that was reached and the layer of it; None if no threshold is finite."""
+        reached = [(distance, layer) for layer, distance in self.nearest.items() if distance is not None]
+        return min(reached, default=None)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def as_file(suffix: str) -> type[SingleFileSnapshotExtension]:
     return Extension
 
 
-@pytest.mark.parametrize("suffix", REPORTS, ids=lambda suffix: suffix.removeprefix("."))
+@pytest.mark.parametrize("suffix", REPORTS.names(), ids=lambda suffix: suffix.removeprefix("."))
 @pytest.mark.parametrize("name", CASES)
 def test_report(name: str, suffix: str, snapshot: SnapshotAssertion, tmp_path: Path) -> None:
     path = tmp_path / f"report{suffix}"

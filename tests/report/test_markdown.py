@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from snnconv.report.markdown import render_markdown
-from snnconv.report.text import markdown, markdown_cell, one_line
+from snnconv.report.markdown import markdown, markdown_cell, render_markdown
+from snnconv.report.text import one_line
 from snnconv.results import Check, Conversion, Measure, Site
 from snnconv.results.document import conversion_report, verification_report
 from snnconv.results.verdict import Verdict, judge

@@ -7,7 +7,7 @@ from math import log10
 from typing import TYPE_CHECKING
 
 from snnconv.report.figures.drawing import CANDIDATE, FAULT, INK, LINE, MUTED, WASH, as_svg, blank, note, plain_axes
-from snnconv.report.wording import count
+from snnconv.report.text import count
 from snnconv.results import MARGIN_BINS, MARGIN_BINS_PER_DECADE, MARGIN_DECADES, LayerTally
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from snnconv.report.figures.drawing import CANDIDATE, INK, LINE, PAPER, SOURCE, as_svg, blank, note, plain_axes
-from snnconv.report.text import shortened
-from snnconv.report.wording import rate
+from snnconv.report.text import rate, shortened
 from snnconv.results import LayerTally
 
 WIDTH, VALUES = 400, 84

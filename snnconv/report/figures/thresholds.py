@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snnconv.report.figures.drawing import CANDIDATE, LINE, as_svg, blank, note, plain_axes
-from snnconv.report.wording import count, number
+from snnconv.report.text import count, number
 from snnconv.results import Thresholds
 
 if TYPE_CHECKING:

@@ -1,0 +1,156 @@
+"""Verdicts in words: how a check, a layer, a level, a candidate and a whole report came out, alike in every report.
+
+Every renderer asks `check_state`, `layer_state` and `levels` for the state of a thing and shows it by the words and signs of that
+state, so a further outcome is one more `State` and its place in `_RANKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from snnconv.report.text import count, number, of_bound, percent
+from snnconv.results import LEVELS, OUTPUT, Check, LayerTally, Verdict, Verification
+
+
+@dataclass(frozen=True)
+class State:
+    """How a check, a layer or a level came out.
+
+    Attributes:
+        word: in a sentence; with a hyphen for its space, the class of the style sheet.
+        short: at the start of a line, in plain text.
+        sign: before the word, in HTML.
+    """
+
+    word: str
+    short: str
+    sign: str
+
+
+PASSED, NOT_RUN, FAILED = State("passed", "ok", "✓"), State("not run", "-", "◦"), State("failed", "FAIL", "✕")
+_RANKS = (NOT_RUN, PASSED, FAILED)
+"""From good to bad: the state of several things is that of the worst."""
+
+
+def check_state(check: Check) -> State:
+    """How a check came out."""
+    return PASSED if check.passed else FAILED
+
+
+def layer_state(tally: LayerTally) -> State:
+    """How a layer came out on the data or on probes."""
+    return PASSED if tally.sound else FAILED
+
+
+def worst_error(tally: LayerTally) -> str:
+    """The largest error of a potential, as a share of its bound."""
+    return of_bound(tally.worst)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of a verdict: its checks, how they came out together, and a few words on that."""
+
+    name: str
+    state: State
+    said: str
+    checks: tuple[Check, ...] = ()
+
+
+def levels(verdict: Verdict) -> list[Level]:
+    """The levels in order, those that did not run as well."""
+    names = dict.fromkeys(("contract", *LEVELS, *(check.level for check in verdict.checks)))
+    return [_level(name, tuple(check for check in verdict.checks if check.level == name), verdict) for name in names]
+
+
+def _level(name: str, checks: tuple[Check, ...], verdict: Verdict) -> Level:
+    if not checks:
+        ran = name in verdict.verification.levels
+        return Level(name, NOT_RUN, "nothing to check" if ran else "this level was left out")
+    state = max(map(check_state, checks), key=_RANKS.index)
+    # The first check of the task counts what a reader wants to know; those after it only limit it.
+    said = checks[0].detail if len(checks) == 1 or name == "task" else _counted(checks, state)
+    return Level(name, state, said, checks)
+
+
+def _counted(checks: tuple[Check, ...], state: State) -> str:
+    return f"{sum(check_state(check) == state for check in checks)} of {len(checks)} checks {state.word}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a candidate, or all candidates of a report, came out.
+
+    Attributes:
+        name: the class of the style sheet.
+        heading: as a headline for several candidates; a single one has `Verdict.word`.
+        phrase: in a sentence, behind a number.
+        sign, emoji: before the headline, in HTML and in Markdown.
+    """
+
+    name: str
+    heading: str
+    phrase: str
+    sign: str
+    emoji: str
+
+
+EQUIVALENT = Outcome("equivalent", "EQUIVALENT", "equivalent", "✓", "✅")
+INCOMPLETE = Outcome("incomplete", "NO FAULT FOUND", "without a fault, but not checked in full", "◐", "⚠️")
+FAULT = Outcome("fault", "NOT EQUIVALENT", "not equivalent", "✕", "❌")
+_OUTCOMES = (EQUIVALENT, INCOMPLETE, FAULT)
+"""From good to bad."""
+
+
+def outcome(verdict: Verdict) -> Outcome:
+    """`EQUIVALENT`, `INCOMPLETE` (no fault, but not everything was checked) or `FAULT`."""
+    if not verdict.equivalent:
+        return FAULT
+    return EQUIVALENT if verdict.complete else INCOMPLETE
+
+
+def worst_outcome(verdicts: Iterable[Verdict]) -> Outcome:
+    """The outcome of all verdicts together; that of none is a fault."""
+    return max(map(outcome, verdicts), key=_OUTCOMES.index, default=FAULT)
+
+
+def headline(verdicts: tuple[Verdict, ...]) -> str:
+    """The verdict of a whole report in words."""
+    return verdicts[0].word if len(verdicts) == 1 else worst_outcome(verdicts).heading
+
+
+def summary(verdicts: tuple[Verdict, ...]) -> str:
+    """One sentence for several candidates."""
+    found = [outcome(verdict) for verdict in verdicts]
+    parts = [f"{found.count(kind)} {kind.phrase}" for kind in _OUTCOMES if kind in found]
+    return f"{len(found)} candidates: {', '.join(parts)}." if found else "Nothing was verified."
+
+
+def sentence(verdict: Verdict) -> str:
+    """What a verdict means, in one sentence."""
+    if not verdict.equivalent:
+        return f"{len(verdict.faults)} of {len(verdict.checks)} checks failed."
+    if not verdict.complete:
+        return "Nothing failed, but not everything was checked: this alone does not show that the artifact is its source."
+    return f"All {len(verdict.checks)} checks passed: the artifact does what its source does."
+
+
+def facts(found: Verification) -> list[tuple[str, str]]:
+    """The numbers a reader looks for first, each with what it counts."""
+    said = []
+    neurons = [tally for tally in found.layers if tally.name != OUTPUT]
+    if neurons:
+        spikes = sum(tally.values for tally in neurons)
+        said.append((count(sum(t.unexplained for t in neurons)), f"unexplained flips of {count(spikes)} spikes"))
+        said.append((count(sum(t.explained for t in neurons)), "flips explained by rounding"))
+    if found.task is not None:
+        said.append((percent(found.task.agreement), f"argmax agreement on {count(found.task.samples)} samples"))
+        if found.task.explained:
+            said.append((count(found.task.explained), "decisions differ behind explained flips alone"))
+        before, after = found.task.accuracy_reference, found.task.accuracy_candidate
+        if before is not None and after is not None:
+            said.append((f"{percent(before)} → {percent(after)}", "accuracy, source → candidate"))
+        else:
+            said.append((number(found.task.logit_error), "largest logit error"))
+    return said
