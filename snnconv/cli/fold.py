@@ -27,6 +27,7 @@ def fold(
     loaded = source.load()
     folded = fold_to(loaded, output)
     from snnconv.cli import render
+    from snnconv.report import terminal
 
     if json:
         from snnconv.results.document import fold_document
@@ -34,7 +35,5 @@ def fold(
         names = str(source.path), str(output), folded.origin.arch
         render.print_json(fold_document(*names, folded.sites, loaded.reference, loaded.settings))
         return 0
-    render.print_sites(folded.sites)
-    render.print_facts(render.origin(loaded.reference, loaded.settings))
-    render.console().print(f"{output}: {render.sites_line(folded.sites)}", style="bold")
+    render.show(terminal.folding(str(output), folded.sites, loaded.reference, loaded.settings))
     return 0

@@ -16,6 +16,7 @@ def inspect(
     from snnconv.files import shown
     from snnconv.inspection import inspect as look
     from snnconv.inspection import inspect_unknown
+    from snnconv.report import terminal
     from snnconv.results.document import inspection_document
     from snnconv.sources import UnknownLayers
 
@@ -27,22 +28,5 @@ def inspect(
     if json:
         render.print_json(inspection_document(shown(source.path), found))
         return code
-    out = render.console()
-    out.print(f"{source.path}: {found.arch}, {found.parameters:,} parameters", style="bold")
-    if found.operations is not None:
-        out.print(f"  a time step  {found.operations:,} multiply-accumulates, {found.state_bytes:,} bytes of state")
-    out.print(f"  reference    {found.reference}")
-    for name, value in found.settings.items():
-        out.print(f"  {name.replace('_', '-'):<12} {value}")
-    for note in found.notes:
-        out.print(f"  note         {note}")
-    render.print_table("", ("neuron", "potential", "semantics"), ((n.name, n.shape, n.words) for n in found.neurons))
-    if found.unknown:
-        rows = ((path or "the network", kind, "keeps a state, and no adapter knows it") for path, kind in found.unknown.items())
-        render.print_table("", ("unknown at", "class", "why"), rows)
-        out.print(f"cannot be converted: {todo}")
-        return code
-    render.print_statistics(found.sites)
-    render.print_sites(found.sites)
-    out.print("every norm folds" if found.folds else "cannot be folded: see the refused norms above")
-    return 0
+    render.show(terminal.inspection(str(source.path), found, todo))
+    return code

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from snnconv.report.provenance import assumed, settings_line
 from snnconv.report.text import printable
+from snnconv.report.verdicts import place
 from snnconv.results import Verification
 from snnconv.results.verdict import Verdict
 
@@ -25,9 +26,7 @@ def _of(verdict: Verdict) -> list[str]:
             "notice", f"snnconv: {found.candidate}", f"{verdict.word}: {found.candidate} against {_reference(found)}{failed}"
         )
     ]
-    for check in faults[:MOST_ERRORS]:
-        where = f"{check.level} {check.layer}".rstrip()
-        lines.append(_command("error", f"{found.candidate}: {where}", check.detail))
+    lines += (_command("error", f"{found.candidate}: {place(check)}", check.detail) for check in faults[:MOST_ERRORS])
     if len(faults) > MOST_ERRORS:
         lines.append(_command("warning", found.candidate, f"{len(faults) - MOST_ERRORS} more failed checks are in the report"))
     return lines

@@ -38,6 +38,11 @@ def check_state(check: Check) -> State:
     return PASSED if check.passed else FAILED
 
 
+def place(check: Check) -> str:
+    """What was checked: the level and, if it is a single one, the layer."""
+    return f"{check.level} {check.layer}".rstrip()
+
+
 def layer_state(tally: LayerTally) -> State:
     """How a layer came out on the data or on probes."""
     return PASSED if tally.sound else FAILED
@@ -70,8 +75,12 @@ def _level(name: str, checks: tuple[Check, ...], verdict: Verdict) -> Level:
         return Level(name, NOT_RUN, "nothing to check" if ran else "this level was left out")
     state = max(map(check_state, checks), key=_RANKS.index)
     # The first check of the task counts what a reader wants to know; those after it only limit it.
-    said = checks[0].detail if len(checks) == 1 or name == "task" else _counted(checks, state)
+    said = _said(checks[0]) if len(checks) == 1 or name == "task" else _counted(checks, state)
     return Level(name, state, said, checks)
+
+
+def _said(check: Check) -> str:
+    return f"{check.layer}: {check.detail}" if check.layer else check.detail
 
 
 def _counted(checks: tuple[Check, ...], state: State) -> str:
