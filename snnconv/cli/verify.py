@@ -10,8 +10,8 @@ import typer
 from snnconv.cli import options as o
 from snnconv.errors import InputError
 from snnconv.hints import meant
+from snnconv.results import LEVELS
 
-LEVELS = ("proof", "algebra", "deployment", "task")
 ALL = ",".join(LEVELS)
 CHECKPOINTS, ARTIFACTS = (".pth", ".pt", ".safetensors"), (".pt2", ".onnx", ".ts", ".torchscript")
 Candidates = Annotated[list[Path], typer.Argument(metavar="CANDIDATE", help="Artifacts: .pt2, .onnx, .ts.")]

@@ -28,7 +28,7 @@ _PANELS = 12
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of one candidate as SVG; those of layers by position, empty where there is nothing to draw."""
+    """The figures of one candidate as SVG; those of layers by position, empty if there is nothing to draw."""
 
     rates: str = ""
     margins: str = ""

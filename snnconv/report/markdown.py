@@ -42,7 +42,7 @@ def markdown_code(text: str) -> str:
 
 
 def markdown_cell(text: str) -> str:
-    """`text` as a code span in a table cell, where a pipe must be escaped even in code."""
+    """`text` as a code span in a table cell: a pipe must be escaped there even in code."""
     return markdown_code(text).replace("|", "\\|")
 
 

@@ -15,7 +15,7 @@ def one_line(text: str) -> str:
 
 
 def shortened(text: str, length: int) -> str:
-    """`text` on one line with its middle left out where it is longer than `length`: names differ at their ends."""
+    """`text` on one line with its middle left out if it is longer than `length`: names differ at their ends."""
     plain = one_line(text)
     if len(plain) <= length:
         return plain
@@ -51,7 +51,7 @@ def number(value: float | None) -> str:
 
 
 def ulps(value: float | None) -> str:
-    """A distance in units in the last place, or a dash where no threshold is finite."""
+    """A distance in units in the last place, or a dash if no threshold is finite."""
     if value is None:
         return "\N{EN DASH}"
     return f"{value:,.0f}" if value == int(value) and value < 1e6 else f"{value:.3g}"

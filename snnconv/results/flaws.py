@@ -1,4 +1,4 @@
-"""What types do not say of a verification: nothing is counted below zero, histograms have their bins, rasters are rectangles."""
+"""What types do not say of a verification: no count is negative, histograms have their bins, rasters are rectangles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ Flaw = tuple[JsonPath, str]
 
 
 def first_flaw(found: Verification, at: JsonPath = ()) -> str:
-    """The first thing in a verification, which stands `at` a path of a document, that makes no sense; empty where all does."""
+    """The first thing that makes no sense in a verification, by its path and in words; empty if all does.
+
+    `at` is the path of the verification in its document.
+    """
     return next((f"{json_path((*at, *where))} {flaw}" for where, flaw in _flaws(found)), "")
 
 

@@ -13,8 +13,8 @@ class NormStatistics:
     """The constants of a norm in short, as they were trained.
 
     Attributes:
-        values: how many channels or elements it normalises, times the steps where it has constants per step.
-        gamma: smallest and largest scale; 1 where it has none.
+        values: how many channels or elements it normalises, times the steps if it has constants per step.
+        gamma: smallest and largest scale; 1 if it has none.
         mean: smallest and largest running mean.
         variance: smallest and largest running variance (second moment of a PSP norm).
         gamma_negative: how many scales are negative.
@@ -36,7 +36,7 @@ class Site:
     """What became of one norm: `exact`, `rounding` or `refused`, and into what it went.
 
     `detail` says what a reader wants to know: counts of inverted and constant channels, the range of thresholds, the reason of a
-    refusal. `statistics` are those of the norm, where it has any.
+    refusal. `statistics` are those of the norm, if it has any.
     """
 
     path: str

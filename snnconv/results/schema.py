@@ -27,8 +27,8 @@ STRICT: ConfigDict = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on a result under the document's policy. Only where it is `equivalent` and `complete` is the artifact its
-    source; `word` says so in words, `checks` holds everything that was asked."""
+    """The verdict on a result under the document's policy. The artifact is its source only if it is `equivalent` and
+    `complete`; `word` says so in words, `checks` holds everything that was asked."""
 
     equivalent: bool
     complete: bool

@@ -27,7 +27,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 def merge(found: Iterable[Verification]) -> list[Verification]:
     """The whole runs that these shards make up, one per candidate, in the order of their first appearance.
 
-    Raises `InputError` where shards are missing, double, or of different runs.
+    Raises `InputError` if shards are missing, double, or of different runs.
     """
     candidates: dict[tuple[str, str], list[Verification]] = defaultdict(list)
     for verification in found:
@@ -93,5 +93,5 @@ def _check_same_run(name: str, first: Verification, other: Verification) -> None
 
 
 def _joined(environments: Sequence[dict[str, str]]) -> dict[str, str]:
-    """Each setting once; where shards ran on unlike machines, all that were seen."""
+    """Each setting once; if shards ran on unlike machines, all values that were seen."""
     return {key: " | ".join(dict.fromkeys(one.get(key, "") for one in environments)) for key in environments[0]}

@@ -1,4 +1,4 @@
-"""The verdict on what verifying found: fixed rules, and a policy for what is a matter of taste. Asking again costs nothing."""
+"""The verdict on what verifying found: fixed rules, and a policy for what is a matter of taste. Judging again runs nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Policy:
     """What the verdict demands beyond the fixed rules; None demands nothing.
 
     Args:
-        agreement: least share of samples on which both decide alike, or otherwise only behind explained flips.
+        agreement: least share of samples on which both decide alike, or differ only behind explained flips.
         explained_flips: largest share of spikes that rounding may have flipped.
         accuracy_drop: largest loss of accuracy, as a share of the labelled samples.
         logit_error: largest difference of two logits.
-        explained_decisions: largest share of samples on which they decide otherwise behind explained flips; a single such sample
+        explained_decisions: largest share of samples on which they differ behind explained flips alone; a single such sample
             is within every limit but 0, since a small number of samples cannot show a smaller share.
     """
 

@@ -43,7 +43,7 @@ class LayerTally:
         explained, unexplained: flips whose potential lies within, or beyond, the rounding bound of the threshold.
         outside: potentials further from the reference than the rounding bound.
         inconsistent: spikes that are not what the folded threshold says about the candidate's own potential.
-        worst: largest potential error as a share of its bound; None where a potential is not a number.
+        worst: largest potential error as a share of its bound; None if a potential is not a number.
         first: `(sample, step)` of the first fault, or None.
         spikes_reference, spikes_candidate: spikes of the free-running source and of the candidate.
         margins: of the first sample of every chunk, how far its potentials are from the threshold, in rounding bounds: counts in
@@ -99,12 +99,12 @@ class Task:
     Args:
         samples, agreeing: how many, and on how many of them both decide alike.
         explained: on how many they do not, but every spike that differs goes back to an explained flip and nothing else is wrong.
-        logit_error: largest difference of two logits; None where a logit is not a number.
+        logit_error: largest difference of two logits; None if a logit is not a number.
         labelled, right_reference, right_candidate: samples with a label, and how many of them either side gets right.
         bare: samples on which the artifact also ran unwatched, as a device would run it.
         bare_agreeing: of those, on how many the unwatched run decides like the source.
         bare_unlike: of those, on how many its logits differ from the watched run's beyond rounding.
-        bare_explained: of those, on how many it decides otherwise, with the logits of a watched run that is `explained`.
+        bare_explained: of those, on how many it decides differently, with the logits of a watched run that is `explained`.
     """
 
     samples: int
@@ -162,7 +162,7 @@ class Difference:
 @dataclass(frozen=True)
 class Probe:
     """One kind of adversarial input, judged like data. `nearest` is, per layer, the smallest distance of a potential from its
-    threshold that was reached, in units in the last place of the threshold; None where no threshold is finite."""
+    threshold that was reached, in units in the last place of the threshold; None if no threshold is finite."""
 
     name: str
     samples: int
@@ -185,7 +185,7 @@ class Probe:
 @dataclass(frozen=True)
 class Thresholds:
     """The folded thresholds of one layer: how many there are, fire below instead of above, fire always or never; and the finite
-    ones, from `low` to `high`, counted in bins of equal width, or in a single one where all are alike."""
+    ones, from `low` to `high`, counted in bins of equal width, or in a single one if all are alike."""
 
     layer: str
     count: int
@@ -222,7 +222,7 @@ class Verification:
         runtime, form: the engine, and "sequence" or "step".
         environment: versions and kind of CPU that computed this.
         levels: the levels that ran.
-        shard: `(i, n)` where only every n-th chunk was run, starting with the i-th; None for a whole run.
+        shard: `(i, n)` if only every n-th chunk was run, starting with the i-th; None for a whole run.
         checks: what holds or fails whatever the policy: contract, proof, algebra, failures to run.
         layers, task: the deployment and task levels, on the data.
         reference: whose code the candidate was held against, in words.

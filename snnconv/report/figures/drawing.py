@@ -87,7 +87,7 @@ def as_svg(figure: Figure, label: str) -> str:
 
 
 def _cleaned(element: ElementTree.Element) -> ElementTree.Element | None:
-    """An element without namespace, identifiers and empty groups; None where nothing is left of it."""
+    """An element without namespace, identifiers and empty groups; None if nothing is left of it."""
     tag = element.tag.rpartition("}")[2]
     if tag in ("metadata", "defs"):
         return None

@@ -71,7 +71,7 @@ def _height(counted: int) -> float:
 
 
 def _grid(axes: Axes, top: float, peak: int) -> None:
-    """Lines at 1, 1000, 10^6, ...; at every decade where there are few."""
+    """Lines at 1, 1000, 10^6, ...; at every decade if there are few."""
     decades = int(log10(max(peak, 10)))
     for decade in range(0, decades + 1, 1 if decades < 3 else 3):
         axes.plot(MARGIN_DECADES, [decade + _ONE] * 2, color=LINE, linewidth=0.8, zorder=0)

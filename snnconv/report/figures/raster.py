@@ -94,7 +94,7 @@ def _squares(cells: Iterable[Cell], half: float) -> Path:
 
 
 def _name_steps(axes: Axes, differing: int, steps: range) -> None:
-    """The differing step, and the outer ones where there is room."""
+    """The differing step, and the outer ones if there is room."""
     apart = max(1, len(steps) // 6)
     for step in sorted({steps.start, differing, steps.stop - 1}):
         if step == differing or abs(step - differing) >= apart:
@@ -104,7 +104,7 @@ def _name_steps(axes: Axes, differing: int, steps: range) -> None:
 
 
 def _name_rows(axes: Axes, difference: Difference, rows: range) -> None:
-    """The neuron that differs, and the outer ones where there is room."""
+    """The neuron that differs, and the outer ones if there is room."""
     for row in sorted({rows.start, _row(difference), rows.stop - 1}):
         differs = row == _row(difference)
         if differs or abs(row - _row(difference)) > 1:

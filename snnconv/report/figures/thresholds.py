@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 190, 92
 
 
 def thresholds_figure(thresholds: Thresholds) -> str:
-    """A histogram of the finite thresholds; empty where there is none."""
+    """A histogram of the finite thresholds; empty if there is none."""
     low, high, counts = thresholds.low, thresholds.high, thresholds.counts
     if low is None or high is None or not sum(counts):
         return ""
