@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from snnconv.errors import InputError
-from snnconv.results import LEVELS, Check, Conversion, DataSummary, LayerTally, Probe, Task, Verification
-from snnconv.results.verdict import Policy, Verdict, judge, policy_from
+from snnconv.results import LEVELS, Check, DataSummary, LayerTally, Probe, Task, Verification
+from snnconv.results.verdict import Policy, judge, policy_from
 
 CONTRACT = Check("contract", "", True, "T = 4")
 ACT = LayerTally("act", 1000, worst=0.074)
@@ -309,16 +309,6 @@ def test_without_any_one_level_nothing_is_called_equivalent(missing: str) -> Non
     verdict = judge(replace(SOUND, levels=tuple(level for level in LEVELS if level != missing)))
     assert verdict.word.startswith("NO FAULT FOUND")
     assert missing in verdict.word
-
-
-def test_a_conversion_is_equivalent_where_all_of_it_is() -> None:
-    good, bad = judge(SOUND), judge(replace(SOUND, task=replace(TASK, agreeing=0)))
-
-    def conversion(*verdicts: Verdict) -> Conversion:
-        return Conversion("net.pth", "tests:net", (), verdicts)
-
-    assert conversion(good, good).equivalent
-    assert not conversion(good, bad).equivalent
 
 
 def test_judging_again_is_free_and_changes_nothing() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.results import MARGIN_BINS, LayerTally, Task
+from snnconv.results import MARGIN_BINS, LayerTally, Probe, Task
 
 COUNTS = st.integers(0, 10**12)
 ERRORS = st.none() | st.floats(0, 1e30)
@@ -118,3 +118,15 @@ def test_accuracy_is_known_only_with_labels() -> None:
 
 def test_nobody_agrees_on_no_samples() -> None:
     assert Task(0, 0, 0.0).agreement == 0
+
+
+def test_a_probe_counts_all_its_layers_and_names_the_closest() -> None:
+    layers = (LayerTally("a", 10, 1, worst=0.5, margins=(1,) * MARGIN_BINS), LayerTally("b", 20, unexplained=2, first=(3, 1)))
+    probe = Probe("tie", 4, layers, {"a": 2.5, "b": 0.0, "c": None})
+    assert probe.total == LayerTally("", 30, 1, 2, worst=0.5, first=(3, 1))
+    assert probe.closest == (0.0, "b")
+
+
+def test_a_probe_without_finite_thresholds_or_layers_is_close_to_none() -> None:
+    assert Probe("tie", 4, (), {}).closest is None and Probe("tie", 4, (), {"a": None}).closest is None
+    assert Probe("tie", 4, (), {}).total == LayerTally("")
