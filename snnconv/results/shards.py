@@ -9,7 +9,7 @@ from functools import reduce
 from operator import add
 
 from snnconv.errors import InputError
-from snnconv.results.verification import Verification
+from snnconv.results.verification import DataSummary, Verification
 
 _FINGERPRINTS = 2**256
 
@@ -36,40 +36,52 @@ def merge(found: Iterable[Verification]) -> list[Verification]:
 
 
 def _merge_one(name: str, found: Sequence[Verification]) -> Verification:
-    shards = {}
+    shards = _in_order(name, found)
+    first = shards[0]
+    layers = [one.layers for one in shards if one.layers]
+    tasks = [one.task for one in shards if one.task is not None]
+    differences = [one.difference for one in shards if one.difference is not None]
+    return replace(
+        first,
+        shard=None,
+        data=_whole([one.data for one in shards]),
+        environment=_joined([one.environment for one in shards]),
+        checks=tuple(dict.fromkeys(check for one in shards for check in one.checks)),
+        layers=tuple(reduce(add, same) for same in zip(*layers, strict=True)),
+        task=reduce(add, tasks) if tasks else None,
+        difference=min(differences, key=lambda difference: difference.sample, default=None),
+        notes=tuple(dict.fromkeys(note for one in shards for note in one.notes)),
+        seconds=sum(one.seconds for one in shards),
+    )
+
+
+def _in_order(name: str, found: Sequence[Verification]) -> list[Verification]:
+    """The shards of one run by their numbers. Raises `InputError` if these are not all shards of one run, each once."""
+    shards: dict[tuple[int, int], Verification] = {}
     for one in found:
         if one.shard is None:
             raise InputError(f"{name}: one of the results is of a whole run", "merge takes the results of verify --shard i/n")
         if one.shard in shards:
             raise InputError(f"{name}: shard {one.shard[0]}/{one.shard[1]} is there twice", "name each result once")
+        if not 1 <= one.shard[0] <= one.shard[1]:
+            raise InputError(f"{name}: there is no shard {one.shard[0]}/{one.shard[1]}", "verify again with --shard i/n")
         shards[one.shard] = one
-    ordered = [shards[key] for key in sorted(shards)]
-    first = ordered[0]
-    for one in ordered[1:]:
-        _check_same_run(name, first, one)
-    total = len(ordered)
-    of = first.shard[1] if first.shard else 0
-    if total != of:
-        missing = [f"{i}/{of}" for i in range(1, of + 1) if (i, of) not in shards]
-        raise InputError(f"{name}: shards {', '.join(missing)} are missing", f"name the results of all {of} shards")
-    layers = [one.layers for one in ordered if one.layers]
-    tasks = [one.task for one in ordered if one.task is not None]
-    differences = [one.difference for one in ordered if one.difference is not None]
-    samples = sum(one.data.samples for one in ordered)
-    length = samples if first.data.length is None else first.data.length
-    fingerprint = sum(int(one.data.fingerprint, 16) for one in ordered) % _FINGERPRINTS
-    return replace(
-        first,
-        shard=None,
-        data=replace(first.data, samples=samples, fingerprint=f"{fingerprint:064x}", length=length),
-        environment=_joined([one.environment for one in ordered]),
-        checks=tuple(dict.fromkeys(check for one in ordered for check in one.checks)),
-        layers=tuple(reduce(add, same) for same in zip(*layers, strict=True)),
-        task=reduce(add, tasks) if tasks else None,
-        difference=min(differences, key=lambda difference: difference.sample, default=None),
-        notes=tuple(dict.fromkeys(note for one in ordered for note in one.notes)),
-        seconds=sum(one.seconds for one in ordered),
-    )
+    keys = sorted(shards)
+    for key in keys[1:]:
+        _check_same_run(name, shards[keys[0]], shards[key])
+    total = keys[0][1]
+    missing = [f"{i}/{total}" for i in range(1, total + 1) if (i, total) not in shards]
+    if missing:
+        raise InputError(f"{name}: shards {', '.join(missing)} are missing", f"name the results of all {total} shards")
+    return [shards[key] for key in keys]
+
+
+def _whole(data: Sequence[DataSummary]) -> DataSummary:
+    """The samples of all shards together."""
+    samples = sum(one.samples for one in data)
+    length = samples if data[0].length is None else data[0].length
+    fingerprint = sum(int(one.fingerprint, 16) for one in data) % _FINGERPRINTS
+    return replace(data[0], samples=samples, fingerprint=f"{fingerprint:064x}", length=length)
 
 
 def _check_same_run(name: str, first: Verification, other: Verification) -> None:

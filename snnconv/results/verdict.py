@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -140,28 +140,43 @@ def _explained(layers: tuple[LayerTally, ...], allowed: float) -> Check:
 
 
 def _task(task: Task, policy: Policy) -> list[Check]:
-    error = "not a number" if task.logit_error is None else f"{task.logit_error:.2g}"
-    apart = f", differs on {task.explained} behind explained flips alone" if task.explained else ""
-    detail = f"argmax agrees on {task.agreement:.2%} of {task.samples} samples{apart}, logit error {error}"
-    agrees = _reach(task.agreeing + task.explained, policy.agreement, task.samples) and task.logit_error is not None
-    if task.accuracy_reference is not None and task.accuracy_candidate is not None:
-        detail += f", accuracy {task.accuracy_reference:.2%} before and {task.accuracy_candidate:.2%} after"
-        drop = task.accuracy_reference - task.accuracy_candidate
-        kept = task.labelled - task.right_reference + task.right_candidate
-        if policy.accuracy_drop is not None and not _reach(kept, 1 - policy.accuracy_drop, task.labelled):
-            agrees, detail = False, f"{detail}: it drops by {drop:.2%}, more than {policy.accuracy_drop:.2%}"
-    elif policy.accuracy_drop is not None:
-        agrees, detail = False, f"{detail}: the policy limits the drop of accuracy, but the data has no labels"
-    if policy.logit_error is not None and (task.logit_error is None or task.logit_error > policy.logit_error):
-        agrees, detail = False, f"{detail}: the policy allows a logit error of {policy.logit_error:g}"
-    if task.agreeing < task.samples and _too_few(task.samples, policy.agreement):
-        detail += f"; {task.samples} samples are too few to judge an agreement of {policy.agreement:.2%}"
-    checks = [Check("task", "", agrees, detail)]
+    checks = [_decisions(task, policy)]
     if task.explained and policy.explained_decisions is not None:
         checks.append(_explained_decisions(task, policy.explained_decisions))
     if task.bare:
         checks.append(_unwatched(task, policy))
     return checks
+
+
+def _decisions(task: Task, policy: Policy) -> Check:
+    """Whether decisions, accuracy and logits are within the policy."""
+    exceeded = list(_exceeded(task, policy))
+    agrees = _reach(task.agreeing + task.explained, policy.agreement, task.samples) and task.logit_error is not None
+    said = ": ".join([_agreement(task), *exceeded])
+    if task.agreeing < task.samples and _too_few(task.samples, policy.agreement):
+        said += f"; {task.samples} samples are too few to judge an agreement of {policy.agreement:.2%}"
+    return Check("task", "", agrees and not exceeded, said)
+
+
+def _agreement(task: Task) -> str:
+    error = "not a number" if task.logit_error is None else f"{task.logit_error:.2g}"
+    apart = f", differs on {task.explained} behind explained flips alone" if task.explained else ""
+    said = f"argmax agrees on {task.agreement:.2%} of {task.samples} samples{apart}, logit error {error}"
+    if task.accuracy_reference is not None and task.accuracy_candidate is not None:
+        said += f", accuracy {task.accuracy_reference:.2%} before and {task.accuracy_candidate:.2%} after"
+    return said
+
+
+def _exceeded(task: Task, policy: Policy) -> Iterator[str]:
+    """The limits on accuracy and logits that are not kept, in words."""
+    if policy.accuracy_drop is not None:
+        if task.accuracy_reference is None or task.accuracy_candidate is None:
+            yield "the policy limits the drop of accuracy, but the data has no labels"
+        elif not _reach(task.labelled - task.right_reference + task.right_candidate, 1 - policy.accuracy_drop, task.labelled):
+            drop = task.accuracy_reference - task.accuracy_candidate
+            yield f"it drops by {drop:.2%}, more than {policy.accuracy_drop:.2%}"
+    if policy.logit_error is not None and (task.logit_error is None or task.logit_error > policy.logit_error):
+        yield f"the policy allows a logit error of {policy.logit_error:g}"
 
 
 def _explained_decisions(task: Task, limit: float) -> Check:

@@ -160,6 +160,12 @@ def test_a_shard_that_is_there_twice_is_named() -> None:
         merge([*shards(3), shards(3)[1]])
 
 
+@pytest.mark.parametrize("number", [0, 4])
+def test_a_shard_that_no_run_has_is_named(number: int) -> None:
+    with pytest.raises(InputError, match=rf"^net\.onnx: there is no shard {number}/3; verify again"):
+        merge([*shards(3), replace(shards(3)[0], shard=(number, 3))])
+
+
 def test_a_whole_run_is_no_shard() -> None:
     with pytest.raises(InputError, match=r"^net\.onnx: one of the results is of a whole run; .*--shard"):
         merge([*shards(2), run(SAMPLES, 2)])
