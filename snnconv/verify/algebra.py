@@ -19,8 +19,7 @@ from snnconv.errors import first_line
 from snnconv.ir.neuron import Neuron, charge
 from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
-from snnconv.results import Check
-from snnconv.results.verdict import OUTPUT
+from snnconv.results import OUTPUT, Check
 from snnconv.user_code import UserCodeError
 from snnconv.verify.reference import Reference
 from snnconv.verify.running import ShapeMismatch, check_shapes, observe

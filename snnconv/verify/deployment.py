@@ -18,8 +18,7 @@ from torch import Tensor
 from snnconv.engines import Observation
 from snnconv.ir.program import SpikingProgram
 from snnconv.ir.time import read_out
-from snnconv.results import Difference, LayerTally
-from snnconv.results.verdict import OUTPUT
+from snnconv.results import OUTPUT, Difference, LayerTally
 from snnconv.sources import Source
 from snnconv.verify import masks
 from snnconv.verify.divergence import Divergence, Timeline

@@ -17,8 +17,7 @@ from torch import Tensor
 from snnconv.engines import Observation
 from snnconv.ir.neuron import Neuron, charge
 from snnconv.ir.program import SpikingProgram
-from snnconv.results import LayerTally
-from snnconv.results.verdict import OUTPUT
+from snnconv.results import OUTPUT, LayerTally
 from snnconv.verify import masks
 from snnconv.verify.divergence import Divergence
 from snnconv.verify.rounding import allowance

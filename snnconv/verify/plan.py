@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snnconv.errors import InputError
-from snnconv.results.verdict import LEVELS
+from snnconv.results import LEVELS
 
 
 @dataclass(frozen=True)
