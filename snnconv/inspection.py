@@ -68,7 +68,7 @@ def words(neuron: Neuron) -> str:
     reset = f"soft reset by {amount}" if neuron.soft else f"hard reset to {amount}"
     reset = reset if neuron.resets else "no reset"
     carried = f", carries {measured}" if neuron.norm is not None and neuron.norm.carried else ""
-    synapse = "" if neuron.synapse is None else f"synaptic current decays by {_range(neuron.synapse)}, "
+    synapse = "" if neuron.synaptic_decay is None else f"synaptic current decays by {_range(neuron.synaptic_decay)}, "
     taken = "" if neuron.gain is None else f", takes {_range(neuron.gain)} of its current"
     fires = f"fires on {measured} {sign} {_range(neuron.threshold)}{where}"
     return f"{synapse}leak {_range(neuron.leak)}{taken}, {fires}, {reset}{carried}"

@@ -69,7 +69,7 @@ def synaptic(layer: snntorch.Synaptic) -> Neuron:
             "snntorch.Synaptic with a delayed reset to zero loses what arrives at that step",
             "use reset_mechanism='subtract', or reset_delay=False",
         )
-    return replace(leaky(layer), synapse=_constant(layer.alpha.clamp(0, 1)))
+    return replace(leaky(layer), synaptic_decay=_constant(layer.alpha.clamp(0, 1)))
 
 
 @step_layer(nn.ModuleList)

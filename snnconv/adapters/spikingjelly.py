@@ -141,7 +141,7 @@ def current_based(layer: neuron.CUBALIFNode) -> Neuron:
     soft = layer.v_reset is None
     amount = leak * _double(layer.v_threshold) if soft else _double(0.0)
     strict, fires = _strict(layer), _double(layer.v_threshold)
-    return Neuron(fires, leak, amount, soft=soft, strict=strict, synapse=_double(layer.c_decay))
+    return Neuron(fires, leak, amount, soft=soft, strict=strict, synaptic_decay=_double(layer.c_decay))
 
 
 def _re_parameterised(layer: neuron.MPBNLIFNode, decay: Tensor) -> Neuron:

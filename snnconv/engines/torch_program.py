@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from snnconv.artifact.program_file import ProgramFile
 from snnconv.engines.engine import Candidate, Engine, Observation, failing, replaced
 from snnconv.engines.over_time import State, Stepped, run_steps
+from snnconv.ir.dynamics import neuron_step
 from snnconv.ir.program import SpikingProgram, put
 from snnconv.lower import Lowered, lower, ops
 
@@ -63,10 +64,11 @@ class _Step(fx.Interpreter):
         self.spikes: dict[str, Tensor] = {}
 
     def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if target is not ops.FIRE:
+        if target is not ops.NEURON_STEP:
             return super().call_function(target, args, kwargs)
-        *constants, name = args
-        self.potentials[name], self.spikes[name], following = ops.fire(*constants)
+        x, state, constants, strict, soft, name = args
+        k = ops.neuron_constants(constants, strict, soft)
+        self.potentials[name], self.spikes[name], following = neuron_step(x, state, k)
         return self.spikes[name], following
 
 

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,13 +32,15 @@ from snnconv.lower import Lowered, ops
 
 OPSET = 18
 
+Values = Sequence[ir.Value | None]
+
 
 def to_onnx(export: Export) -> bytes:
     """The ONNX model of a lowered graph, checked by `onnx.checker`.
 
     The metadata of the export become JSON in the model's `metadata_props`, with the names of every potential and spike added.
 
-    Raises `Refused` where an operator has no ONNX translation, or means something else there.
+    Raises `Refused` if an operator has no ONNX translation, or means something else there.
     """
     names, lowered = _Names(), export.lowered
     program = _exported(lowered, export.batch)
@@ -73,12 +75,12 @@ def to_onnx(export: Export) -> bytes:
 
 def input_names(lowered: Lowered) -> list[str]:
     """`x`, then `state.<name>` for every state of a step."""
-    return ["x", *(f"state.{name}" for name in lowered.states if lowered.form == "step")]
+    return ["x", *(f"state.{name}" for name in lowered.state_names if lowered.form == "step")]
 
 
 def output_names(lowered: Lowered) -> list[str]:
     """`y`, then `next_state.<name>` for every state of a step."""
-    return ["y", *(f"next_state.{name}" for name in lowered.states if lowered.form == "step")]
+    return ["y", *(f"next_state.{name}" for name in lowered.state_names if lowered.form == "step")]
 
 
 def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgram:
@@ -118,70 +120,71 @@ class _Names:
 
 
 def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[..., Any]]:
-    def fire(current, state, threshold, inverted, leak, shift, reset, gain, offset, synapse, strict: bool, soft: bool, name: str):
-        m, i = state, _charge(current, gain, offset)
-        if synapse is not None:
+    """The operators of a neuron in ONNX, phase by phase as in `snnconv.ir.dynamics`; `names` notes what they compute."""
+
+    def neuron_step(x, state, constants: Values, strict: bool, soft: bool, name: str):
+        k = ops.neuron_constants(constants, strict, soft)
+        m, i = state, _input_current(x, k)
+        if k.synaptic_decay is not None:
             m, before = (op.Gather(state, op.Constant(value_int=part), axis=1) for part in (0, 1))
-            i = op.Add(op.Mul(synapse, before), i)
+            i = op.Add(op.Mul(k.synaptic_decay, before), i)
         u = op.Add(m, i)
-        fired = _decide(u, threshold, inverted, strict)
+        fired = _fire(u, k)
         names.record(name, "", u, fired)
-        following = _carry(u, fired, leak, shift, reset, soft)
-        if synapse is not None:
+        following = _reset(u, fired, k)
+        if k.synaptic_decay is not None:
             beside = op.Constant(value_ints=[1])
             following = op.Concat(op.Unsqueeze(following, beside), op.Unsqueeze(i, beside), axis=1)
         return op.Cast(fired, to=onnx.TensorProto.FLOAT), following
 
-    def fire_over_time(
-        current, threshold, inverted, leak, shift, reset, gain, offset, synapse,
-        strict: bool, soft: bool, name: str, timesteps: int, constant: bool,
-    ):  # fmt: skip
-        steps = _steps(current, gain, offset, timesteps, constant)
-        decisions, state, i = [], None, None
+    def neuron_over_time(x, constants: Values, strict: bool, soft: bool, name: str, timesteps: int, still: bool):
+        k = ops.neuron_constants(constants, strict, soft)
+        currents = _input_currents(x, k, timesteps, still)
+        decisions, m, i = [], None, None
         for t in range(timesteps):
-            i = steps[t] if synapse is None or i is None else op.Add(op.Mul(synapse, i), steps[t])
-            u = i if state is None else op.Add(state, i)
-            decisions.append(_decide(u, threshold, inverted, strict))
+            i = currents[t] if k.synaptic_decay is None or i is None else op.Add(op.Mul(k.synaptic_decay, i), currents[t])
+            u = i if m is None else op.Add(m, i)
+            decisions.append(_fire(u, k))
             names.record(name, f".{t}", u, decisions[t])
             if t < timesteps - 1:
-                state = _carry(u, decisions[t], leak, shift, reset, soft)
+                m = _reset(u, decisions[t], k)
         # Booleans are joined and made floats once: a quarter of the memory traffic.
         return op.Cast(op.Concat(*decisions, axis=0), to=onnx.TensorProto.FLOAT)
 
-    return {ops.FIRE: fire, ops.FIRE_OVER_TIME: fire_over_time}
+    return {ops.NEURON_STEP: neuron_step, ops.NEURON_OVER_TIME: neuron_over_time}
 
 
-def _steps(current, gain, offset, timesteps: int, constant: bool):
-    """The charge of every step; constants per step meet the current where time is a dimension of its own."""
-    frame = list(current.shape[1:])
-    per_step = any(value is not None and len(value.shape) > len(frame) + 1 for value in (gain, offset))
-    if per_step:
-        current = op.Reshape(current, op.Constant(value_ints=[1 if constant else timesteps, -1, *frame]))
-        charged = op.Reshape(_charge(current, gain, offset), op.Constant(value_ints=[-1, *frame]))
+def _input_currents(x, k, timesteps: int, still: bool):
+    """The input current of every step; constants per step meet the input where time is a dimension of its own."""
+    frame = list(x.shape[1:])
+    if any(constant is not None and len(constant.shape) > len(frame) + 1 for constant in (k.gain, k.offset)):
+        x = op.Reshape(x, op.Constant(value_ints=[1 if still else timesteps, -1, *frame]))
+        currents = op.Reshape(_input_current(x, k), op.Constant(value_ints=[-1, *frame]))
     else:
-        charged = _charge(current, gain, offset)
-        if constant:
-            return [charged] * timesteps
-    return [charged] if timesteps == 1 else op.Split(charged, axis=0, num_outputs=timesteps)
+        currents = _input_current(x, k)
+        if still:
+            return [currents] * timesteps
+    return [currents] if timesteps == 1 else op.Split(currents, axis=0, num_outputs=timesteps)
 
 
-def _charge(current, gain, offset):
-    if gain is not None:
-        current = op.Mul(current, gain)
-    return current if offset is None else op.Add(current, offset)
+def _input_current(x, k):
+    """`g * x + c`, what a step adds to the synaptic current."""
+    if k.gain is not None:
+        x = op.Mul(x, k.gain)
+    return x if k.offset is None else op.Add(x, k.offset)
 
 
-def _decide(u, threshold, inverted, strict):
-    fired = op.Greater(u, threshold) if strict else op.GreaterOrEqual(u, threshold)
-    return fired if inverted is None else op.Xor(fired, inverted)
+def _fire(u, k):
+    fired = op.Greater(u, k.threshold) if k.strict else op.GreaterOrEqual(u, k.threshold)
+    return fired if k.inverted is None else op.Xor(fired, k.inverted)
 
 
-def _carry(u, fired, leak, shift, reset, soft):
-    kept = u if leak is None else op.Mul(u, leak)
-    kept = kept if shift is None else op.Add(kept, shift)
-    if reset is None:
+def _reset(u, fired, k):
+    kept = u if k.leak is None else op.Mul(u, k.leak)
+    kept = kept if k.shift is None else op.Add(kept, k.shift)
+    if k.reset is None:
         return kept
-    return op.Where(fired, op.Sub(kept, reset) if soft else reset, kept)
+    return op.Where(fired, op.Sub(kept, k.reset) if k.soft else k.reset, kept)
 
 
 def _merge_time(x):
@@ -223,7 +226,7 @@ def _keep_what_is_carried(model: ir.Model, lowered: Lowered) -> None:
     """Nothing is carried behind a single step, and the exporter drops what is not read; the proof asks for every constant."""
     if lowered.form != "sequence" or lowered.contract.timesteps > 1:
         return
-    carried = {f"{neuron}.{constant}" for neuron in lowered.neurons for constant in ("leak", "shift", "reset", "synapse")}
+    carried = {f"{neuron}.{constant}" for neuron in lowered.neurons for constant in ("leak", "shift", "reset", "synaptic_decay")}
     for name, value in lowered.constants().items():
         if name in carried and name not in model.graph.initializers:
             model.graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(value.numpy(), name=name)))

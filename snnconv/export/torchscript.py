@@ -23,6 +23,8 @@ from snnconv.artifact.formats import Export, Format
 from snnconv.artifact.script_archive import METADATA_FILE
 from snnconv.artifact.script_file import read_script
 from snnconv.errors import Refused, first_line
+from snnconv.ir.dynamics import NeuronConstants, neuron_step
+from snnconv.ir.nodes import operand, outputs
 from snnconv.ir.program import TIME_STEP, share
 from snnconv.lower import Lowered, ops
 
@@ -32,7 +34,7 @@ Seen = dict[str, Tensor]
 def to_torchscript(export: Export) -> bytes:
     """The TorchScript archive of a lowered graph. The batch is always dynamic.
 
-    Raises `Refused` for a fixed batch, for names that `torch.jit` cannot read back, and where an operator cannot be scripted.
+    Raises `Refused` for a fixed batch, for names that `torch.jit` cannot read back, and if an operator cannot be scripted.
     """
     if export.batch is not None:
         raise Refused("TorchScript takes any batch size, so --batch has nothing to fix", "leave it out")
@@ -137,55 +139,35 @@ class _StepModule(nn.Module):
 
 
 def _walk(
-    current: Tensor,
-    threshold: Tensor,
-    inverted: Tensor | None,
-    leak: Tensor | None,
-    shift: Tensor | None,
-    reset: Tensor | None,
-    gain: Tensor | None,
-    offset: Tensor | None,
-    synapse: Tensor | None,
-    strict: bool,
-    soft: bool,
+    x: Tensor,
+    k: NeuronConstants,
     name: str,
     timesteps: int,
-    constant: bool,
+    still: bool,
     observe: bool,
     potentials: dict[str, Tensor],
     spikes: dict[str, Tensor],
 ) -> Tensor:
+    """All steps of a neuron: its spikes, noted like its potentials if anybody observes."""
     seen: list[Tensor] = []
-    fired = ops.fire_over_time(
-        current, threshold, inverted, leak, shift, reset, gain, offset, synapse, strict, soft, timesteps, constant, seen
-    )
+    fired = ops.neuron_over_time(x, k, timesteps, still, seen)
     if observe:
         potentials[name] = torch.cat(seen)
         spikes[name] = fired
     return fired
 
 
-def _fire(
-    current: Tensor,
+def _step(
+    x: Tensor,
     state: dict[str, Tensor],
-    threshold: Tensor,
-    inverted: Tensor | None,
-    leak: Tensor | None,
-    shift: Tensor | None,
-    reset: Tensor | None,
-    gain: Tensor | None,
-    offset: Tensor | None,
-    synapse: Tensor | None,
-    strict: bool,
-    soft: bool,
+    k: NeuronConstants,
     name: str,
     following: dict[str, Tensor],
     potentials: dict[str, Tensor],
     spikes: dict[str, Tensor],
 ) -> Tensor:
-    potentials[name], spikes[name], following[name] = ops.fire(
-        current, state[name], threshold, inverted, leak, shift, reset, gain, offset, synapse, strict, soft
-    )
+    """One step of a neuron: its spikes, noted like its potential and its next state."""
+    potentials[name], spikes[name], following[name] = neuron_step(x, state[name], k)
     return spikes[name]
 
 
@@ -207,9 +189,9 @@ def _sequence_body(lowered: Lowered) -> fx.GraphModule:
         observe = graph.placeholder("observe", type_expr=bool)
         timesteps = graph.placeholder("timesteps", type_expr=int)
     for node in list(graph.nodes):
-        if node.target is ops.FIRE_OVER_TIME:
-            *constants, _, constant = node.args
-            node.args = (*constants, timesteps, constant, observe, potentials, spikes)
+        if node.target is ops.NEURON_OVER_TIME:
+            x, *constants, name, _, still = node.args
+            node.args = (x, _constants(node, *constants), name, timesteps, still, observe, potentials, spikes)
             node.target = _walk
         elif node.target in (ops.REPEAT_TIME, ops.EACH_STEP, ops.REDUCE_TIME):
             node.args = (*node.args[:-1], timesteps)
@@ -229,14 +211,15 @@ def _step_body(lowered: Lowered) -> fx.GraphModule:
         state = graph.placeholder("state", type_expr=Seen)
     for node in list(graph.nodes):
         if node.op == "output":
-            node.args = ((node.args[0][0],),)
-        elif node.target is ops.FIRE:
-            current, _, *constants = node.args
-            node.args = (current, state, *constants, following, potentials, spikes)
-            node.target = _fire
-    for node in [n for n in graph.nodes if n.target is operator.getitem and n.args[0].target is _fire]:
-        node.replace_all_uses_with(node.args[0])
-        graph.erase_node(node)
+            node.args = (outputs(graph)[:1],)
+        elif node.target is ops.NEURON_STEP:
+            x, _, *constants, name = node.args
+            node.args = (x, state, _constants(node, *constants), name, following, potentials, spikes)
+            node.target = _step
+    for node in graph.find_nodes(op="call_function", target=operator.getitem):
+        if operand(node, 0).target is _step:
+            node.replace_all_uses_with(operand(node, 0))
+            graph.erase_node(node)
     if lowered.counts_steps:
         with graph.inserting_after(spikes):
             states[-1].replace_all_uses_with(graph.call_function(_count, (state, following)))
@@ -246,17 +229,17 @@ def _step_body(lowered: Lowered) -> fx.GraphModule:
     return _scriptable(module)
 
 
+def _constants(call: fx.Node, tensors: Any, strict: Any, soft: Any) -> fx.Node:
+    """The constants of a neuron as one value, in front of its call."""
+    with call.graph.inserting_before(call):
+        return call.graph.call_function(NeuronConstants, (*tensors, strict, soft))
+
+
 def _scriptable(module: fx.GraphModule) -> fx.GraphModule:
     """What `torch.jit.script` can read: operators by name without overload, constants with flat names, one output."""
-    plain: dict[Any, Any] = {
-        ops.MERGE_TIME: ops.merge_time,
-        ops.REPEAT_TIME: ops.repeat_time,
-        ops.EACH_STEP: ops.each_step,
-        ops.REDUCE_TIME: ops.reduce_time,
-    }
     for node in module.graph.nodes:
         if node.op == "call_function":
-            target = plain.get(node.target, node.target)
+            target: Any = ops.FUNCTIONS.get(node.target, node.target)
             if isinstance(target, torch._ops.OpOverload):
                 if target.namespace != "aten":
                     raise Refused(
@@ -265,7 +248,7 @@ def _scriptable(module: fx.GraphModule) -> fx.GraphModule:
                 target = target.overloadpacket
             node.target = target
         elif node.op == "output":
-            node.args = (node.args[0][0],)
+            node.args = (outputs(module.graph)[0],)
     return fx.GraphModule(module, module.graph)
 
 

@@ -2,17 +2,24 @@
 
 One time step of every neuron that snnconv knows is
 
-    i = A * i + g * x + c                what arrives: the current, or a synaptic current that decays by A
-    u = m + i                            potential before firing (g = 1 and c = 0 unless a norm left them)
-    s = [N(u) > theta]                   N is the membrane norm, gone once folded; >= where not strict;
-                                         < or <= on the channels where the direction is inverted
-    m = R where fired, L * v + B else    hard reset: R is what is carried, leak already applied
+    i = A * i + g * x + c                synaptic current: that of the step before decays by A, without A it is gone; g = 1 and
+                                         c = 0 unless a norm left them
+    u = m + i                            integrate: u is the potential before firing
+    s = [N(u) > theta]                   fire: N is the membrane norm, gone once folded; >= if not strict;
+                                         < or <= on the channels on which the direction is inverted
+    m = R if fired, L * v + B if not     hard reset: R is what is carried, leak already applied
     m = L * v + B - S * s                soft reset
 
-with m = i = 0 before the first step. v is what is carried: u itself, or N(u) where the membrane norm normalises the state too.
-A, L, B, R, S, g, c and theta are scalars, per channel or per element; g and c may have one such value per time step. The same
-functions (`arrive`, `charge`, `compare`, `carry`) serve the reference, the lowered torch graph and TorchScript, so they keep to
-what `torch.jit` accepts.
+with m = i = 0 before the first step. v is what is carried: u itself, or N(u) if the membrane norm normalises the state too.
+A, L, B, R, S, g, c and theta are scalars, per channel or per element; g and c may have one such value per time step.
+`snnconv.ir.dynamics` holds these phases as functions.
+
+The *state* of a neuron is what it keeps from one step to the next, in one tensor: m, or m and i if there is an A.
+
+The *leak* L is the share of the potential that is kept, here and in every option, setting and artifact: 1 never forgets. The
+paper of MPBN (arXiv 2308.08359) writes tau for it, snntorch `beta`, and spikingjelly, whose tau is a time constant, 1 - 1/tau.
+A, called `synaptic_decay`, is likewise the share of the synaptic current that is kept: snntorch's `alpha`, spikingjelly's
+`c_decay`.
 """
 
 from __future__ import annotations
@@ -25,68 +32,10 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import Refused
+from snnconv.ir import dynamics
+from snnconv.ir.dynamics import NeuronConstants
 
 Shape = tuple[int, ...]
-
-
-def arrive(current: Tensor, gain: Tensor | None, offset: Tensor | None, synapse: Tensor | None, before: Tensor | None) -> Tensor:
-    """What arrives at the membrane, `i = A * i + g * x + c`; `before` is i of the step before, None at the first."""
-    i = current
-    if gain is not None:
-        i = i * gain
-    if offset is not None:
-        i = i + offset
-    if synapse is not None and before is not None:
-        i = synapse * before + i
-    return i
-
-
-def charge(arriving: Tensor, state: Tensor | None) -> Tensor:
-    """The potential `u = m + i`; `state` is None before the first step, where m = 0."""
-    return arriving if state is None else state + arriving
-
-
-def compare(u: Tensor, threshold: Tensor, strict: bool, inverted: Tensor | None) -> Tensor:
-    """Which potentials fire, as bool. `inverted` flips the outcome of the comparison (see `Neuron.comparator`)."""
-    fired = u > threshold if strict else u >= threshold
-    if inverted is not None:
-        fired = torch.logical_xor(fired, inverted)
-    return fired
-
-
-def carry(u: Tensor, fired: Tensor, leak: Tensor | None, shift: Tensor | None, reset: Tensor | None, soft: bool) -> Tensor:
-    """The state carried to the next step: `reset` is R under a hard reset and S under a soft one, or None; no `leak` means 1."""
-    kept = u
-    if leak is not None:
-        kept = kept * leak
-    if shift is not None:
-        kept = kept + shift
-    if reset is None:
-        return kept
-    if soft:
-        return kept - reset * fired.to(u.dtype)
-    return torch.where(fired, reset, kept)
-
-
-def unpacked(state: Tensor | None, synapse: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """m and i out of a state; i only where there is a synapse."""
-    if state is None or synapse is None:
-        return state, None
-    return state.select(1, 0), state.select(1, 1)
-
-
-def packed(m: Tensor, i: Tensor, synapse: Tensor | None) -> Tensor:
-    """The state that `unpacked` takes apart."""
-    return m if synapse is None else torch.stack([m, i], 1)
-
-
-def at_step(constant: Tensor | None, t: int, dims: int) -> Tensor | None:
-    """The entry for step `t` of a constant, or all of it if it has but one; potentials have `dims` dimensions with the batch."""
-    if constant is None or constant.dim() <= dims:
-        return constant
-    if t >= constant.shape[0]:
-        raise RuntimeError(f"constants per step for {constant.shape[0]} time steps: there is no step {t + 1}")
-    return constant.select(0, t)
 
 
 @dataclass(frozen=True)
@@ -120,12 +69,11 @@ class MembraneNorm:
 
 @dataclass(frozen=True)
 class Neuron:
-    """The constants of one spiking layer.
+    """The constants of one spiking layer, by the names and letters of this module's equations.
 
-    Tensors broadcast against `[B, *shape]`: scalars `[]`, per channel `[C, 1, 1]`, per element `[C, H, W]`. `gain` and `offset`
-    may also be per step: `[T, 1, C, 1, 1]`, the second dimension standing for the batch. `synapse` is A, None where a current
-    lasts for its own step only.
-    `inverted` is bool per channel or element: True fires *below* the threshold.
+    Tensors broadcast against `[B, *shape]`: scalars `[]`, per channel `[C, 1, 1]`, per element `[C, H, W]`. `gain` (g) and
+    `offset` (c) may also be per step: `[T, 1, C, 1, 1]`, the second dimension standing for the batch. `reset` is R, or S if
+    `soft`. `inverted` is bool per channel or element: True fires *below* the threshold.
     """
 
     threshold: Tensor
@@ -136,38 +84,52 @@ class Neuron:
     shift: Tensor | None = None
     gain: Tensor | None = None
     offset: Tensor | None = None
-    synapse: Tensor | None = None
+    synaptic_decay: Tensor | None = None
     inverted: Tensor | None = None
     norm: MembraneNorm | None = None
     shape: Shape = field(default=())
 
+    def constants(self) -> NeuronConstants:
+        """What `snnconv.ir.dynamics` computes with, the membrane norm left aside.
+
+        One comparison serves all channels: `u < theta` is `not (u > pred(theta))` and `u <= theta` is `not (u >= succ(theta))`,
+        where pred and succ are the neighbouring floats. So inverted channels have another threshold and a flipped outcome.
+        """
+        named = {name: getattr(self, name) for name in NeuronConstants._fields}
+        if self.inverted is not None:
+            toward = torch.full_like(self.threshold, -math.inf if self.strict else math.inf)
+            named["threshold"] = torch.where(self.inverted, torch.nextafter(self.threshold, toward), self.threshold)
+        return NeuronConstants(**named)
+
+    def synaptic_current(self, x: Tensor, before: Tensor | None, t: int) -> Tensor:
+        """i `[B, *shape]` at step `t`, given the input `x` and i of the step before, None at the first."""
+        return dynamics.synaptic_current(x, before, self.constants(), t)
+
     def fires(self, u: Tensor) -> Tensor:
         """The decision of every potential `[B, *shape]`, membrane norm included, as bool."""
-        threshold, inverted = self.comparator()
-        return compare(u if self.norm is None else self.norm(u), threshold, self.strict, inverted)
+        return dynamics.fire(u if self.norm is None else self.norm(u), self.constants())
 
-    def arrive(self, current: Tensor, before: Tensor | None, t: int) -> Tensor:
-        """What arrives at the membrane `[B, *shape]` at step `t`, given what did at the step before."""
-        gain, offset = (at_step(constant, t, current.dim()) for constant in (self.gain, self.offset))
-        return arrive(current, gain, offset, self.synapse, before)
-
-    def carry(self, u: Tensor, fired: Tensor) -> Tensor:
-        """The state after a step with potential `u` and spikes `fired`, both `[B, *shape]`."""
+    def after_reset(self, u: Tensor, fired: Tensor) -> Tensor:
+        """m after a step with potential `u` and spikes `fired`, all `[B, *shape]`."""
         v = self.norm(u) if self.norm is not None and self.norm.carried else u
-        return carry(v, fired, self.leak, self.shift, self.reset, self.soft)
+        return dynamics.reset(v, fired, self.constants())
 
-    def step(self, current: Tensor, state: Tensor | None, t: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Time step `t` on `current` `[B, *shape]`: the potential, the spikes in {0, 1}, the next state `[B, *state_shape]`."""
-        m, before = unpacked(state, self.synapse)
-        i = self.arrive(current, before, t)
-        u = charge(i, m)
+    def step(self, x: Tensor, state: Tensor | None, t: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Time step `t` on `x` `[B, *shape]`: the potential, the spikes in {0, 1}, the next state `[B, *state_shape]`.
+
+        `state` is None before the first step. Raises RuntimeError for a step for which there are no constants.
+        """
+        k = self.constants()
+        m, before = dynamics.split_state(state, k)
+        i = dynamics.synaptic_current(x, before, k, t)
+        u = dynamics.integrate(i, m)
         fired = self.fires(u)
-        return u, fired.to(u.dtype), packed(self.carry(u, fired), i, self.synapse)
+        return u, fired.to(u.dtype), dynamics.join_state(self.after_reset(u, fired), i, k)
 
     @property
     def state_shape(self) -> Shape:
-        """The shape of what is kept between two steps: m, or m and i as `[2, *shape]`."""
-        return self.shape if self.synapse is None else (2, *self.shape)
+        """The shape of the state of one sample: that of m, or `[2, *shape]` for m and i."""
+        return self.shape if self.synaptic_decay is None else (2, *self.shape)
 
     @property
     def resets(self) -> bool:
@@ -178,18 +140,6 @@ class Neuron:
     def per_step(self) -> bool:
         """Whether a constant changes from step to step."""
         return any(value is not None and value.dim() > len(self.shape) + 1 for value in (self.gain, self.offset))
-
-    def comparator(self) -> tuple[Tensor, Tensor | None]:
-        """The threshold and flip mask for one uniform comparison over all channels.
-
-        `u < theta` is `not (u > pred(theta))` and `u <= theta` is `not (u >= succ(theta))`, where pred and succ are the
-        neighbouring floats: inverted channels cost a flip of the outcome, the others nothing.
-        """
-        if self.inverted is None:
-            return self.threshold, None
-        toward = torch.full_like(self.threshold, -math.inf if self.strict else math.inf)
-        moved = torch.nextafter(self.threshold, toward)
-        return torch.where(self.inverted, moved, self.threshold), self.inverted
 
     def to(self, dtype: torch.dtype) -> Neuron:
         """The same neuron with every float constant, norm statistics included, in `dtype`."""
@@ -206,7 +156,7 @@ def lif(
 ) -> Neuron:
     """A leaky integrate-and-fire neuron that computes, per time step,
 
-        u = leak * v + x;   s = [N(u) > threshold]  (>= unless strict);   v = v_reset where s, u elsewhere
+        u = leak * v + x;   s = [N(u) > threshold]  (>= unless strict);   v = v_reset if s, u if not
 
     or, with `v_reset` None, v = u - threshold * s. Numbers, or tensors that broadcast against `[C, ...]`; they are kept in
     float64, so that nothing is rounded before the network's own precision is known.
@@ -218,6 +168,10 @@ def lif(
 
 def _floats(value: Neuron | MembraneNorm, dtype: torch.dtype) -> dict[str, Any]:
     return {k: v.to(dtype) for k, v in vars(value).items() if isinstance(v, Tensor) and v.is_floating_point()}
+
+
+_FORMER_NAMES = {"synaptic_decay": ("synapse",)}
+"""What constants are called in files of an older format."""
 
 
 def pack(value: Neuron | MembraneNorm, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -235,7 +189,7 @@ def pack(value: Neuron | MembraneNorm, prefix: str, tensors: dict[str, Tensor]) 
 
 
 def unpack_norm(settings: dict[str, Any], prefix: str, tensors: dict[str, Tensor]) -> MembraneNorm:
-    """The inverse of `pack` for a membrane norm."""
+    """The inverse of `pack` for a membrane norm. Raises KeyError if its statistics are missing."""
     mean, var, gamma, beta = (tensors.get(f"{prefix}.{name}") for name in ("mean", "var", "gamma", "beta"))
     if mean is None or var is None:
         raise KeyError(f"{prefix} has no statistics")
@@ -243,11 +197,17 @@ def unpack_norm(settings: dict[str, Any], prefix: str, tensors: dict[str, Tensor
 
 
 def unpack_neuron(settings: dict[str, Any], prefix: str, tensors: dict[str, Tensor]) -> Neuron:
-    """The inverse of `pack` for a neuron."""
+    """The inverse of `pack` for a neuron. Raises KeyError if a constant that it must have is missing."""
     rest = dict(settings)
     norm = rest.pop("norm", None)
     rest["shape"] = tuple(rest["shape"])
-    found: dict[str, Any] = {f.name: tensors[f"{prefix}.{f.name}"] for f in fields(Neuron) if f"{prefix}.{f.name}" in tensors}
+    named = {f.name: (f.name, *_FORMER_NAMES.get(f.name, ())) for f in fields(Neuron)}
+    found: dict[str, Any] = {
+        name: tensors[f"{prefix}.{stored}"]
+        for name, names in named.items()
+        for stored in names
+        if f"{prefix}.{stored}" in tensors
+    }
     return Neuron(**found, **rest, norm=unpack_norm(norm, f"{prefix}.norm", tensors) if norm else None)
 
 
@@ -255,7 +215,7 @@ def fitted(neuron: Neuron, shape: tuple[int, ...], name: str) -> Neuron:
     """The neuron with the shape of its potential; constants `[1, C, 1, 1]` with a batch dimension fit as well, and `[C, 1, 1]` a
     potential `[C]`.
 
-    Raises `Refused` where its norm or its constants are of another shape.
+    Raises `Refused` if its norm or its constants are of another shape.
     """
     constants: dict[str, Any] = {key: _laid_out(value, shape) for key, value in vars(neuron).items() if isinstance(value, Tensor)}
     held = neuron.norm.mean if neuron.norm is not None else None

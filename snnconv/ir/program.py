@@ -211,6 +211,11 @@ def is_random(node: fx.Node) -> bool:
     return node.target is not torch.ops.aten.dropout.default or bool(node.args[2])
 
 
+def neuron_name(call: fx.Node) -> ModulePath:
+    """Which neuron of the table a call in a step graph is."""
+    return str(call.args[2])
+
+
 def neuron_calls(graph: fx.Graph) -> list[fx.Node]:
     """The neurons of a graph in the order in which they run."""
     return [node for node in graph.nodes if node.op == "call_function" and node.target is NEURON_OP]

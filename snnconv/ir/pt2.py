@@ -33,7 +33,8 @@ from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import Origin, SpikingProgram, ThresholdProof, TimeContract, put, tensors
 from snnconv.results import Site
 
-FORMAT = 1
+FORMAT = 2
+_READ = (1, FORMAT)
 _MANIFEST, _TENSORS, _SOURCE = "program.json", "tensors.safetensors", "source/"
 _KINDS = {"dtype": torch.dtype, "memory_format": torch.memory_format, "layout": torch.layout}
 
@@ -169,8 +170,9 @@ def _target_name(target: Any) -> str:
 
 def _read(path: Path, archive: zipfile.ZipFile, prefix: str, source: SpikingProgram | None) -> SpikingProgram:
     manifest = parse_json(archive.read(prefix + _MANIFEST))
-    if manifest["format"] != FORMAT:
-        raise InputError(f"{path}: format {manifest['format']}, but this snnconv reads {FORMAT}", "use the snnconv that wrote it")
+    if manifest["format"] not in _READ:
+        known = " and ".join(map(str, _READ))
+        raise InputError(f"{path}: format {manifest['format']}, but this snnconv reads {known}", "use the snnconv that wrote it")
     held = safetensors.torch.load(archive.read(prefix + _TENSORS))
     contract, settings = manifest["contract"], manifest["origin"]["settings"]
     contract["input_shape"] = tuple(map(int, contract["input_shape"]))

@@ -18,7 +18,10 @@ __all__ = ["FORMS", "Lowered", "lower"]
 
 
 def lower(program: SpikingProgram, form: str) -> Lowered:
-    """Lower a folded program to `form`, "step" or "sequence". Raises `Refused` for a program that still holds a norm."""
+    """Lower a folded program to `form`, "step" or "sequence".
+
+    Raises `Refused` for a program that still holds a norm, and if a neuron bears the name of the step count.
+    """
     if program.holds_norms:
         raise Refused("the program still holds norms", "fold it first: snnconv fold SOURCE -o F.pt2")
     return FORMS[form](program)

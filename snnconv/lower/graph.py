@@ -18,8 +18,9 @@ from snnconv.lower import ops
 class Lowered:
     """A graph without norms and with nothing left implicit.
 
-    `neurons` maps each neuron to the shape of its state, in the order of the states. `counts_steps` says that the state of a
-    step form ends with `TIME_STEP`, the number of steps that each sample has seen, int64 `[B]`.
+    `neurons` maps each neuron to the shape of its state in one sample, in the order in which a step form takes and returns the
+    states. `counts_steps` says that a step form has one more, the last: `TIME_STEP`, the number of steps that each sample has
+    seen, int64 `[B]`.
     """
 
     graph: fx.GraphModule
@@ -29,7 +30,7 @@ class Lowered:
     counts_steps: bool = False
 
     @property
-    def states(self) -> list[str]:
+    def state_names(self) -> list[str]:
         """The names of the states of a step form, in order."""
         return [*self.neurons, *([TIME_STEP] if self.counts_steps else [])]
 
@@ -51,43 +52,37 @@ class _Sequence(fx.Interpreter):
         self.watch = watch
 
     def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if target is ops.FIRE_OVER_TIME:
-            *constants, name, timesteps, constant = args
+        if target is ops.NEURON_OVER_TIME:
+            x, constants, strict, soft, name, timesteps, still = args
             potentials: list[Tensor] = []
-            spikes = ops.fire_over_time(*constants, timesteps, constant, potentials)  # type: ignore[call-arg]
+            spikes = ops.neuron_over_time(x, ops.neuron_constants(constants, strict, soft), timesteps, still, potentials)
             if self.watch is not None:
                 self.watch(name, torch.cat(potentials), spikes)
             return spikes
-        plain = {
-            ops.MERGE_TIME: ops.merge_time,
-            ops.REPEAT_TIME: ops.repeat_time,
-            ops.EACH_STEP: ops.each_step,
-            ops.REDUCE_TIME: ops.reduce_time,
-        }
-        return super().call_function(plain.get(target, target), args, kwargs)
+        return super().call_function(ops.FUNCTIONS.get(target, target), args, kwargs)
 
     def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Tensor:
         return args[0][0]
 
 
-def neuron_arguments(module: torch.nn.Module, graph: fx.Graph, name: ModulePath, program: SpikingProgram) -> tuple[Any, ...]:
-    """Hold the constants of a folded neuron at `<name>.<constant>` and return the operator's arguments after its inputs."""
+NeuronArguments = tuple[list[fx.Node | None], bool, bool, ModulePath]
+"""What a neuron's operator takes after its inputs: the tensors of `ops.CONSTANTS`, strict, soft, its name."""
+
+
+def neuron_arguments(module: torch.nn.Module, graph: fx.Graph, name: ModulePath, program: SpikingProgram) -> NeuronArguments:
+    """Hold the constants of a folded neuron at `<name>.<constant>` and return its operator's arguments.
+
+    A leak of 1 and a reset of nothing are left out.
+    """
     neuron = program.neurons[name]
-    threshold, inverted = neuron.comparator()
-    held = {
-        "threshold": threshold,
-        "inverted": inverted,
-        "leak": neuron.leak if program.leaks(name) else None,
-        "shift": neuron.shift,
-        "reset": neuron.reset if neuron.resets else None,
-        "gain": neuron.gain,
-        "offset": neuron.offset,
-        "synapse": neuron.synapse,
-    }
-    arguments = []
+    k = neuron.constants()._replace(
+        leak=neuron.leak if program.leaks(name) else None,
+        reset=neuron.reset if neuron.resets else None,
+    )
+    tensors: list[fx.Node | None] = []
     for constant in ops.CONSTANTS:
-        value = held[constant]
+        value = getattr(k, constant)
         if value is not None:
             put(module, f"{name}.{constant}", value)
-        arguments.append(None if value is None else graph.get_attr(f"{name}.{constant}"))
-    return (*arguments, neuron.strict, neuron.soft, name)
+        tensors.append(None if value is None else graph.get_attr(f"{name}.{constant}"))
+    return tensors, k.strict, k.soft, name

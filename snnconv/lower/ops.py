@@ -3,74 +3,41 @@
 Time is merged into the batch, steps first: `[T * B, ...]`. A format translates these operators and leaves the rest of the
 graph to its own exporter; TorchScript compiles the very functions below, so they keep to what `torch.jit` accepts.
 
-`gain` and `offset` of a neuron may have one entry per step, `[T, 1, C, ...]`.
+The constants of a neuron are one argument, a list of the tensors of `NeuronConstants` in their order, followed by its flags;
+`neuron_constants` makes of them the value that the functions take.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from snnconv.ir.neuron import arrive, at_step, carry, charge, compare, packed, unpacked
+from snnconv.ir.dynamics import NeuronConstants, neuron_step
 
-_CONSTANTS = (
-    "Tensor threshold, Tensor? inverted, Tensor? leak, Tensor? shift, Tensor? reset, Tensor? gain, Tensor? offset, "
-    "Tensor? synapse, bool strict, bool soft, str name"
-)
-CONSTANTS = ("threshold", "inverted", "leak", "shift", "reset", "gain", "offset", "synapse")
-"""The tensors of a lowered neuron, in the order of the operators' arguments; all but threshold may be absent."""
+CONSTANTS = tuple(name for name in NeuronConstants._fields if name not in ("strict", "soft"))
+"""The tensors of a lowered neuron, in the order of the operators' argument; all but threshold may be absent."""
 
 
-def fire(
-    current: Tensor,
-    state: Tensor | None,
-    threshold: Tensor,
-    inverted: Tensor | None,
-    leak: Tensor | None,
-    shift: Tensor | None,
-    reset: Tensor | None,
-    gain: Tensor | None,
-    offset: Tensor | None,
-    synapse: Tensor | None,
-    strict: bool,
-    soft: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of a folded neuron: potential and spikes `[B, ...]`, next state, with a synapse `[B, 2, ...]`."""
-    m, before = unpacked(state, synapse)
-    i = arrive(current, gain, offset, synapse, before)
-    u = charge(i, m)
-    fired = compare(u, threshold, strict, inverted)
-    return u, fired.to(u.dtype), packed(carry(u, fired, leak, shift, reset, soft), i, synapse)
+def neuron_constants(tensors: Sequence[Any], strict: bool, soft: bool) -> NeuronConstants:
+    """The constants in an operator's arguments as one value. Raises ValueError unless they are as many as there must be."""
+    return NeuronConstants(**dict(zip(CONSTANTS, tensors, strict=True)), strict=strict, soft=soft)
 
 
-def fire_over_time(
-    current: Tensor,
-    threshold: Tensor,
-    inverted: Tensor | None,
-    leak: Tensor | None,
-    shift: Tensor | None,
-    reset: Tensor | None,
-    gain: Tensor | None,
-    offset: Tensor | None,
-    synapse: Tensor | None,
-    strict: bool,
-    soft: bool,
-    timesteps: int,
-    constant: bool,
-    potentials: list[Tensor],
-) -> Tensor:
+def neuron_over_time(x: Tensor, k: NeuronConstants, timesteps: int, still: bool, potentials: list[Tensor]) -> Tensor:
     """All steps of a folded neuron from a fresh state: its spikes `[T * B, ...]`.
 
-    `constant` says that `current` is `[B, ...]`, the same at every step; otherwise it is `[T * B, ...]`. The potential `[B, ...]`
-    of each step is added to `potentials`.
+    The input `x` is `[T * B, ...]`, or `[B, ...]` if it is `still`, the same at every step. The potential `[B, ...]` of each step
+    is added to `potentials`.
     """
-    batch = current.shape[0] if constant else current.shape[0] // timesteps
+    batch = x.shape[0] if still else x.shape[0] // timesteps
     spikes: list[Tensor] = []
     state: Tensor | None = None
     for t in range(timesteps):
-        now = current if constant else current.narrow(0, t * batch, batch)
-        g, c = at_step(gain, t, current.dim()), at_step(offset, t, current.dim())
-        u, s, state = fire(now, state, threshold, inverted, leak, shift, reset, g, c, synapse, strict, soft)
+        now = x if still else x.narrow(0, t * batch, batch)
+        u, s, state = neuron_step(now, state, k, t)
         potentials.append(u)
         spikes.append(s)
     return torch.cat(spikes)
@@ -105,48 +72,61 @@ def reduce_time(x: Tensor, readout: str, timesteps: int) -> Tensor:
     return steps.transpose(0, 1)
 
 
-torch.library.define("snnconv::fire", f"(Tensor current, Tensor state, {_CONSTANTS}) -> (Tensor, Tensor)")
-torch.library.define("snnconv::fire_over_time", f"(Tensor current, {_CONSTANTS}, int timesteps, bool constant) -> Tensor")
+_NEURON = "Tensor?[] constants, bool strict, bool soft, str name"
+
+torch.library.define("snnconv::neuron_step", f"(Tensor x, Tensor state, {_NEURON}) -> (Tensor, Tensor)")
+torch.library.define("snnconv::neuron_over_time", f"(Tensor x, {_NEURON}, int timesteps, bool still) -> Tensor")
 torch.library.define("snnconv::merge_time", "(Tensor x) -> Tensor")
 torch.library.define("snnconv::repeat_time", "(Tensor x, int timesteps) -> Tensor")
 torch.library.define("snnconv::each_step", "(Tensor constant, Tensor x, int timesteps) -> Tensor")
 torch.library.define("snnconv::reduce_time", "(Tensor x, str readout, int timesteps) -> Tensor")
 
-FIRE = torch.ops.snnconv.fire.default
-FIRE_OVER_TIME = torch.ops.snnconv.fire_over_time.default
+NEURON_STEP = torch.ops.snnconv.neuron_step.default
+"""One step of a neuron: spikes and next state; `snnconv.ir.dynamics.neuron_step` computes it."""
+NEURON_OVER_TIME = torch.ops.snnconv.neuron_over_time.default
+"""All steps of a neuron: spikes; `neuron_over_time` computes it."""
 MERGE_TIME = torch.ops.snnconv.merge_time.default
 REPEAT_TIME = torch.ops.snnconv.repeat_time.default
 EACH_STEP = torch.ops.snnconv.each_step.default
 REDUCE_TIME = torch.ops.snnconv.reduce_time.default
 
+FUNCTIONS: dict[Any, Callable[..., Tensor]] = {
+    MERGE_TIME: merge_time,
+    REPEAT_TIME: repeat_time,
+    EACH_STEP: each_step,
+    REDUCE_TIME: reduce_time,
+}
+"""What computes each operator that is not a neuron."""
 
-@torch.library.register_fake("snnconv::fire")
-def _(current, state, *constants):
-    return torch.empty_like(current), torch.empty_like(state)
+Tensors = list[Tensor | None]
 
 
-@torch.library.register_fake("snnconv::fire_over_time")
-def _(current, *constants):
-    *_, timesteps, constant = constants
-    return current.new_empty(current.shape[0] * (timesteps if constant else 1), *current.shape[1:])
+@torch.library.register_fake("snnconv::neuron_step")
+def _(x: Tensor, state: Tensor, constants: Tensors, strict: bool, soft: bool, name: str) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(state)
+
+
+@torch.library.register_fake("snnconv::neuron_over_time")
+def _(x: Tensor, constants: Tensors, strict: bool, soft: bool, name: str, timesteps: int, still: bool) -> Tensor:
+    return x.new_empty(x.shape[0] * (timesteps if still else 1), *x.shape[1:])
 
 
 @torch.library.register_fake("snnconv::merge_time")
-def _(x):
+def _(x: Tensor) -> Tensor:
     return x.new_empty(x.shape[0] * x.shape[1], *x.shape[2:])
 
 
 @torch.library.register_fake("snnconv::repeat_time")
-def _(x, timesteps):
+def _(x: Tensor, timesteps: int) -> Tensor:
     return x.new_empty(x.shape[0] * timesteps, *x.shape[1:])
 
 
 @torch.library.register_fake("snnconv::each_step")
-def _(constant, x, timesteps):
+def _(constant: Tensor, x: Tensor, timesteps: int) -> Tensor:
     return constant.new_empty(timesteps * x.shape[0], *constant.shape[2:])
 
 
 @torch.library.register_fake("snnconv::reduce_time")
-def _(x, readout, timesteps):
+def _(x: Tensor, readout: str, timesteps: int) -> Tensor:
     batch, rest = x.shape[0] // timesteps, x.shape[1:]
     return x.new_empty(batch, timesteps, *rest) if readout == "none" else x.new_empty(batch, *rest)

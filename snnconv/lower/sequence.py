@@ -107,7 +107,7 @@ class _Builder:
         current, _, name = node.args
         arguments = neuron_arguments(self.root, self.graph, str(name), self.program)
         inputs = (self.new[current], *arguments, self.contract.timesteps, current not in self.timed)
-        self.new[node] = self.graph.call_function(ops.FIRE_OVER_TIME, inputs)
+        self.new[node] = self.graph.call_function(ops.NEURON_OVER_TIME, inputs)
 
     def _stateless(self, node: fx.Node) -> None:
         in_tail = node in self.tail

@@ -1,6 +1,6 @@
 """Lower to one time step: the states go in and come out, each neuron with its constants.
 
-Where constants change from step to step, one more state counts the steps of each sample: `time_step`, int64 `[B]`, 0 at first.
+If constants change from step to step, one more state counts the steps of each sample: `time_step`, int64 `[B]`, 0 at first.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import torch
 from torch import fx
 
 from snnconv.errors import Refused
+from snnconv.ir.nodes import operand, outputs
 from snnconv.ir.per_step import AT_STEP
-from snnconv.ir.program import TIME_STEP, SpikingProgram, neuron_calls, share
+from snnconv.ir.program import TIME_STEP, ModulePath, SpikingProgram, neuron_calls, neuron_name, share
 from snnconv.lower import ops
 from snnconv.lower.graph import Lowered, neuron_arguments
 
@@ -20,29 +21,32 @@ _ATEN = torch.ops.aten
 def lower_step(program: SpikingProgram) -> Lowered:
     """`(x, *states) -> (y, *next_states)`: read-out is left to the caller, who owns the loop.
 
-    Raises `Refused` where a neuron bears the name of the step count.
+    Raises `Refused` if a neuron bears the name of the step count.
     """
-    graph = share(program.graph)
-    count = _count_steps(graph.graph, program) if program.counts_steps else None
-    for node in neuron_calls(graph.graph):
-        current, state, name = node.args
-        with graph.graph.inserting_before(node):
-            arguments = neuron_arguments(graph, graph.graph, str(name), program)
-            entries = [_entry(graph.graph, a, count) if _changes(graph, a, program, str(name)) else a for a in arguments]
-            lowered = graph.graph.call_function(ops.FIRE, (current, state, *entries))
-        node.replace_all_uses_with(lowered)
-        graph.graph.erase_node(node)
-    for node in [n for n in graph.graph.nodes if n.target is AT_STEP]:
-        with graph.graph.inserting_before(node):
-            node.replace_all_uses_with(_entry(graph.graph, node.args[0], count))
-        graph.graph.erase_node(node)
-    graph.graph.lint()
+    module = share(program.graph)
+    graph = module.graph
+    count = _count_steps(graph, program) if program.counts_steps else None
+    for node in neuron_calls(graph):
+        name = neuron_name(node)
+        with graph.inserting_before(node):
+            constants, *rest = neuron_arguments(module, graph, name, program)
+            entries = [_entry(graph, a, count) if a and _changes(module, a, program, name) else a for a in constants]
+            _replace(node, graph.call_function(ops.NEURON_STEP, (operand(node, 0), operand(node, 1), entries, *rest)))
+    for node in graph.find_nodes(op="call_function", target=AT_STEP):
+        with graph.inserting_before(node):
+            _replace(node, _entry(graph, operand(node, 0), count))
+    graph.lint()
     shapes = {name: neuron.state_shape for name, neuron in program.neurons.items()}
-    return Lowered(fx.GraphModule(graph, graph.graph), "step", program.contract, shapes, program.counts_steps)
+    return Lowered(fx.GraphModule(module, graph), "step", program.contract, shapes, program.counts_steps)
+
+
+def _replace(node: fx.Node, by: fx.Node) -> None:
+    node.replace_all_uses_with(by)
+    node.graph.erase_node(node)
 
 
 def _count_steps(graph: fx.Graph, program: SpikingProgram) -> fx.Node:
-    """One more state, which comes out larger by 1."""
+    """Add the state that counts steps, which is returned larger by 1; gives what reads it."""
     if TIME_STEP in program.neurons:
         raise Refused(f"a neuron is called {TIME_STEP}, as the count of steps is", "give the module another name")
     with graph.inserting_after(graph.find_nodes(op="placeholder")[-1]):
@@ -50,14 +54,13 @@ def _count_steps(graph: fx.Graph, program: SpikingProgram) -> fx.Node:
     (output,) = graph.find_nodes(op="output")
     with graph.inserting_before(output):
         following = graph.call_function(_ATEN.add.Tensor, (count, 1))
-    output.args = ((*output.args[0], following),)
+    output.args = ((*outputs(graph), following),)
     return count
 
 
-def _changes(graph: fx.GraphModule, argument: object, program: SpikingProgram, name: str) -> bool:
-    if not isinstance(argument, fx.Node):
-        return False
-    return graph.get_buffer(str(argument.target)).dim() > len(program.neurons[name].shape) + 1
+def _changes(module: fx.GraphModule, constant: fx.Node, program: SpikingProgram, name: ModulePath) -> bool:
+    """Whether a neuron's constant has one entry per step."""
+    return module.get_buffer(str(constant.target)).dim() > len(program.neurons[name].shape) + 1
 
 
 def _entry(graph: fx.Graph, constant: fx.Node, count: fx.Node | None) -> fx.Node:

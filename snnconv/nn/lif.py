@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconv.ir.neuron import Neuron, carry, charge
+from snnconv.ir import dynamics
+from snnconv.ir.dynamics import NeuronConstants
+from snnconv.ir.neuron import Neuron
 from snnconv.nn.mpbn import MPBN
 from snnconv.nn.psp_norm import PSPNorm
 
@@ -36,14 +38,15 @@ class LIF(nn.Module):
 
         u = leak * v + x
         s = norm(u) > threshold          (>= unless strict)
-        v = v_reset where s, u elsewhere (reset="hard")   or   v = u - threshold * s (reset="soft")
+        v = v_reset if s, u if not (reset="hard")   or   v = u - threshold * s (reset="soft")
 
     The kept value is the raw potential unless `carry_normalised`, which puts norm(u) in the place of u in the last line, as
     spikingjelly's MPBNLIFNode does. A soft reset subtracts the threshold as given here, before any folding. In memory the leak is
-    applied at once (`leak * v` is carried), which is what `snnconv.ir.neuron` calls the state.
+    applied at once: `state` is `leak * v` `[B, C, ...]`, None before the first step, which `snnconv.ir.neuron` calls m.
 
     Args:
-        leak: factor on the kept potential, a number or a tensor that broadcasts against `[C, ...]`.
+        leak: the share of the potential that is kept (see `snnconv.ir.neuron`), a number or a tensor that broadcasts against
+            `[C, ...]`.
         threshold: firing threshold on the (normalised) potential, a number or such a tensor.
         reset: "hard" or "soft".
         v_reset: potential after a spike under a hard reset.
@@ -84,15 +87,17 @@ class LIF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One time step: input current `[B, C, ...]` in, spikes in {0, 1} of the same shape out."""
-        u = charge(x, self.state)
+        k = self._constants()
+        u = dynamics.integrate(x, self.state)
         v = u if self.norm is None else self.norm(u)
-        fired = v > self.threshold if self.strict else v >= self.threshold
+        fired = dynamics.fire(v, k)
         spike = _Spike.apply(v - self.threshold, fired, self.surrogate_width)
-        self.state = carry(v if self.carry_normalised else u, fired, self.leak, None, self._carried_reset(), self.soft)
+        self.state = dynamics.reset(v if self.carry_normalised else u, fired, k)
         return spike
 
-    def _carried_reset(self) -> Tensor:
-        return self.leak * (self.threshold if self.soft else self.v_reset)
+    def _constants(self) -> NeuronConstants:
+        amount = self.leak * (self.threshold if self.soft else self.v_reset)
+        return NeuronConstants(self.threshold, leak=self.leak, reset=amount, soft=self.soft, strict=self.strict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and files leave out the potential: it belongs to a run, not to the layer."""
@@ -101,11 +106,7 @@ class LIF(nn.Module):
     def neuron(self) -> Neuron:
         """The canonical neuron this layer is at inference."""
         return Neuron(
-            threshold=self.threshold,
-            leak=self.leak,
-            reset=self._carried_reset(),
-            soft=self.soft,
-            strict=self.strict,
+            **self._constants()._asdict(),
             norm=None if self.norm is None else replace(self.norm.frozen(), carried=self.carry_normalised),
         )
 

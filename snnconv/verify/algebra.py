@@ -16,7 +16,8 @@ from torch import Tensor, fx
 
 from snnconv.engines import Candidate, Observation, RunFailure
 from snnconv.errors import first_line
-from snnconv.ir.neuron import Neuron, charge
+from snnconv.ir.dynamics import integrate
+from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
 from snnconv.results import OUTPUT, Check
@@ -100,15 +101,15 @@ class _Comparison:
 
     def see(self, name: str, current: Tensor, spikes: Tensor) -> None:
         neuron, found = self.neurons[name], self.layers[name]
-        found.arrived = neuron.arrive(current, found.arrived, found.steps)
-        u, fired = charge(found.arrived, found.state), spikes > 0
+        found.arrived = neuron.synaptic_current(current, found.arrived, found.steps)
+        u, fired = integrate(found.arrived, found.state), spikes > 0
         flips = int((fired ^ (self.seen.spikes[name][found.steps] > 0)).count_nonzero())
         error = _error(self.seen.potentials[name][found.steps], u)
         if found.first is None and (flips or not error <= self.tolerance):
             found.first = found.steps
         found.flips += flips
         found.error = max(found.error, error)
-        found.state = neuron.carry(u, fired)
+        found.state = neuron.after_reset(u, fired)
         found.steps += 1
 
     def check(self, y: Tensor) -> Check:

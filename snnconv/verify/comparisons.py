@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from snnconv.engines import Candidate
-from snnconv.ir.neuron import compare
+from snnconv.ir.dynamics import NeuronConstants, fire
 from snnconv.ir.program import SpikingProgram
 from snnconv.results import Check
 from snnconv.verify.masks import as_mask
@@ -42,7 +42,8 @@ def _compares(
     for moved in _moved(held[f"{name}.threshold"], potentials):
         seen = observe(candidate.with_constants({**thresholds, f"{name}.threshold": moved}), x)
         for u, spikes in zip(seen.potentials[name], seen.spikes[name], strict=True):
-            wrong += int((compare(u, moved, strict, inverted) ^ as_mask(spikes)).sum())
+            fired = fire(u, NeuronConstants(moved, inverted, strict=strict))
+            wrong += int((fired ^ as_mask(spikes)).sum())
             at += int((u == moved).sum())
             values += u.numel()
     if not at:

@@ -153,9 +153,9 @@ def _allowances(
             magnitude = magnitude * _largest_over_time(neuron.gain, magnitude.dim())
         if neuron.offset is not None:
             magnitude = magnitude + _largest_over_time(neuron.offset, magnitude.dim())
-        if neuron.synapse is not None:
+        if neuron.synaptic_decay is not None:
             terms[name] += 2 * contract.timesteps
-            magnitude = magnitude * sum(neuron.synapse.abs() ** k for k in range(contract.timesteps))
+            magnitude = magnitude * sum(neuron.synaptic_decay.abs() ** k for k in range(contract.timesteps))
         allowed[name] = bound(magnitude, terms[name])
     allowed[OUTPUT] = bound(read_out([magnitudes.current[""]] * contract.timesteps, contract.readout), terms[OUTPUT])
     return allowed, terms

@@ -26,8 +26,8 @@ class Timeline:
         neuron, step = self._neurons[name], self._steps[name]
         self._steps[name] += 1
         self.calls.append((step, name))
-        arrived = neuron.arrive(current, self._synaptic.get(name), step)
-        if neuron.synapse is not None:
+        arrived = neuron.synaptic_current(current, self._synaptic.get(name), step)
+        if neuron.synaptic_decay is not None:
             self._synaptic[name] = arrived
         return step, arrived
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from snnconv.engines import Observation
-from snnconv.ir.neuron import Neuron, charge
+from snnconv.ir.dynamics import integrate
+from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import SpikingProgram
 from snnconv.results import OUTPUT, LayerTally
 from snnconv.verify import masks
@@ -60,7 +61,7 @@ class Layers:
         self._neurons, self._folded = program.neurons, folded.neurons
         self._allowed, self._terms, self._divergence, self._start = allowed, terms, divergence, start
         self._wants_nearest = wants_nearest
-        self._comparators = {name: neuron.comparator() for name, neuron in folded.neurons.items()}
+        self._constants = {name: neuron.constants() for name, neuron in folded.neurons.items()}
         self._common = {name: _Common() for name in program.neurons}
         self._found = {name: LayerTally(name) for name in program.neurons}
 
@@ -101,7 +102,7 @@ class Layers:
         fired = masks.as_mask(spikes)
         expected, allowed = self._expected(name, step, rows, arrived)
         outside = self._outside(name, u, expected, allowed)
-        inconsistent = masks.decide(plain.strict, *self._comparators[name], u) ^ fired
+        inconsistent = masks.decide(u, self._constants[name]) ^ fired
         if spikes.dtype is not torch.bool:
             inconsistent |= spikes != fired.to(spikes.dtype)
         wrong = masks.count(inconsistent)
@@ -145,10 +146,10 @@ class Layers:
         """The potentials to expect of `rows` given the artifact's own state, and how far rounding may move each of them."""
         neuron, allowed = self._neurons[name], masks.take(self._allowed[name], rows)
         if not step:
-            return charge(arrived, None), allowed
+            return integrate(arrived, None), allowed
         before = [masks.take(kind[name][step - 1], rows) for kind in (self.seen.potentials, self.seen.spikes)]
-        state = neuron.carry(before[0], masks.as_mask(before[1]))
-        expected = charge(arrived, state)
+        state = neuron.after_reset(before[0], masks.as_mask(before[1]))
+        expected = integrate(arrived, state)
         normalised = neuron.norm is not None and neuron.norm.carried
         magnitude = _magnitude(self._folded[name], before[0]) if normalised else state.abs_()
         return expected, torch.add(allowed, magnitude, alpha=allowance(self._terms[name]))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnconv.ir.dynamics import NeuronConstants
 from snnconv.results import MARGIN_BINS, MARGIN_BINS_PER_DECADE, MARGIN_DECADES
 
 # On masks numpy is several times as fast as torch.
@@ -22,11 +23,11 @@ def as_mask(spikes: Tensor) -> Tensor:
     return spikes if spikes.dtype is torch.bool else torch.from_numpy(spikes.numpy().astype(bool))
 
 
-def decide(strict: bool, threshold: Tensor, inverted: Tensor | None, u: Tensor) -> Tensor:
-    """The same as `snnconv.ir.neuron.compare`."""
-    compare = np.greater if strict else np.greater_equal
-    fired = torch.from_numpy(compare(u.numpy(), threshold.numpy()))
-    return fired if inverted is None else fired ^ inverted
+def decide(u: Tensor, k: NeuronConstants) -> Tensor:
+    """The same as `snnconv.ir.dynamics.fire`."""
+    compare = np.greater if k.strict else np.greater_equal
+    fired = torch.from_numpy(compare(u.numpy(), k.threshold.numpy()))
+    return fired if k.inverted is None else fired ^ k.inverted
 
 
 def take(values: Tensor, rows: Tensor | None) -> Tensor:

@@ -179,13 +179,18 @@ def test_a_synaptic_current_that_decays_otherwise_is_found(tmp_path: Path) -> No
     source = source_of("hidden_synaptic", tmp_path)
     export(fold(source.program), tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"), "step")
     candidate = open_candidate(tmp_path / "n.onnx")
-    off = torch.nextafter(candidate.constants()["2.synapse"], torch.tensor(1.0))
+    off = torch.nextafter(candidate.constants()["2.synaptic_decay"], torch.tensor(1.0))
     found = judge(
-        verify(Reference(source), candidate.with_constants({"2.synapse": off}), Data(images(), None, "noise"), ("s", "n"))
+        verify(Reference(source), candidate.with_constants({"2.synaptic_decay": off}), Data(images(), None, "noise"), ("s", "n"))
     )
     assert [fault.layer for fault in found.faults] == ["2"], "one unit in the last place: the proof alone"
     found = judge(
-        verify(Reference(source), candidate.with_constants({"2.synapse": off + 0.01}), Data(images(), None, "noise"), ("s", "n"))
+        verify(
+            Reference(source),
+            candidate.with_constants({"2.synaptic_decay": off + 0.01}),
+            Data(images(), None, "noise"),
+            ("s", "n"),
+        )
     )
     assert {"proof", "deployment"} <= {fault.level for fault in found.faults}
 

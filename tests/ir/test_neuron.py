@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from snnconv.ir.neuron import MembraneNorm, Neuron, compare, pack, unpack_neuron
+from snnconv.ir.dynamics import fire
+from snnconv.ir.neuron import MembraneNorm, Neuron, pack, unpack_neuron
 from snnconv.nn import LIF, MPBN
 
 SHAPE, STEPS, BATCH = (3, 2, 2), 6, 2
@@ -126,30 +127,31 @@ def test_zero_state_is_the_first_step() -> None:
 @pytest.mark.parametrize("soft", [True, False])
 @pytest.mark.parametrize("strict", [True, False])
 def test_every_constant_acts_as_the_module_docstring_says(soft: bool, strict: bool) -> None:
-    names = ("threshold", "leak", "reset", "shift", "gain", "offset")
+    names = ("threshold", "leak", "reset", "shift", "gain", "offset", "synaptic_decay")
     held = {name: dyadic(SHAPE, seed, 0.125, 1) for seed, name in enumerate(names)}
     inverted = dyadic((3, 1, 1), 7) > 0
-    x, m = dyadic((STEPS, *SHAPE), 8), torch.zeros(SHAPE, dtype=torch.float64)
+    x, m, i = dyadic((STEPS, *SHAPE), 8), torch.zeros(SHAPE, dtype=torch.float64), torch.zeros(SHAPE, dtype=torch.float64)
     neuron, state = Neuron(**held, soft=soft, strict=strict, inverted=inverted, shape=SHAPE), None
     assert inverted.any() and not inverted.all()
     for t, current in enumerate(x):
         u, s, following = neuron.step(current[None], state, t)
         for at in itertools.product(*map(range, SHAPE)):
             k = {name: tensor[at].item() for name, tensor in held.items()}
-            potential = m[at].item() + k["gain"] * current[at].item() + k["offset"]
+            i[at] = k["synaptic_decay"] * i[at].item() + k["gain"] * current[at].item() + k["offset"]
+            potential = m[at].item() + i[at].item()
             above = potential > k["threshold"] if strict else potential >= k["threshold"]
             below = potential < k["threshold"] if strict else potential <= k["threshold"]
             fired = below if inverted[at[0]] else above
             silent = k["leak"] * potential + k["shift"]
             m[at] = silent - k["reset"] * fired if soft else k["reset"] if fired else silent
             assert u[0][at].item() == potential and s[0][at].item() == fired
-        assert torch.equal(following[0], m)
+        assert neuron.state_shape == following.shape[1:] and torch.equal(following[0], torch.stack([m, i]))
         state = following
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("strict", [True, False])
-def test_comparator_is_exact_at_the_threshold_and_its_neighbours(strict: bool, dtype: torch.dtype) -> None:
+def test_one_comparison_of_all_channels_is_exact_at_the_threshold_and_its_neighbours(strict: bool, dtype: torch.dtype) -> None:
     info = torch.finfo(dtype)
     subnormal = torch.nextafter(torch.zeros((), dtype=dtype), torch.ones((), dtype=dtype)).item()
     special = [0.0, -0.0, 0.5, -0.3, 1.0, subnormal, -subnormal, info.tiny, -info.tiny, info.max, info.min]
@@ -167,8 +169,8 @@ def test_comparator_is_exact_at_the_threshold_and_its_neighbours(strict: bool, d
 @given(st.lists(st.tuples(FLOATS, FLOATS), min_size=20, max_size=20), st.booleans())
 def test_inverted_comparison_is_the_comparison_the_other_way_round(pairs: list[tuple[float, float]], strict: bool) -> None:
     threshold, u = torch.tensor(pairs, dtype=torch.float32).T
-    moved, flip = Neuron(threshold, u, u, strict=strict, inverted=torch.ones(20, dtype=torch.bool)).comparator()
-    assert torch.equal(compare(u, moved, strict, flip), u < threshold if strict else u <= threshold)
+    k = Neuron(threshold, u, u, strict=strict, inverted=torch.ones(20, dtype=torch.bool)).constants()
+    assert torch.equal(fire(u, k), u < threshold if strict else u <= threshold)
 
 
 def test_infinite_threshold_says_always_or_never() -> None:
@@ -179,7 +181,8 @@ def test_infinite_threshold_says_always_or_never() -> None:
 
 def full_neuron() -> Neuron:
     """A neuron with every constant set."""
-    held = {name: dyadic(SHAPE, seed).float() for seed, name in enumerate(("threshold", "leak", "reset", "shift", "gain"))}
+    names = ("threshold", "leak", "reset", "shift", "gain", "synaptic_decay")
+    held = {name: dyadic(SHAPE, seed).float() for seed, name in enumerate(names)}
     norm = MembraneNorm(*(dyadic(SHAPE, seed).float() for seed in range(4)), eps=1e-3)
     inverted = dyadic((3, 1, 1), 9) > 0
     return Neuron(**held, soft=True, strict=False, offset=torch.tensor(0.5), inverted=inverted, norm=norm, shape=SHAPE)
@@ -205,6 +208,13 @@ def test_unpack_gives_back_what_pack_took(affine: bool) -> None:
         written = json.loads(json.dumps(pack(neuron, "neuron.a.b", tensors)))
         assert_same(unpack_neuron(written, "neuron.a.b", tensors), neuron)
         assert all(name.startswith("neuron.a.b.") for name in tensors)
+
+
+def test_a_synaptic_decay_is_read_under_its_former_name_too() -> None:
+    tensors: dict[str, Tensor] = {}
+    written = pack(full_neuron(), "n", tensors)
+    tensors["n.synapse"] = tensors.pop("n.synaptic_decay")
+    assert_same(unpack_neuron(written, "n", tensors), full_neuron())
 
 
 def test_changing_the_type_reaches_every_float_and_no_mask() -> None:

@@ -262,10 +262,17 @@ def test_a_flipped_bit_is_an_input_error(tmp_path: Path) -> None:
 
 def test_another_format_number_is_an_input_error(tmp_path: Path) -> None:
     def renumber(name: str, held: bytes) -> bytes:
-        return held.replace(b'"format": 1', b'"format": 99') if name.endswith(".json") else held
+        return held.replace(b'"format": 2', b'"format": 99') if name.endswith(".json") else held
 
-    with pytest.raises(InputError, match="format 99, but this snnconv reads 1"):
+    with pytest.raises(InputError, match="format 99, but this snnconv reads 1 and 2"):
         back(changed(archived("plain"), renumber), tmp_path)
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path: Path) -> None:
+    def renumber(name: str, held: bytes) -> bytes:
+        return held.replace(b'"format": 2', b'"format": 1') if name.endswith(".json") else held
+
+    assert_same_program(back(changed(archived("plain"), renumber), tmp_path), folded("plain"))
 
 
 class Nested(nn.Module):

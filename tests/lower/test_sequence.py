@@ -93,15 +93,15 @@ def test_sequence_is_the_program_step_by_step(name: str, readout: str, event: bo
 def test_what_precedes_the_first_neuron_runs_once_on_a_still_image() -> None:
     lowered = lower(over_time(folded("plain"), "mean"), "sequence")
     first, second, _ = calls(lowered, _ATEN.conv2d.default)
-    assert first.args[0].op == "placeholder" and second.args[0].target is ops.FIRE_OVER_TIME
-    assert [node.args[-1] for node in calls(lowered, ops.FIRE_OVER_TIME)] == [True, False, False]
+    assert first.args[0].op == "placeholder" and second.args[0].target is ops.NEURON_OVER_TIME
+    assert [node.args[-1] for node in calls(lowered, ops.NEURON_OVER_TIME)] == [True, False, False]
     assert not calls(lowered, ops.REPEAT_TIME) and not calls(lowered, ops.MERGE_TIME)
 
 
 def test_frames_are_merged_into_the_batch_once() -> None:
     lowered = lower(over_time(folded("plain"), "mean", event=True), "sequence")
     assert order(lowered)[:2] == ["merge_time", "conv2d"] and len(calls(lowered, ops.MERGE_TIME)) == 1
-    assert not any(node.args[-1] for node in calls(lowered, ops.FIRE_OVER_TIME))
+    assert not any(node.args[-1] for node in calls(lowered, ops.NEURON_OVER_TIME))
 
 
 @pytest.mark.parametrize("readout", ["mean", "last"])
@@ -174,7 +174,7 @@ def test_one_conv_feeding_two_neurons_runs_once() -> None:
 
     lowered = assert_runs_alike(wired(wiring))
     assert len(calls(lowered, _ATEN.conv2d.default)) == 1
-    assert [node.args[-1] for node in calls(lowered, ops.FIRE_OVER_TIME)] == [True, True]
+    assert [node.args[-1] for node in calls(lowered, ops.NEURON_OVER_TIME)] == [True, True]
 
 
 def test_a_neuron_on_the_input_and_one_on_its_spikes() -> None:
@@ -185,7 +185,7 @@ def test_a_neuron_on_the_input_and_one_on_its_spikes() -> None:
 
 def test_a_leak_of_one_costs_nothing() -> None:
     lowered = lower(over_time(folded("plain"), "mean"), "sequence")
-    leaks = [node.args[3] for node in calls(lowered, ops.FIRE_OVER_TIME)]
+    leaks = [node.args[1][ops.CONSTANTS.index("leak")] for node in calls(lowered, ops.NEURON_OVER_TIME)]
     assert [leak is None for leak in leaks] == [False, True, False]
 
 
@@ -220,4 +220,4 @@ def test_the_neurons_listed_are_the_neurons_that_run() -> None:
         return m.a(y).flatten(1)
 
     lowered = lower(wired(wiring), "sequence")
-    assert list(lowered.neurons) == [node.args[-3] for node in calls(lowered, ops.FIRE_OVER_TIME)]
+    assert list(lowered.neurons) == [node.args[-3] for node in calls(lowered, ops.NEURON_OVER_TIME)]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.fold import fold
+from snnconv.ir.dynamics import neuron_step
 from snnconv.ir.program import SpikingProgram
 from snnconv.ir.time import frames, read_out
 from snnconv.lower import Lowered, lower, ops
@@ -25,10 +26,10 @@ class Step(fx.Interpreter):
     """Runs a lowered step with the torch implementation of its neurons."""
 
     def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if target is not ops.FIRE:
+        if target is not ops.NEURON_STEP:
             return super().call_function(target, args, kwargs)
-        *arguments, _ = args
-        return ops.fire(*arguments)[1:]
+        x, state, constants, strict, soft, _ = args
+        return neuron_step(x, state, ops.neuron_constants(constants, strict, soft))[1:]
 
 
 def streamed(lowered: Lowered, x: Tensor) -> list[Tensor]:
@@ -59,7 +60,7 @@ def test_states_go_in_and_come_out_in_the_order_of_the_neurons() -> None:
     lowered = lower(folded("per_channel"), "step")
     graph = lowered.graph.graph
     assert lowered.form == "step" and lowered.neurons == dict.fromkeys(("act1", "act2", "act3"), (6, 8, 8))
-    calls = graph.find_nodes(op="call_function", target=ops.FIRE)
+    calls = graph.find_nodes(op="call_function", target=ops.NEURON_STEP)
     assert [node.args[-1] for node in calls] == list(lowered.neurons)
     _, *states = graph.find_nodes(op="placeholder")
     assert [node.args[1] for node in calls] == states
@@ -71,7 +72,9 @@ def test_each_neuron_holds_its_constants_by_name() -> None:
     lowered = lower(folded("per_channel"), "step")
     held = lowered.constants()
     neuron = folded("per_channel").neurons["act1"]
-    assert torch.equal(held["act1.threshold"], neuron.comparator()[0]) and torch.equal(held["act1.inverted"], neuron.inverted)
+    assert torch.equal(held["act1.threshold"], neuron.constants().threshold) and torch.equal(
+        held["act1.inverted"], neuron.inverted
+    )
     assert torch.equal(held["act1.leak"], neuron.leak) and "act1.shift" not in held and "act1.gain" not in held
     assert torch.equal(held["act3.gain"], folded("per_channel").neurons["act3"].gain)
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from snnconv.engines import Observation
 from snnconv.fold import fold
-from snnconv.ir.neuron import Neuron, charge
+from snnconv.ir.dynamics import integrate
+from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import SpikingProgram, TimeContract
 from snnconv.lower import lower
 from snnconv.nn import LIF, MPBN
@@ -107,7 +108,7 @@ class Meddled(Neuron):
     flips: tuple[Place, ...] = ()
 
     def step(self, current: Tensor, state: Tensor | None, t: int) -> tuple[Tensor, Tensor, Tensor]:
-        u = charge(self.arrive(current, None, t), state).clone()
+        u = integrate(self.synaptic_current(current, None, t), state).clone()
         for (step, sample, index), by in self.moves.items():
             if step == t:
                 u[sample].view(-1)[index] += by
@@ -115,7 +116,7 @@ class Meddled(Neuron):
         for step, sample, index in self.flips:
             if step == t:
                 fired[sample].view(-1)[index] ^= True
-        return u, fired.to(u.dtype), self.carry(u, fired)
+        return u, fired.to(u.dtype), self.after_reset(u, fired)
 
 
 def watched(program: SpikingProgram, x: Tensor) -> Observation:
@@ -201,7 +202,7 @@ def test_the_error_is_that_of_the_equations_on_the_candidates_own_inputs_and_sta
     unit = 2 * 8 * (2 * 9 + 1 + 4 + 2) ** 0.5 * 2.0**-24
     worst = 0.0
     for t in range(T):
-        leak, reset, soft = net.act1.leak.double(), net.act1._carried_reset().double(), net.act1.soft
+        leak, reset, soft = net.act1.leak.double(), net.act1.neuron().reset.double(), net.act1.soft
         state = torch.zeros(()).double()
         if t:
             u, fired = seen.potentials["act1"][t - 1].double(), seen.spikes["act1"][t - 1] > 0

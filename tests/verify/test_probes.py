@@ -16,7 +16,7 @@ from snnconv.engines import ENGINES, Candidate, Deployment, Observation, open_ca
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.ir import pt2
-from snnconv.ir.neuron import compare
+from snnconv.ir.dynamics import fire
 from snnconv.ir.program import SpikingProgram, TimeContract
 from snnconv.lower import lower
 from snnconv.sources import Source
@@ -225,9 +225,8 @@ def test_another_comparison_is_found_in_its_layer(name: str, suffix: str, form: 
     candidate = opened(other, tmp_path / f"net{suffix}", form)
     x = inputs(source(name), 4)
     seen = observe(candidate, x)
-    threshold, inverted = neuron.comparator()
     for u, fired in zip(seen.potentials[layer], seen.spikes[layer], strict=True):
-        assert torch.equal(compare(u, threshold, neuron.strict, inverted), fired > 0), "ordinary input shows it as well"
+        assert torch.equal(fire(u, neuron.constants()), fired > 0), "ordinary input shows it as well"
     failed = [check for check in check_comparisons(reference_of(program), candidate, x) if not check.passed]
     assert [check.layer for check in failed] == [layer]
     assert " spikes wrong" in failed[0].detail
@@ -238,7 +237,7 @@ def flipped_comparison(program: SpikingProgram, layer: str) -> SpikingProgram:
     neuron = program.neurons[layer]
     threshold, strict = neuron.threshold, not neuron.strict
     if neuron.inverted is not None:
-        lowered, _ = neuron.comparator()
+        lowered = neuron.constants().threshold
         back = torch.full_like(lowered, torch.inf if strict else -torch.inf)
         threshold = torch.where(neuron.inverted, torch.nextafter(lowered, back), threshold)
     return replace(program, neurons={**program.neurons, layer: replace(neuron, strict=strict, threshold=threshold)})

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.artifact.script_archive import METADATA_FILE
+from snnconv.ir.dynamics import NeuronConstants
 from tests.verify.damage import but, cases, register
 from tests.verify.damage.workbench import Case
 
@@ -25,7 +26,7 @@ NORMED = but(BOTH, "plain")
 LAYERS = ("act1", "act2", "act3")
 _WRITTEN_BY_TORCH = ("version", ".data/version", "byteorder", ".data/serialization_id")
 _BODY = "graph_module"
-_ARGUMENTS = ("threshold", "inverted", "leak", "shift", "reset", "gain", "offset", "synapse", "strict", "soft")
+_CONSTANTS = "__torch__.snnconv.ir.dynamics.NeuronConstants"
 
 
 class Script:
@@ -62,15 +63,16 @@ class Script:
         self.edit(_BODY, old, new, at)
 
     def argument(self, layer: str, name: str, change: Callable[[str], str]) -> None:
-        """Change what a neuron is called with."""
+        """Change a constant that a neuron is called with."""
+        at = NeuronConstants._fields.index(name)
 
         def changed(match: re.Match[str]) -> str:
             values = match["values"].split(", ")
-            at = len(values) - len(_ARGUMENTS) + _ARGUMENTS.index(name)
             values[at] = change(values[at])
-            return f'({", ".join(values)}, "{layer}"'
+            return f"{_CONSTANTS}({', '.join(values)})"
 
-        self.body(rf"\((?P<values>[^()]*), \"{layer}\"", changed)
+        number = LAYERS.index(layer)
+        self.body(rf"{re.escape(_CONSTANTS)}\((?P<values>[^()]*)\)", changed, number)
 
     def current(self, layer: str, change: Callable[[str], str]) -> None:
         """Change the current into a neuron."""
@@ -105,6 +107,15 @@ def code(name: str, on: tuple[Case, ...] = BOTH, mutants: int = 2, **options: An
     return add
 
 
+def k_with(**changed: str) -> str:
+    """The constants `k` of a neuron with others in place of some."""
+    return f"{_CONSTANTS}({', '.join(changed.get(name, f'(k)[{i}]') for i, name in enumerate(NeuronConstants._fields))})"
+
+
+def k_of(name: str) -> str:
+    return f"(k)[{NeuronConstants._fields.index(name)}]"
+
+
 def factor(rng: Random) -> float:
     return 1 + rng.choice([-1, 1]) * 10 ** -rng.uniform(1, 5)
 
@@ -119,15 +130,14 @@ def _(s: Script, rng: Random) -> None:
 
 @code("strictness at one step", SEQUENCE, 6, quiet=True)
 def _(s: Script, rng: Random) -> None:
-    s.edit(
-        "lower/ops", "g, c, synapse, strict, soft", f"g, c, synapse, torch.ne(strict, torch.eq(t, {rng.choice([1, 2])})), soft"
-    )
+    strict = f"torch.ne({k_of('strict')}, torch.eq(t, {rng.choice([1, 2])}))"
+    s.edit("lower/ops", "now, state, k, t", f"now, state, {k_with(strict=strict)}, t")
 
 
 @code("fires below instead of above", BOTH)
 def _(s: Script, rng: Random) -> None:
-    s.edit("snnconv/ir/neuron", r"torch\.gt\(", "torch.lt(")
-    s.edit("snnconv/ir/neuron", r"torch\.ge\(", "torch.le(")
+    s.edit("snnconv/ir/dynamics", r"torch\.gt\(", "torch.lt(")
+    s.edit("snnconv/ir/dynamics", r"torch\.ge\(", "torch.le(")
 
 
 @code("inverted mask forgotten", NORMED)
@@ -157,14 +167,14 @@ def _(s: Script, rng: Random) -> None:
 @code("leak forgotten or applied twice")
 def _(s: Script, rng: Random) -> None:
     if rng.random() < 0.5:
-        s.edit("snnconv/ir/neuron", r"torch\.mul\(u, leak0\)", "torch.mul(torch.mul(u, leak0), leak0)")
+        s.edit("snnconv/ir/dynamics", r"torch\.mul\(u, leak0\)", "torch.mul(torch.mul(u, leak0), leak0)")
     else:
         s.argument("act1", "leak", lambda _: "None")
 
 
 @code("leak of another amount in the code")
 def _(s: Script, rng: Random) -> None:
-    s.edit("snnconv/ir/neuron", r"torch\.mul\(u, leak0\)", f"torch.mul(torch.mul(u, leak0), {factor(rng)})")
+    s.edit("snnconv/ir/dynamics", r"torch\.mul\(u, leak0\)", f"torch.mul(torch.mul(u, leak0), {factor(rng)})")
 
 
 @code("hard reset made soft, soft made hard")
@@ -384,6 +394,11 @@ def unwatched(s: Script, change: Callable[[str], str]) -> None:
     s.edit("export/torchscript", rf"return (\(?)_0{rest}", lambda m: f"return {m[1]}{change('_0')}{m[2]}")
 
 
+def unwatched_constant(s: Script, **changed: str) -> None:
+    """`forward` has other constants, which may read `observe`."""
+    s.edit("export/torchscript", "x, k, timesteps, still", f"x, {k_with(**changed)}, timesteps, still")
+
+
 @code("forward scales its output", mutants=6, quiet=True)
 def _(s: Script, rng: Random) -> None:
     unwatched(s, lambda y: f"torch.mul({y}, {factor(rng)})")
@@ -413,30 +428,19 @@ def _(s: Script, rng: Random) -> None:
 @code("forward has thresholds of its own", SEQUENCE, 3, quiet=True)
 def _(s: Script, rng: Random) -> None:
     epsilon = rng.choice([-1, 1]) * 10 ** -rng.uniform(0, 5)
-    s.edit(
-        "export/torchscript",
-        r"(?<=_\d\()current, threshold,",
-        f"current, torch.add(threshold, torch.mul({epsilon}, int(torch.__not__(observe)))),",
-    )
+    unwatched_constant(s, threshold=f"torch.add({k_of('threshold')}, torch.mul({epsilon}, int(torch.__not__(observe))))")
 
 
 @code("forward has a strictness of its own", SEQUENCE, quiet=True)
 def _(s: Script, rng: Random) -> None:
-    s.edit(
-        "export/torchscript",
-        r"synapse, strict, soft, timesteps",
-        "synapse, torch.ne(strict, torch.__not__(observe)), soft, timesteps",
-    )
+    unwatched_constant(s, strict=f"torch.ne({k_of('strict')}, torch.__not__(observe))")
 
 
 @code("forward resets otherwise", SEQUENCE, 4, quiet=True)
 def _(s: Script, rng: Random) -> None:
     amount = 10 ** -rng.uniform(0, 2)
-    s.edit(
-        "export/torchscript",
-        r"shift, reset, gain",
-        f"shift, torch.add(unchecked_cast(Tensor, reset), torch.mul({amount}, int(torch.__not__(observe)))), gain",
-    )
+    reset = f"unchecked_cast(Tensor, {k_of('reset')})"
+    unwatched_constant(s, reset=f"torch.add({reset}, torch.mul({amount}, int(torch.__not__(observe))))")
 
 
 # From one call to the next
