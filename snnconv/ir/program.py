@@ -12,37 +12,18 @@ from torch import Tensor, fx
 
 from snnconv.ir.neuron import NEURON_OP, MembraneNorm, Neuron
 from snnconv.ir.per_step import AT_STEP
-from snnconv.ir.time import frames, read_out
+from snnconv.ir.time import TimeContract
 from snnconv.results import Site
 
 ModulePath = str
 TIME_STEP = "time_step"
-"""The state that counts steps, where constants change from step to step."""
+"""The state that counts steps, if constants change from step to step."""
 
 Watch = Callable[[ModulePath, int, Tensor, Tensor], None]
 Drive = Callable[[ModulePath, Tensor, Tensor], Tensor | None]
 
 BATCH_NORM = torch.ops.aten.batch_norm.default
 _FLOATS = (torch.float32, torch.float64)
-
-
-@dataclass(frozen=True)
-class TimeContract:
-    """What a network expects over time.
-
-    `event` False: one image `[B, C, H, W]` shown at each of `timesteps` steps. True: frames `[B, T, C, H, W]`.
-    `readout` reduces the outputs of all steps: mean, sum, last, or none (`[B, T, K]`).
-    """
-
-    timesteps: int
-    input_shape: tuple[int, ...]
-    event: bool = False
-    readout: str = "mean"
-
-    def batch_shape(self, batch: int) -> tuple[int, ...]:
-        """The shape of a whole input of `batch` samples."""
-        time = (self.timesteps,) if self.event else ()
-        return (batch, *time, *self.input_shape)
 
 
 @dataclass(frozen=True)
@@ -75,9 +56,10 @@ class ThresholdProof:
 class SpikingProgram:
     """One step of a network: `graph(x, *states) -> (y, *next_states)`, its neurons in the order of the states, its contract.
 
-    The graph holds plain aten operators, one `snnconv::neuron` per neuron, and `snnconv::at_step` where a constant changes from
-    step to step; batch is the first dimension of every tensor and
-    its size appears nowhere. After folding, `sites` and `proofs` say what was done, and `source` is the program before it.
+    The graph holds plain aten operators, one `snnconv::neuron` per neuron, and `snnconv::at_step` behind each constant that
+    changes from step to step; batch is the first dimension of every tensor and its size appears nowhere. What a state holds is in
+    `snnconv.ir.neuron`; here it is only wired, from an input through its neuron to an output. After folding, `sites` and `proofs`
+    say what was done, and `source` is the program before it.
     """
 
     graph: fx.GraphModule
@@ -90,6 +72,7 @@ class SpikingProgram:
 
     @property
     def folded(self) -> bool:
+        """Whether this is the outcome of folding."""
         return self.source is not None
 
     def to(self, dtype: torch.dtype) -> SpikingProgram:
@@ -119,6 +102,7 @@ class SpikingProgram:
 
     @property
     def dtype(self) -> torch.dtype:
+        """In which type its neurons compute."""
         return next(iter(self.neurons.values())).threshold.dtype
 
     def leaks(self, name: ModulePath) -> bool:
@@ -127,24 +111,20 @@ class SpikingProgram:
         return made or bool((self.neurons[name].leak != 1).any())
 
     def run(self, x: Tensor, watch: Watch | None = None, drive: Drive | None = None) -> Tensor:
-        """Run from a fresh state, step by step, over `x` as the contract says, and read out.
+        """Run from a fresh state, step by step, over `x` as the contract says, and read out: `[B, K]`, or `[B, T, K]`.
 
         `watch(neuron, step, potential, spikes)` is called for every neuron at every step. `drive(neuron, current, spikes)` as
         well; spikes that it returns take the place of the neuron's own for the layers behind it.
         """
         states: dict[ModulePath, Tensor | None] = dict.fromkeys(self.neurons)
-        outputs = []
+        in_graph = [None] * len(self.neurons)
         with torch.no_grad():
-            for t, frame in enumerate(frames(x, self.contract.timesteps, self.contract.event)):
-                outputs.append(_Step(self, states, t, watch, drive).run(frame, *self._no_states()))
-        return read_out(outputs, self.contract.readout)
-
-    def _no_states(self) -> list[None]:
-        return [None] * len(self.neurons)
+            return self.contract.run(lambda frame, t: _Step(self, states, t, watch, drive).run(frame, *in_graph), x)
 
 
 class _Step(fx.Interpreter):
-    """Runs one step of a program; the states live in `states`, not in the graph's own inputs and outputs."""
+    """Runs one step of a program on tensors of its own: `states`, by neuron and None before the first step, are read and replaced
+    there; the graph's inputs and outputs for them stay unused."""
 
     def __init__(
         self, program: SpikingProgram, states: dict[ModulePath, Tensor | None], t: int, watch: Watch | None, drive: Drive | None

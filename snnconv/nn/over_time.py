@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from snnconv.ir.time import frames, read_out
+from snnconv.ir.time import TimeContract
 from snnconv.nn.lif import LIF
 from snnconv.nn.per_step import PerStep
 
@@ -24,6 +24,14 @@ def reset(module: nn.Module) -> None:
 
 
 def run(module: nn.Module, x: Tensor, timesteps: int, readout: str = "mean", event: bool = False) -> Tensor:
-    """Run a one-step `module` over time from a fresh state and reduce its outputs (see `frames` and `read_out`)."""
+    """Run a one-step `module` over time from a fresh state and reduce its outputs `[B, K]` (see `TimeContract`).
+
+    Args:
+        x: an image `[B, C, H, W]` shown at every step, or if `event` frames `[B, T, C, H, W]`.
+        readout: mean, sum, last, or none, which gives `[B, T, K]`.
+
+    Raises ValueError for another number of frames than `timesteps`, and for an unknown `readout`.
+    """
     reset(module)
-    return read_out([module(frame) for frame in frames(x, timesteps, event)], readout)
+    shape = tuple(x.shape[2:] if event else x.shape[1:])
+    return TimeContract(timesteps, shape, event, readout).run(lambda frame, t: module(frame), x)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snnconv.ir.time import READOUTS, read_out
+from snnconv.ir.time import READOUTS
 from snnconv.nn import LIF, MPBN, neurons, reset, run
 
 
@@ -110,17 +110,6 @@ def test_neurons_are_listed_by_path() -> None:
 def test_state_dict_holds_the_norm_and_no_neuron_constant() -> None:
     kept = {"norm.weight", "norm.bias", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
     assert set(LIF(norm=MPBN(3)).state_dict()) == kept
-
-
-def test_read_out_reduces_over_the_steps() -> None:
-    steps = [torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 6.0]])]
-    found = {kind: read_out(steps, kind).tolist() for kind in READOUTS}
-    assert found == {"mean": [[2.0, 4.0]], "sum": [[4.0, 8.0]], "last": [[3.0, 6.0]], "none": [[[1.0, 2.0], [3.0, 6.0]]]}
-
-
-def test_unknown_read_out_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'max'; it is one of mean, sum, last, none"):
-        read_out([torch.zeros(1, 2)], "max")
 
 
 @pytest.mark.parametrize("readout", READOUTS)
