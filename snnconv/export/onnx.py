@@ -105,6 +105,7 @@ class _Names:
         self.spikes: dict[str, list[ir.Value]] = {}
 
     def record(self, neuron: str, suffix: str, potential: ir.Value, spike: ir.Value) -> None:
+        """Name the potentials and spikes of a neuron, `suffix` telling the step if there are several."""
         # Two neurons may read one current: then its first potential keeps the first name.
         if potential not in [v for values in self.potentials.values() for v in values]:
             potential.name = f"{neuron}.potential{suffix}"
@@ -113,6 +114,7 @@ class _Names:
         self.spikes.setdefault(neuron, []).append(spike)
 
     def table(self) -> dict[str, dict[str, list[str | None]]]:
+        """Per neuron, the names of its potentials and spikes in the order of the steps."""
         return {
             name: {"potential": [v.name for v in self.potentials[name]], "spike": [v.name for v in self.spikes[name]]}
             for name in self.potentials
@@ -126,14 +128,14 @@ def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[...
         k = ops.neuron_constants(constants, strict, soft)
         m, i = state, _input_current(x, k)
         if k.synaptic_decay is not None:
-            m, before = (op.Gather(state, op.Constant(value_int=part), axis=1) for part in (0, 1))
+            m, before = (op.Gather(state, _int(part), axis=1) for part in (0, 1))
             i = op.Add(op.Mul(k.synaptic_decay, before), i)
         u = op.Add(m, i)
         fired = _fire(u, k)
         names.record(name, "", u, fired)
         following = _reset(u, fired, k)
         if k.synaptic_decay is not None:
-            beside = op.Constant(value_ints=[1])
+            beside = _ints([1])
             following = op.Concat(op.Unsqueeze(following, beside), op.Unsqueeze(i, beside), axis=1)
         return op.Cast(fired, to=onnx.TensorProto.FLOAT), following
 
@@ -155,11 +157,11 @@ def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[...
 
 
 def _input_currents(x, k, timesteps: int, still: bool):
-    """The input current of every step; constants per step meet the input where time is a dimension of its own."""
+    """The input current of every step; to meet constants per step, time becomes a dimension of its own."""
     frame = list(x.shape[1:])
     if any(constant is not None and len(constant.shape) > len(frame) + 1 for constant in (k.gain, k.offset)):
-        x = op.Reshape(x, op.Constant(value_ints=[1 if still else timesteps, -1, *frame]))
-        currents = op.Reshape(_input_current(x, k), op.Constant(value_ints=[-1, *frame]))
+        x = op.Reshape(x, _ints([1 if still else timesteps, -1, *frame]))
+        currents = op.Reshape(_input_current(x, k), _ints([-1, *frame]))
     else:
         currents = _input_current(x, k)
         if still:
@@ -187,9 +189,17 @@ def _reset(u, fired, k):
     return op.Where(fired, op.Sub(kept, k.reset) if k.soft else k.reset, kept)
 
 
+def _ints(values: list[int]) -> Any:
+    return op.Constant(value_ints=values)
+
+
+def _int(value: int) -> Any:
+    return op.Constant(value_int=value)
+
+
 def _merge_time(x):
     frame = list(x.shape[2:])
-    return op.Reshape(op.Transpose(x, perm=[1, 0, *range(2, len(x.shape))]), op.Constant(value_ints=[-1, *frame]))
+    return op.Reshape(op.Transpose(x, perm=[1, 0, *range(2, len(x.shape))]), _ints([-1, *frame]))
 
 
 def _repeat_time(x, timesteps: int):
@@ -199,18 +209,18 @@ def _repeat_time(x, timesteps: int):
 def _each_step(constant, x, timesteps: int):
     layout = list(constant.shape[2:])
     batch = op.Shape(x, start=0, end=1)
-    shape = op.Concat(op.Constant(value_ints=[timesteps]), batch, op.Constant(value_ints=layout), axis=0)
-    return op.Reshape(op.Expand(constant, shape), op.Constant(value_ints=[-1, *layout]))
+    shape = op.Concat(_ints([timesteps]), batch, _ints(layout), axis=0)
+    return op.Reshape(op.Expand(constant, shape), _ints([-1, *layout]))
 
 
 def _reduce_time(x, readout: str, timesteps: int):
     rest = list(x.shape[1:])
-    steps = op.Reshape(x, op.Constant(value_ints=[timesteps, -1, *rest]))
+    steps = op.Reshape(x, _ints([timesteps, -1, *rest]))
     if readout in ("mean", "sum"):
         reduce = op.ReduceMean if readout == "mean" else op.ReduceSum
-        return reduce(steps, op.Constant(value_ints=[0]), keepdims=0)
+        return reduce(steps, _ints([0]), keepdims=0)
     if readout == "last":
-        return op.Gather(steps, op.Constant(value_int=timesteps - 1), axis=0)
+        return op.Gather(steps, _int(timesteps - 1), axis=0)
     return op.Transpose(steps, perm=[1, 0, *range(2, 2 + len(rest))])
 
 
@@ -287,8 +297,9 @@ def _ensure_held(model: ir.Model, held: dict[str, torch.Tensor]) -> None:
 
 def _name_batch(model: ir.Model) -> None:
     """Call the dynamic dimension `batch`; torch numbers its symbols differently from run to run."""
-    symbol = model.graph.inputs[0].shape[0]
-    if isinstance(symbol, int):
+    x = model.graph.inputs[0].shape
+    symbol = None if x is None else x[0]
+    if not isinstance(symbol, ir.SymbolicDim):
         return
     values = [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
     for shape in (value.shape for value in values if value.shape is not None):

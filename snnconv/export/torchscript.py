@@ -70,6 +70,7 @@ class _Still(nn.Module):
         self.body, self.timesteps = body, timesteps
 
     def forward(self, x: Tensor, timesteps: int | None = None) -> Tensor:
+        """The output on images `[B, C, H, W]`, after as many steps as the network was made with or `timesteps`."""
         steps = self.timesteps if timesteps is None else timesteps
         potentials: dict[str, Tensor] = {}
         spikes: dict[str, Tensor] = {}
@@ -77,6 +78,7 @@ class _Still(nn.Module):
 
     @torch.jit.export
     def observe(self, x: Tensor, timesteps: int | None = None) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """The same, and every neuron's potentials and spikes `[T * B, ...]`."""
         steps = self.timesteps if timesteps is None else timesteps
         potentials: dict[str, Tensor] = {}
         spikes: dict[str, Tensor] = {}
@@ -92,12 +94,14 @@ class _Frames(nn.Module):
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
+        """The output on frames `[B, T, C, H, W]`."""
         potentials: dict[str, Tensor] = {}
         spikes: dict[str, Tensor] = {}
         return self.body(x, x.shape[1], False, potentials, spikes)
 
     @torch.jit.export
     def observe(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """The same, and every neuron's potentials and spikes `[T * B, ...]`."""
         potentials: dict[str, Tensor] = {}
         spikes: dict[str, Tensor] = {}
         y = self.body(x, x.shape[1], True, potentials, spikes)
@@ -115,6 +119,7 @@ class _StepModule(nn.Module):
 
     @torch.jit.export
     def initial_state(self, batch: int) -> dict[str, Tensor]:
+        """The state before the first step: zeros, by the names of the neurons."""
         # torch.jit does not know [batch, *shape].
         state = {name: torch.zeros([batch] + shape) for name, shape in self.shapes.items()}  # noqa: RUF005
         if self.counts_steps:
@@ -122,6 +127,7 @@ class _StepModule(nn.Module):
         return state
 
     def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output on one frame `[B, C, H, W]` and the next state."""
         following: dict[str, Tensor] = {}
         potentials: dict[str, Tensor] = {}
         spikes: dict[str, Tensor] = {}
@@ -131,6 +137,7 @@ class _StepModule(nn.Module):
     def observe(
         self, x: Tensor, state: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """The same, and every neuron's potential and spikes `[B, ...]`."""
         following: dict[str, Tensor] = {}
         potentials: dict[str, Tensor] = {}
         spikes: dict[str, Tensor] = {}

@@ -53,7 +53,7 @@ def synaptic_current(x: Tensor, before: Tensor | None, k: NeuronConstants, t: in
 
 
 def integrate(i: Tensor, m: Tensor | None) -> Tensor:
-    """The potential before firing, `u = m + i` `[B, ...]`; `m` is None before the first step, where it is 0."""
+    """The potential before firing, `u = m + i` `[B, ...]`; `m` is None before the first step, which stands for 0."""
     return i if m is None else m + i
 
 

@@ -93,7 +93,7 @@ class Neuron:
         """What `snnconv.ir.dynamics` computes with, the membrane norm left aside.
 
         One comparison serves all channels: `u < theta` is `not (u > pred(theta))` and `u <= theta` is `not (u >= succ(theta))`,
-        where pred and succ are the neighbouring floats. So inverted channels have another threshold and a flipped outcome.
+        pred and succ being the neighbouring floats. So inverted channels have another threshold and a flipped outcome.
         """
         named = {name: getattr(self, name) for name in NeuronConstants._fields}
         if self.inverted is not None:

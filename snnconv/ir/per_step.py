@@ -26,7 +26,7 @@ AT_STEP = torch.ops.snnconv.at_step.default
 
 
 class EntryAt(TorchDispatchMode):
-    """While it is on, `snnconv::at_step` gives the entry of step `t`."""
+    """While it is on, `snnconv::at_step` gives the entry of step `t`, counted from 0. Raises IndexError if there is none."""
 
     def __init__(self, t: int) -> None:
         super().__init__()
@@ -37,6 +37,6 @@ class EntryAt(TorchDispatchMode):
 
 
 def ensure_steps(holder: str, held: int, wanted: int) -> None:
-    """Raise `Refused` where `holder` holds constants for fewer steps than wanted."""
+    """Raise `Refused` if `holder` holds constants for fewer steps than wanted."""
     if held < wanted:
         raise Refused(f"{holder} holds constants for {held} time steps, not for {wanted}", f"give --timesteps {held} or fewer")

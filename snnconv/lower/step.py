@@ -5,13 +5,16 @@ If constants change from step to step, one more state counts the steps of each s
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import fx
 
 from snnconv.errors import Refused
+from snnconv.ir.neuron import Neuron
 from snnconv.ir.nodes import operand, outputs
 from snnconv.ir.per_step import AT_STEP
-from snnconv.ir.program import TIME_STEP, ModulePath, SpikingProgram, neuron_calls, neuron_name, share
+from snnconv.ir.program import TIME_STEP, SpikingProgram, neuron_calls, neuron_name, share
 from snnconv.lower import ops
 from snnconv.lower.graph import Lowered, neuron_arguments
 
@@ -29,9 +32,10 @@ def lower_step(program: SpikingProgram) -> Lowered:
     for node in neuron_calls(graph):
         name = neuron_name(node)
         with graph.inserting_before(node):
-            constants, *rest = neuron_arguments(module, graph, name, program)
-            entries = [_entry(graph, a, count) if a and _changes(module, a, program, name) else a for a in constants]
-            _replace(node, graph.call_function(ops.NEURON_STEP, (operand(node, 0), operand(node, 1), entries, *rest)))
+            constants, strict, soft, _ = neuron_arguments(module, graph, name, program)
+            entries = [_entry(graph, a, count) if _per_step(a, module, program.neurons[name]) else a for a in constants]
+            inputs = (operand(node, 0), operand(node, 1), entries, strict, soft, name)
+            _replace(node, graph.call_function(ops.NEURON_STEP, inputs))
     for node in graph.find_nodes(op="call_function", target=AT_STEP):
         with graph.inserting_before(node):
             _replace(node, _entry(graph, operand(node, 0), count))
@@ -58,9 +62,9 @@ def _count_steps(graph: fx.Graph, program: SpikingProgram) -> fx.Node:
     return count
 
 
-def _changes(module: fx.GraphModule, constant: fx.Node, program: SpikingProgram, name: ModulePath) -> bool:
-    """Whether a neuron's constant has one entry per step."""
-    return module.get_buffer(str(constant.target)).dim() > len(program.neurons[name].shape) + 1
+def _per_step(constant: fx.Node | None, module: fx.GraphModule, neuron: Neuron) -> TypeGuard[fx.Node]:
+    """Whether a neuron's constant is there and has one entry per step."""
+    return constant is not None and module.get_buffer(str(constant.target)).dim() > len(neuron.shape) + 1
 
 
 def _entry(graph: fx.Graph, constant: fx.Node, count: fx.Node | None) -> fx.Node:

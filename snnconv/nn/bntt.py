@@ -34,4 +34,5 @@ class BNTT(PerStep):
         return nn.functional.batch_norm(x, mean, var, weight, None, self.training, self.momentum, self.eps)
 
     def extra_repr(self) -> str:
+        """What printing the layer shows in its brackets."""
         return f"{self.weight.shape[1]}, timesteps={self.timesteps}, eps={self.eps}"

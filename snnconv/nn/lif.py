@@ -111,6 +111,8 @@ class LIF(nn.Module):
         )
 
     def extra_repr(self) -> str:
+        """What printing the layer shows in its brackets."""
+
         def show(t: Tensor) -> str:
             return f"{t.item():g}" if t.dim() == 0 else f"tensor{tuple(t.shape)}"
 

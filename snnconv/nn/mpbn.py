@@ -56,4 +56,5 @@ class MPBN(nn.Module):
         return MembraneNorm(self.running_mean, self.running_var, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
+        """What printing the layer shows in its brackets."""
         return f"{tuple(self.running_mean.shape)}, eps={self.eps}, affine={self.weight is not None}"

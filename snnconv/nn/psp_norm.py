@@ -46,4 +46,5 @@ class PSPNorm(nn.Module):
         return MembraneNorm(self.zero_mean, self.running_moment, None, None, self.eps, kind="PSPNorm")
 
     def extra_repr(self) -> str:
+        """What printing the layer shows in its brackets."""
         return f"{tuple(self.running_moment.shape)}, eps={self.eps}"

@@ -39,4 +39,5 @@ class TAB(PerStep):
         return y * at(self.p).square()
 
     def extra_repr(self) -> str:
+        """What printing the layer shows in its brackets."""
         return f"{self.weight.shape[1]}, timesteps={self.timesteps}, eps={self.eps}"

@@ -18,7 +18,7 @@ class TDBatchNorm(nn.Module):
     Args:
         features: `C`.
         threshold: of the neuron behind it.
-        alpha: 1, or 1 / sqrt(2) where two branches meet in a sum.
+        alpha: 1, or 1 / sqrt(2) if two branches meet in a sum.
         factor_in_weight: which of the two conventions.
         eps, momentum: as in `torch.nn.BatchNorm2d`.
     """
@@ -54,4 +54,5 @@ class TDBatchNorm(nn.Module):
         return nn.functional.batch_norm(x, mean, var, weight, self.bias, self.training, self.momentum, self.eps)
 
     def extra_repr(self) -> str:
+        """What printing the layer shows in its brackets."""
         return f"{self.weight.numel()}, factor={self.factor:g}, eps={self.eps}"

@@ -11,7 +11,7 @@ from snnconv.nn.per_step import At, PerStep
 class TEBN(PerStep):
     """`y[t] = scale[t] * batch_norm(x[t])`: one batch norm for all steps, one learned scale per step.
 
-    The paper normalises a training batch over all steps at once; here, where a call is one step, each step uses its own batch's
+    The paper normalises a training batch over all steps at once; here a call is one step, so each step uses its own batch's
     statistics, and all steps track the same running ones.
 
     Args:
@@ -38,4 +38,5 @@ class TEBN(PerStep):
         return y * at(self.scale)
 
     def extra_repr(self) -> str:
+        """What printing the layer shows in its brackets."""
         return f"{self.weight.numel()}, timesteps={self.timesteps}, eps={self.eps}"
