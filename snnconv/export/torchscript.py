@@ -28,7 +28,7 @@ from snnconv.ir.nodes import operand, outputs
 from snnconv.ir.program import TIME_STEP, share
 from snnconv.lower import Lowered, ops
 
-Seen = dict[str, Tensor]
+ByName = dict[str, Tensor]
 
 
 def to_torchscript(export: Export) -> bytes:
@@ -191,8 +191,8 @@ def _sequence_body(lowered: Lowered) -> fx.GraphModule:
     x = next(iter(graph.find_nodes(op="placeholder")))
     x.type = Tensor
     with graph.inserting_after(x):
-        spikes = graph.placeholder("spikes", type_expr=Seen)
-        potentials = graph.placeholder("potentials", type_expr=Seen)
+        spikes = graph.placeholder("spikes", type_expr=ByName)
+        potentials = graph.placeholder("potentials", type_expr=ByName)
         observe = graph.placeholder("observe", type_expr=bool)
         timesteps = graph.placeholder("timesteps", type_expr=int)
     for node in list(graph.nodes):
@@ -212,10 +212,10 @@ def _step_body(lowered: Lowered) -> fx.GraphModule:
     x, *states = graph.find_nodes(op="placeholder")
     x.type = Tensor
     with graph.inserting_after(x):
-        spikes = graph.placeholder("spikes", type_expr=Seen)
-        potentials = graph.placeholder("potentials", type_expr=Seen)
-        following = graph.placeholder("following", type_expr=Seen)
-        state = graph.placeholder("state", type_expr=Seen)
+        spikes = graph.placeholder("spikes", type_expr=ByName)
+        potentials = graph.placeholder("potentials", type_expr=ByName)
+        following = graph.placeholder("following", type_expr=ByName)
+        state = graph.placeholder("state", type_expr=ByName)
     for node in list(graph.nodes):
         if node.op == "output":
             node.args = (outputs(graph)[:1],)

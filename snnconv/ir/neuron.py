@@ -107,12 +107,11 @@ class Neuron:
 
     def fires(self, u: Tensor) -> Tensor:
         """The decision of every potential `[B, *shape]`, membrane norm included, as bool."""
-        return dynamics.fire(u if self.norm is None else self.norm(u), self.constants())
+        return dynamics.fire(self._compared(u), self.constants())
 
     def after_reset(self, u: Tensor, fired: Tensor) -> Tensor:
         """m after a step with potential `u` and spikes `fired`, all `[B, *shape]`."""
-        v = self.norm(u) if self.norm is not None and self.norm.carried else u
-        return dynamics.reset(v, fired, self.constants())
+        return dynamics.reset(self._carried(u), fired, self.constants())
 
     def step(self, x: Tensor, state: Tensor | None, t: int) -> tuple[Tensor, Tensor, Tensor]:
         """Time step `t` on `x` `[B, *shape]`: the potential, the spikes in {0, 1}, the next state `[B, *state_shape]`.
@@ -123,8 +122,16 @@ class Neuron:
         m, before = dynamics.split_state(state, k)
         i = dynamics.synaptic_current(x, before, k, t)
         u = dynamics.integrate(i, m)
-        fired = self.fires(u)
-        return u, fired.to(u.dtype), dynamics.join_state(self.after_reset(u, fired), i, k)
+        fired = dynamics.fire(self._compared(u), k)
+        return u, fired.to(u.dtype), dynamics.join_state(dynamics.reset(self._carried(u), fired, k), i, k)
+
+    def _compared(self, u: Tensor) -> Tensor:
+        """N(u), which is compared with the threshold."""
+        return u if self.norm is None else self.norm(u)
+
+    def _carried(self, u: Tensor) -> Tensor:
+        """v, of which a part is carried."""
+        return self.norm(u) if self.norm is not None and self.norm.carried else u
 
     @property
     def state_shape(self) -> Shape:
