@@ -145,7 +145,7 @@ EDITS: dict[str, Callable[[Script], None]] = {
     "another record of code": lambda s: s.records.update(
         {"code/__torch__/more.py": b"def f(x: Tensor) -> Tensor:\n  return x\n"}
     ),
-    "a helper that nobody looks at": lambda s: s.edit("neuron.py", r"return ", "print(1)\n  return "),
+    "a helper that nobody looks at": lambda s: s.edit("dynamics.py", r"return ", "print(1)\n  return "),
     "an attribute": lambda s: s.records.update({"data.pkl": s.records["data.pkl"].replace(b"timesteps", b"timestepz", 1)}),
     "a longer loop": lambda s: s.records.update({"data.pkl": changed_timesteps(s.records["data.pkl"])}),
     "a class of torch's own": lambda s: s.records.update(
