@@ -122,6 +122,13 @@ def test_damage_is_an_error_of_the_file_or_a_verdict(name: str, damage: Callable
             assert error.exit_code in (2, 3)
 
 
+def test_a_name_in_an_onnx_file_that_is_no_text_is_damage() -> None:
+    data = sound("net.onnx")
+    assert b"act1.potential.0" in data
+    with pytest.raises(InputError, match=r"not an ONNX file, or truncated \(b'\\xffct1.potential.0' is no text\)"):
+        open_content(Content(Path("net.onnx"), data.replace(b"act1.potential.0", b"\xffct1.potential.0")))
+
+
 # ONNX tensors that are not what they say.
 
 
@@ -207,10 +214,10 @@ def opened(name: str, text: str) -> Deployment:
     return open_content(Content(Path(name), with_metadata(name, text)))
 
 
-@pytest.mark.parametrize("name", ["net.onnx", "net.ts", "net.pt2"])
-def test_an_artifact_of_a_newer_format_is_refused_by_name(name: str) -> None:
-    with pytest.raises(InputError, match="format 2, but this snnconv reads 1; use the snnconv that wrote it"):
-        opened(name, json.dumps({**metadata(name), "format": 2}))
+@pytest.mark.parametrize(("name", "known"), [("net.onnx", "1"), ("net.ts", "1"), ("net.pt2", "1 and 2")])
+def test_an_artifact_of_a_newer_format_is_refused_by_name(name: str, known: str) -> None:
+    with pytest.raises(InputError, match=f"format 3, but this snnconv reads {known}; use the snnconv that wrote it"):
+        opened(name, json.dumps({**metadata(name), "format": 3}))
 
 
 @pytest.mark.parametrize("name", ["net.onnx", "net.ts", "net.pt2"])

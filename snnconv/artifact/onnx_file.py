@@ -89,6 +89,7 @@ def read_model(content: Content) -> onnx.ModelProto:
     path = content.path
     with undamaged(path, "not an ONNX file, or truncated", "export it again"):
         model = onnx.load_model_from_string(content.data)
+        _ensure_text(model)
     for tensor in _tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise InputError(
@@ -114,12 +115,32 @@ def _check(tensor: TensorProto) -> None:
         raise ValueError(f"its dimensions are {list(tensor.dims)}")
 
 
-def _tensors(message: Message) -> Iterator[TensorProto]:
-    """Every tensor in a model, wherever it stands; protobuf has seen to it that nothing lies too deep."""
+def _ensure_text(model: onnx.ModelProto) -> None:
+    """Raise `ValueError` if a name or another text is none: protobuf gives the bytes then."""
+    for message in _messages(model):
+        texts = [message.name] if isinstance(message, TensorProto) else _texts(message)
+        wrong = next((text for text in texts if isinstance(text, bytes)), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is no text")
+
+
+def _texts(message: Message) -> Iterator[str | bytes]:
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            yield from [value] if isinstance(value, str | bytes) else value
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Every tensor in a model, wherever it stands."""
+    return (message for message in _messages(model) if isinstance(message, TensorProto))
+
+
+def _messages(message: Message) -> Iterator[Message]:
+    """A message and all within, tensors unopened; protobuf has seen to it that nothing lies too deep."""
+    yield message
     if isinstance(message, TensorProto):
-        yield message
         return
     for field, value in message.ListFields():
         if field.message_type is not None:
             for part in [value] if isinstance(value, Message) else value:
-                yield from _tensors(part)
+                yield from _messages(part)
