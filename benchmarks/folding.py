@@ -8,15 +8,13 @@ elements and of time steps; printed are the quietest of several rounds and the t
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
 from snnconv.capture import capture
 from snnconv.fold import fold
 from snnconv.ir.program import Origin, SpikingProgram, TimeContract
+from snnconv.latency import measure
 from snnconv.nn import BNTT, LIF, MPBN
 
 ROUNDS = 3
@@ -56,13 +54,7 @@ def _program(membrane: MPBN, before: nn.Module, side: int, timesteps: int, chann
 
 
 def _quietest(program: SpikingProgram) -> float:
-    return min(_seconds(lambda: fold(program)) for _ in range(ROUNDS))
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    return measure(fold, program, runs=ROUNDS, warm_up=0).best / 1e3
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from snnconv.latency import measure
+
 THREADS = 2
-RUNS = 40
+RUNS, WARM_UP = 40, 5
 ROUNDS = 5
 
 
@@ -171,14 +172,8 @@ def _sample(data: Path):  # type: ignore[no-untyped-def]
 
 
 def _timed(run: Callable[[], object]) -> dict[str, float]:
-    for _ in range(5):
-        run()
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        run()
-        times.append((time.perf_counter() - start) * 1e3)
-    return {"ms": statistics.median(times), "best": min(times)}
+    found = measure(run, runs=RUNS, warm_up=WARM_UP)
+    return {"ms": found.median, "best": found.best}
 
 
 def _peak() -> int:

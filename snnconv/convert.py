@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-
-import torch
-from torch import Tensor
 
 from snnconv.artifact.metadata import LARGEST_BATCH
-from snnconv.data import Samples, first
+from snnconv.data import Samples, batch
 from snnconv.engines import Candidate, open_content
 from snnconv.errors import InputError
 from snnconv.export import encode, format_of
@@ -21,13 +16,12 @@ from snnconv.files import Content, Draft, read, replacing, shown, writable
 from snnconv.fold import fold
 from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram
+from snnconv.latency import measure
 from snnconv.results import Conversion, Measure
 from snnconv.results.verdict import Policy, Verdict, judge
 from snnconv.sources import Source
 from snnconv.sources.archive import source_in
 from snnconv.verify import Plan, Reference, verify
-
-_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -116,8 +110,8 @@ def convert(
     check_targets(targets)
     reference = Reference(source)
     folded = reference.folded
-    x = _batch(data, max((target.batch or 1 for target in targets), default=1))
-    verdicts, measures = [], [Measure("source, eager torch", path.stat().st_size, _latency(source.run, x), len(x))]
+    x = batch(data, max((target.batch or 1 for target in targets), default=1))
+    verdicts, measures = [], [Measure("source, eager torch", path.stat().st_size, measure(source.run, x).median, len(x))]
     with ExitStack() as drafts:
         for target in targets:
             progress = begin(target.path.name)
@@ -130,7 +124,7 @@ def convert(
             verdicts.append(verdict)
             if verdict.equivalent:
                 name, size = f"{target.path.name}, {found.runtime}", draft.temporary.stat().st_size
-                measures.append(Measure(name, size, _latency(candidate.run, x), len(x)))
+                measures.append(Measure(name, size, measure(candidate.run, x).median, len(x)))
     return Conversion(shown(path), folded.origin.arch, folded.sites, tuple(verdicts), tuple(measures))
 
 
@@ -140,19 +134,3 @@ def _export(folded: SpikingProgram, target: Target, draft: Draft, progress: Call
     content = Content(target.path, encode(folded, format, target.form, target.batch))
     draft.write(content.data)
     return open_content(content, format.name).load()
-
-
-def _batch(data: Samples, size: int) -> Tensor:
-    """The first `size` samples, from the start again where there are fewer."""
-    x = first(data, size)
-    return x[torch.arange(size) % len(x)]
-
-
-def _latency(run: Callable[[Tensor], Tensor], x: Tensor) -> float:
-    """Median milliseconds of a few runs on `x`, after two to warm up."""
-    times = []
-    for _ in range(_RUNS + 2):
-        start = time.perf_counter()
-        run(x)
-        times.append((time.perf_counter() - start) * 1e3)
-    return median(times[2:])

@@ -10,6 +10,7 @@ import torch
 from snnconv.convert import Target, convert
 from snnconv.data import Data
 from snnconv.errors import InputError
+from snnconv.latency import Latency
 from snnconv.results import Conversion
 from snnconv.results.verdict import Policy
 from snnconv.sources import Source, SourceOptions, load_source
@@ -66,7 +67,7 @@ def test_source_and_artifact_are_timed_on_the_same_samples(
     batch: int | None, timed: int, source: Source, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr("snnconv.convert._latency", lambda run, x: float(len(seen.append(x) or seen)))
+    monkeypatch.setattr("snnconv.convert.measure", lambda run, x: Latency(len(seen.append(x) or seen), 0.0))
     result = run(source, checkpoint, Target(tmp_path / "a.onnx", batch=batch))
     data = inputs(source)
     assert len(data) < 7, "some are to be shown twice"

@@ -9,7 +9,7 @@ from pathlib import Path
 from snnconv.data import factory, folder, npy, npz
 from snnconv.data.fingerprint import Fingerprint, beginning
 from snnconv.data.memory import SYNTHETIC_SAMPLES, Data, synthetic
-from snnconv.data.samples import Chunk, Preview, Samples, every, first
+from snnconv.data.samples import Chunk, Preview, Samples, batch, every, first
 from snnconv.errors import InputError
 from snnconv.hints import factory_meant
 from snnconv.ir.program import TimeContract
@@ -21,6 +21,7 @@ __all__ = [
     "Fingerprint",
     "Preview",
     "Samples",
+    "batch",
     "beginning",
     "every",
     "first",

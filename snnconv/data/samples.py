@@ -126,6 +126,12 @@ def first(samples: Samples, n: int) -> Tensor:
     raise InputError(f"{samples.origin}: holds no samples")
 
 
+def batch(samples: Samples, size: int) -> Tensor:
+    """The first `size` samples, `[size, ...]`, from the start again if there are fewer. Raises `InputError` if there are none."""
+    x = first(samples, size)
+    return x[torch.arange(size) % len(x)]
+
+
 def _checked(size: int) -> int:
     if size < 1:
         raise ValueError(f"chunks of {size} samples")

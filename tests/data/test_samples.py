@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnconv.data import Chunk, Data, Samples, first, synthetic
+from snnconv.data import Chunk, Data, Samples, batch, first, synthetic
 from snnconv.errors import InputError
 from snnconv.ir.program import TimeContract
 from tests.data.kinds import CONTRACT, EVENT, KINDS, WHOLE, N
@@ -93,6 +93,12 @@ def test_an_error_of_the_one_who_asks_is_not_blamed_on_the_data(opened: dict[str
     for samples in opened.values():
         with pytest.raises(KeyError):
             list(samples.read(4, lambda index: {}[index]))
+
+
+def test_a_batch_larger_than_the_data_shows_them_again_in_order() -> None:
+    data = Data(WHOLE.x[:3], None, "three")
+    assert torch.equal(batch(data, 7), WHOLE.x[[0, 1, 2, 0, 1, 2, 0]])
+    assert torch.equal(batch(data, 2), WHOLE.x[:2])
 
 
 def test_the_first_of_no_samples_is_an_error() -> None:
