@@ -51,13 +51,20 @@ KINDS = (
 def open_data(text: str, contract: TimeContract, labels: Path | None = None) -> Samples:
     """What `text` names; `labels` is an `.npy` of integers `[N]` that goes with an `.npy` of samples.
 
-    Raises `InputError` where nothing is there, where it does not fit the contract, or where `labels` do not fit the samples.
+    Raises `InputError` if nothing is there, if it does not fit the contract, or if `labels` do not fit the samples.
     """
     return preview(text, labels).open(contract)
 
 
-def preview(text: str, labels: Path | None = None) -> Preview:
-    """What can be seen of what `text` names before the contract is known. Raises `InputError` if nothing is there."""
+def preview(text: str | None, labels: Path | None = None, seed: int = 0) -> Preview:
+    """What can be seen of what `text` names before the contract is known; of None, which is seeded noise, nothing can be seen.
+
+    Raises `InputError` if nothing is there, or if `labels` do not go with it.
+    """
+    if text is None:
+        if labels is not None:
+            raise InputError(f"{labels}: labels without samples", "name the samples with --data")
+        return Preview((), lambda contract: synthetic(contract, seed))
     kind = next((kind for kind in KINDS if kind.claims(text)), None)
     if kind is None:
         raise _unknown(text)

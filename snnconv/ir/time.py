@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-READOUTS = ("mean", "sum", "last", "none")
+from snnconv.words import READOUTS
 
 Step = Callable[[Tensor, int], Tensor]
 """One time step: what is shown `[B, ...]` and the number of the step, from 0, to the output `[B, K]`."""

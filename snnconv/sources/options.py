@@ -16,11 +16,9 @@ from snnconv.config import read_settings
 from snnconv.errors import InputError
 from snnconv.hints import meant
 from snnconv.ir.program import TimeContract
-from snnconv.ir.time import READOUTS
 from snnconv.results import DEFAULT
+from snnconv.words import INPUTS, READOUTS
 
-INPUTS = ("static", "event")
-"""The kinds of input, by the number of dimensions that a sample has beyond a frame."""
 _WORDS = {"static": "one image", "event": "frames over time"}
 DATA = "data"
 """The origin of a setting that follows from the data."""

@@ -20,10 +20,11 @@ from snnconv import adapters
 from snnconv.errors import Refused
 from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
-from snnconv.ir.time import READOUTS, frames, read_out
+from snnconv.ir.time import frames, read_out
 from snnconv.sources.forwards import MultiStep
 from snnconv.sources.precision import in_widest
 from snnconv.user_code import blamed, is_library, place_of, told
+from snnconv.words import READOUTS
 
 _TODO = "one step must follow from its own input and the neurons' states"
 _Seen = list[tuple[str, Tensor]]

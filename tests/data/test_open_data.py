@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnconv.data import open_data, preview
+from snnconv.data import open_data, preview, synthetic
 from snnconv.errors import InputError
 from tests.data.kinds import CONTRACT, KINDS, X, Y
 
@@ -127,3 +127,16 @@ def test_looking_at_an_iterable_loses_no_sample_and_calls_its_factory_once() -> 
     samples = preview(f"{__name__}:counted").open(CONTRACT)
     assert next(samples.read(9)).x[:, 0, 0, 0].tolist() == [0, 1, 2]
     assert len(CALLS) == 1
+
+
+def test_no_place_is_noise_of_the_seed_and_shows_no_shape() -> None:
+    seen = preview(None, seed=3)
+    noise = next(seen.open(CONTRACT).read(4)).x
+    assert seen.shapes == ()
+    assert torch.equal(noise, next(synthetic(CONTRACT, 3).read(4)).x)
+    assert not torch.equal(noise, next(synthetic(CONTRACT, 4).read(4)).x)
+
+
+def test_labels_need_samples() -> None:
+    with pytest.raises(InputError, match=r"^y\.npy: labels without samples; name the samples with --data$"):
+        preview(None, Path("y.npy"))
