@@ -7,45 +7,47 @@ from typing import Annotated
 
 import typer
 
-from snnconv.cli import options as o
+from snnconv.cli.command import command
+from snnconv.cli.options import (
+    FORMATS,
+    SUFFIXES,
+    ArtifactArguments,
+    DataArguments,
+    PolicyArguments,
+    ReportArguments,
+    choice,
+    say_assumed,
+    say_if_dropped,
+)
 
 Program = Annotated[Path, typer.Argument(metavar="F.pt2", help="A folded program, made by `snnconv fold`.")]
-Output = Annotated[Path, typer.Option("-o", "--output", metavar="ARTIFACT", help="Where it goes: .onnx, .ts.")]
-FormatName = Annotated[str | None, o.choice("--format", ("onnx", "torchscript"), "Format, where the suffix is silent.")]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="ARTIFACT", help=f"Where it goes: {SUFFIXES}.")]
+FormatName = Annotated[str | None, choice("--format", FORMATS, "Format, if the suffix does not tell it.")]
 
 
+@command
 def export(
     program: Program,
     output: Output,
+    artifact: ArtifactArguments,
+    data: DataArguments,
+    policy: PolicyArguments,
+    results: ReportArguments,
     format: FormatName = None,
-    time: o.TimeForm = "sequence",
-    batch: o.Batch = "dynamic",
-    data: o.DataPlace = None,
-    labels: o.Labels = None,
-    seed: o.Seed = 0,
-    policy: o.PolicySettings = None,
-    config: o.Config = None,
-    report: o.Report = None,
-    force: o.Force = False,
-    json: o.Json = False,
-    debug: o.Debug = False,
 ) -> int:
     """Export a folded program; the file gets its name only once it is verified."""
-    form, size = o.time_form(time), o.batch_size(batch)
-    from snnconv.convert import Target, check_output, check_targets, export_verified, open_folded
-    from snnconv.report import check_reports
+    from snnconv.cli import progress, render
+    from snnconv.convert import check_targets, export_verified, open_folded
     from snnconv.verify import Plan
 
-    target = Target(check_output(output, force), format, form, size)
+    target = artifact.target(output, format)
     check_targets([target], also=", or --format")
-    check_reports(report or [])
+    results.check()
     folded, source = open_folded(program)
-    o.say_assumed(source.settings, fixed=True)
-    samples = o.read_data(o.preview_data(data, labels), source, seed)
-    demanded = o.policy(policy, config)
-    from snnconv.cli import progress, render
-
+    say_assumed(source.settings, fixed=True)
+    samples = data.open(data.preview(), source)
+    demanded, plan = policy.read(), Plan(seed=data.seed)
     with progress.stages(1) as begin:
-        verdict = export_verified(source, folded, target, samples, program, demanded, Plan(seed=seed), begin(output.name))
-    o.say_if_dropped(verdict)
-    return render.finish_verifications([verdict], report or [], "json" if json else "text")
+        verdict = export_verified(source, folded, target, samples, program, demanded, plan, begin(output.name))
+    say_if_dropped(verdict)
+    return render.finish_verifications([verdict], results.files, results.printed)

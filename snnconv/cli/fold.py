@@ -7,33 +7,26 @@ from typing import Annotated
 
 import typer
 
-from snnconv.cli import options as o
+from snnconv.cli.command import command
+from snnconv.cli.options import Force, Json, SourceArguments
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="F.pt2", help="Where the folded program goes.")]
 
 
-@o.reads_source
-def fold(
-    source: o.SourceArguments,
-    output: Output,
-    force: o.Force = False,
-    json: o.Json = False,
-    debug: o.Debug = False,
-) -> int:
+@command
+def fold(source: SourceArguments, output: Output, force: Force = False, json: Json = False) -> int:
     """Fold every norm of a checkpoint into weights and firing thresholds."""
+    from snnconv.cli import render
     from snnconv.convert import check_output, fold_to
+    from snnconv.report import terminal
+    from snnconv.results.document import fold_document
 
     check_output(output, force, suffixes=(".pt2",))
     loaded = source.load()
     folded = fold_to(loaded, output)
-    from snnconv.cli import render
-    from snnconv.report import terminal
-
     if json:
-        from snnconv.results.document import fold_document
-
         names = str(source.path), str(output), folded.origin.arch
         render.print_json(fold_document(*names, folded.sites, loaded.reference, loaded.settings))
-        return 0
-    render.show(terminal.folding(str(output), folded.sites, loaded.reference, loaded.settings))
+    else:
+        render.show(terminal.folding(str(output), folded.sites, loaded.reference, loaded.settings))
     return 0

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from snnconv.cli import options as o
+from snnconv.cli.command import command
+from snnconv.cli.options import Json, SourceArguments
 
 
-@o.reads_source
-def inspect(
-    source: o.SourceArguments,
-    json: o.Json = False,
-    debug: o.Debug = False,
-) -> int:
+@command
+def inspect(source: SourceArguments, json: Json = False) -> int:
     """Show what is inside a checkpoint, what folds into what, what does not and why."""
     from snnconv.cli import render
     from snnconv.files import shown
@@ -27,6 +24,6 @@ def inspect(
         found, code, todo = inspect_unknown(error), error.exit_code, error.todo
     if json:
         render.print_json(inspection_document(shown(source.path), found))
-        return code
-    render.show(terminal.inspection(str(source.path), found, todo))
+    else:
+        render.show(terminal.inspection(str(source.path), found, todo))
     return code

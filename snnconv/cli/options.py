@@ -1,11 +1,9 @@
-"""Options that several commands share, and how they become snnconv's own."""
+"""The options that several commands share, in groups: each says what its options are and what they mean to snnconv."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import wraps
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,61 +11,78 @@ import typer
 
 from snnconv.errors import InputError
 from snnconv.hints import meant
+from snnconv.report import REPORTS
+from snnconv.results.verdict import Policy
+from snnconv.words import INPUTS, READOUTS, TIME_FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from snnconv.convert import Target
     from snnconv.data import Preview, Samples
-    from snnconv.results.verdict import Policy, Verdict
+    from snnconv.results import Verdict
     from snnconv.sources import Source
 
-TIME_FORMS = ("sequence", "step")
+CHECKPOINTS = (".pth", ".pt", ".safetensors")
+FORMATS = {"onnx": (".onnx",), "torchscript": (".ts", ".torchscript")}
 PRINTED = ("text", "json", "github")
 
+SUFFIXES = ", ".join(suffixes[0] for suffixes in FORMATS.values())
+"""The suffixes of artifacts in words; of several for the same format the first."""
 
-def choice(name: str, known: tuple[str, ...], help: str, default: str | bool = True) -> Any:
+
+def choice(name: str, known: Collection[str], help: str, default: str | bool = True) -> Any:
     """An option whose value is one of a few words, which a shell completes; `default` is what its help calls the default."""
     return typer.Option(name, metavar="|".join(known), autocompletion=lambda: list(known), help=help, show_default=default)
 
 
-SourceFile = Annotated[Path, typer.Argument(metavar="SOURCE", help="Checkpoint: .pth, .pt, .safetensors, or a .pt2 of snnconv.")]
+def one_of(option: str, text: str, known: Collection[str]) -> str:
+    """`text`, if it is one of the known words. Raises `InputError` otherwise."""
+    if text not in known:
+        *others, last = map(repr, known)
+        raise InputError(f"{option} is '{text}'", f"{meant(text, known)}it is {', '.join(others)} or {last}")
+    return text
+
+
 Arch = Annotated[str | None, typer.Option(metavar="NAME|MODULE:FACTORY", help="Architecture; recognised if left out.")]
-Timesteps = Annotated[int | None, typer.Option(metavar="T", help="Number of time steps.")]
-Input = Annotated[str | None, choice("--input", ("static", "event"), "One image shown T times, or T frames.")]
-InputShape = Annotated[str | None, typer.Option(metavar="C,H,W", help="Shape of one frame.")]
-Readout = Annotated[str | None, choice("--readout", ("mean", "sum", "last", "none"), "How the outputs of all steps are reduced.")]
-Leak = Annotated[float | None, typer.Option(help="Leak of the neurons, where the checkpoint does not hold it.")]
-Threshold = Annotated[float | None, typer.Option(help="Firing threshold, where the checkpoint does not hold it.")]
-Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help="Fire on > or on >=.")]
+Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the artifact.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML with these options; else pyproject.toml.")]
-DataPlace = Annotated[
-    str | None,
-    typer.Option("--data", metavar="PLACE", help="Samples: .npz, .npy, a folder of .npz, or package.module:factory."),
+Data = Annotated[
+    str | None, typer.Option(metavar="PLACE", help="Samples: .npz, .npy, a folder of .npz, or package.module:factory.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Format = Annotated[str | None, choice("--format", PRINTED, "What is printed on stdout.", default="text")]
+Input = Annotated[str | None, choice("--input", INPUTS, "One image shown T times, or T frames.")]
+InputShape = Annotated[str | None, typer.Option(metavar="C,H,W", help="Shape of one frame.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE.npy", help="Integer labels [N] that go with an .npy of samples.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the probes, and of the synthetic input without --data.")]
+Leak = Annotated[float | None, typer.Option(help="Leak of the neurons, if the checkpoint does not hold it.")]
 PolicySettings = Annotated[
     list[str] | None,
     typer.Option(
         "--policy",
         metavar="KEY=VALUE",
-        help="What the verdict demands: agreement, explained-decisions, explained-flips, accuracy-drop, logit-error; repeatable.",
+        help=f"What the verdict demands: {', '.join(f.name.replace('_', '-') for f in fields(Policy))}; repeatable.",
     ),
 ]
-TimeForm = Annotated[str, choice("--time", TIME_FORMS, "Whole sequence, or one step with its state.")]
-Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the artifact.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Readout = Annotated[str | None, choice("--readout", READOUTS, "How the outputs of all steps are reduced.")]
 Report = Annotated[
-    list[Path] | None, typer.Option(metavar="FILE", help="Also write .json, .xml (JUnit), .md or .html; repeatable.")
+    list[Path] | None,
+    typer.Option(metavar="FILE", help=f"Also write a report, of the kind of its suffix ({', '.join(REPORTS.own)}); repeatable."),
 ]
-Format = Annotated[str | None, choice("--format", PRINTED, "What is printed on stdout.", default="text")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the probes, and of the synthetic input without --data.")]
+SourceFile = Annotated[
+    Path, typer.Argument(metavar="SOURCE", help=f"Checkpoint: {', '.join(CHECKPOINTS)}, or a .pt2 of snnconv.")
+]
+Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help="Fire on > or on >=.")]
+Threshold = Annotated[float | None, typer.Option(help="Firing threshold, if the checkpoint does not hold it.")]
+TimeForm = Annotated[str, choice("--time", TIME_FORMS, "Whole sequence, or one step with its state.")]
+Timesteps = Annotated[int | None, typer.Option(metavar="T", help="Number of time steps.")]
 
 
 @dataclass(frozen=True)
 class SourceArguments:
-    """A source as the command line describes it; each field is an argument or option of every command that reads one."""
+    """A source: its file, and what the file does not say."""
 
     path: SourceFile
     arch: Arch = None
@@ -80,35 +95,127 @@ class SourceArguments:
     strict: Strict = None
     config: Config = None
 
-    def load(self, data: Preview | None = None) -> Source:
-        """The source that they, and what they leave open the data, describe; a word on stderr about what was assumed."""
+    def load(self, seen: Preview | None = None) -> Source:
+        """The source; what the options leave open follows from the data, as far as they were `seen`.
+
+        A note on stderr tells what was assumed. Raises what `snnconv.sources.load_source` does, and `InputError` for a setting
+        that makes no sense.
+        """
         from snnconv.sources import SourceOptions, configure, load_source
         from snnconv.sources.options import parse_shape
 
         shape = None if self.input_shape is None else parse_shape(self.input_shape)
         given = {name: getattr(self, name) for name in ("arch", "timesteps", "input", "readout", "leak", "threshold", "strict")}
-        options = SourceOptions(input_shape=shape, **given, samples=() if data is None else data.shapes)
+        options = SourceOptions(input_shape=shape, **given, samples=() if seen is None else seen.shapes)
         source = load_source(self.path, configure(options, self.config))
         say_assumed(source.settings, fixed=source.module is None)
         return source
 
 
-def reads_source(command: Callable[..., int]) -> Callable[..., int]:
-    """`command(source, ...)` as Typer is to see it: the fields of `SourceArguments` in the place of `source`."""
-    fields = inspect.signature(SourceArguments, eval_str=True).parameters.values()
-    rest = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "source"]
+@dataclass(frozen=True)
+class DataArguments:
+    """The samples to verify on, and the seed of whatever is random."""
 
-    @wraps(command)
-    def spread(**given: Any) -> int:
-        source = SourceArguments(**{field.name: given.pop(field.name) for field in fields})
-        return command(source, **given)
+    data: Data = None
+    labels: Labels = None
+    seed: Seed = 0
 
-    spread.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in (*fields, *rest)])  # type: ignore[attr-defined]
-    return spread
+    def preview(self) -> Preview:
+        """What can be seen of the samples before the source is loaded. Raises `InputError` if there are none."""
+        from snnconv.data import preview
+
+        return preview(self.data, self.labels, self.seed)
+
+    def open(self, seen: Preview, source: Source) -> Samples:
+        """The samples that were `seen`, for this source; a loud word on stderr if they are noise. Raises `InputError`."""
+        if self.data is None:
+            typer.echo("warning: no --data given; verifying on synthetic noise, which says little about the real task", err=True)
+        return seen.open(source.program.contract)
+
+    def load(self, source: SourceArguments) -> tuple[Source, Samples]:
+        """The source and the samples: the settings of the one follow from the other as far as they are left open."""
+        seen = self.preview()
+        loaded = source.load(seen)
+        return loaded, self.open(seen, loaded)
+
+
+@dataclass(frozen=True)
+class PolicyArguments:
+    """What the verdict demands."""
+
+    policy: PolicySettings = None
+    config: Config = None
+
+    def read(self) -> Policy:
+        """The policy of the options over that of the settings file. Raises `InputError`."""
+        from snnconv.config import read_policy
+
+        return read_policy(self.policy or [], self.config)
+
+
+@dataclass(frozen=True)
+class ArtifactArguments:
+    """The artifacts to make."""
+
+    time: TimeForm = "sequence"
+    batch: Batch = "dynamic"
+    force: Force = False
+
+    def __post_init__(self) -> None:
+        one_of("--time", self.time, TIME_FORMS)
+        if self.batch != "dynamic" and not (self.batch.isascii() and self.batch.isdigit() and int(self.batch)):
+            raise InputError(f"--batch is '{self.batch}'", "it is a positive number or 'dynamic'")
+
+    def target(self, path: Path, format: str | None = None) -> Target:
+        """The artifact to make at `path`, in `format` or in the one of its suffix. Raises `InputError` if it cannot go there."""
+        from snnconv.convert import Target, check_output
+
+        return Target(check_output(path, self.force), format, self.time, None if self.batch == "dynamic" else int(self.batch))
+
+
+@dataclass(frozen=True)
+class ReportArguments:
+    """Where results go besides the terminal."""
+
+    report: Report = None
+    json: Json = False
+
+    @property
+    def files(self) -> list[Path]:
+        """The reports to write."""
+        return self.report or []
+
+    @property
+    def printed(self) -> str:
+        """What goes to stdout: "text", "json" or "github"."""
+        return "json" if self.json else "text"
+
+    def check(self) -> None:
+        """Raise, before any work is done, `InputError` or `BackendMissing` for a report that could not be written."""
+        from snnconv.report import check_reports
+
+        check_reports(self.files)
+
+
+@dataclass(frozen=True)
+class PrintArguments(ReportArguments):
+    """Where results go, on stdout also as annotations of GitHub."""
+
+    format: Format = None
+
+    def __post_init__(self) -> None:
+        if self.json and self.format not in (None, "json"):
+            raise InputError(f"--json and --format {self.format} exclude each other", "give one of them")
+        one_of("--format", self.format or "text", PRINTED)
+
+    @property
+    def printed(self) -> str:
+        """What goes to stdout: "text", "json" or "github"."""
+        return self.format or super().printed
 
 
 def say_assumed(settings: Mapping[str, str], fixed: bool = False) -> None:
-    """A word on stderr about settings that are in no file; `fixed` if those of a program can be given only when it is folded."""
+    """A note on stderr about settings that are in no file; `fixed` if those of a program can be given only when it is folded."""
     from snnconv.report.provenance import assumed, settings_line
 
     names = assumed(settings)
@@ -119,66 +226,8 @@ def say_assumed(settings: Mapping[str, str], fixed: bool = False) -> None:
         typer.echo(f"note: assumed {said} (in no file); {todo} {options}", err=True)
 
 
-def preview_data(place: str | None, labels: Path | None) -> Preview | None:
-    """What can be seen of the user's data before the source is loaded."""
-    from snnconv.data import preview
-
-    if place is not None:
-        return preview(place, labels)
-    if labels is not None:
-        raise InputError(f"{labels}: labels without samples", "name the samples with --data")
-    return None
-
-
-def read_data(data: Preview | None, source: Source, seed: int) -> Samples:
-    """The user's data, or synthetic input and a loud word about it on stderr."""
-    from snnconv.data import synthetic
-
-    contract = source.program.contract
-    if data is not None:
-        return data.open(contract)
-    typer.echo("warning: no --data given; verifying on synthetic noise, which says little about the real task", err=True)
-    return synthetic(contract, seed)
-
-
-def policy(settings: list[str] | None, config: Path | None = None) -> Policy:
-    """The policy that the options and the settings file describe."""
-    from snnconv.config import read_policy
-
-    return read_policy(settings or [], config)
-
-
-def output_format(text: str | None, json: bool) -> str:
-    """`text`, `json` or `github`."""
-    if json and text not in (None, "json"):
-        raise InputError(f"--json and --format {text} exclude each other", "give one of them")
-    return "json" if json else one_of("--format", text or "text", PRINTED)
-
-
 def say_if_dropped(verdict: Verdict) -> None:
     """A word on stderr about an artifact that did not pass."""
     if not verdict.equivalent:
         candidate = verdict.verification.candidate
         typer.echo(f"error: {candidate}: not written, it is not equivalent to its source", err=True)
-
-
-def batch_size(text: str) -> int | None:
-    """`dynamic` as None, a number as itself."""
-    if text == "dynamic":
-        return None
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    raise InputError(f"--batch is '{text}'", "it is a positive number or 'dynamic'")
-
-
-def time_form(text: str) -> str:
-    """`sequence` or `step`."""
-    return one_of("--time", text, TIME_FORMS)
-
-
-def one_of(option: str, text: str, known: Sequence[str]) -> str:
-    """`text`, if it is one of the known words. Raises `InputError` otherwise."""
-    if text not in known:
-        *others, last = map(repr, known)
-        raise InputError(f"{option} is '{text}'", f"{meant(text, known)}it is {', '.join(others)} or {last}")
-    return text
