@@ -104,7 +104,7 @@ def test_every_artifact_spikes_as_the_authors_network_but_for_explained_flips(
     joined = {name: torch.cat(spikes).float() for name, spikes in seen.spikes.items()}
     magnitudes = Magnitudes(run.source.program)
     with torch.no_grad():
-        magnitudes.measure(torch.cat([run.x] * STEPS), joined)
+        magnitudes.measure([torch.cat([run.x] * STEPS)], {name: [spikes] for name, spikes in joined.items()})
     for name, mask in differences:
         u, threshold = torch.cat(seen.potentials[name]), run.folded.neurons[name].threshold
         allowed = bound(magnitudes.current[name] + u.abs(), magnitudes.terms[name])

@@ -49,8 +49,8 @@ def layer_state(tally: LayerTally) -> State:
 
 
 def worst_error(tally: LayerTally) -> str:
-    """The largest error of a potential, as a share of its bound."""
-    return of_bound(tally.worst)
+    """The largest error of a potential, as a share of its bound, and whether that bound was measured."""
+    return of_bound(tally.worst) + (", measured" if tally.measured else "")
 
 
 @dataclass(frozen=True)

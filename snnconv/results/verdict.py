@@ -117,7 +117,7 @@ def _layer(tally: LayerTally, probe: str = "") -> Check:
     faults = [
         f"{count} {word}"
         for count, word in (
-            (tally.outside, "values outside their rounding bound"),
+            (tally.outside, f"values outside their {'measured ' if tally.measured else ''}rounding bound"),
             (tally.inconsistent, "spikes against the layer's own threshold"),
             (tally.unexplained, "unexplained flips"),
         )
@@ -127,7 +127,7 @@ def _layer(tally: LayerTally, probe: str = "") -> Check:
         first = f", first at sample {tally.first[0]}, step {tally.first[1]}" if tally.first else ""
         return Check("deployment", tally.name, False, ", ".join(faults) + where + first, probe)
     worst = "no number" if tally.worst is None else f"{tally.worst:.1%}"
-    fine = f"worst error {worst} of its bound{where}"
+    fine = f"worst error {worst} of its {'measured bound' if tally.measured else 'bound'}{where}"
     if tally.name != OUTPUT:
         fine = f"{tally.values:,} values, {tally.explained} explained flips, {fine}"
     return Check("deployment", tally.name, True, fine, probe)

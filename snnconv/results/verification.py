@@ -49,6 +49,7 @@ class LayerTally:
         margins: of the first sample of every chunk, how far its potentials are from the threshold, in rounding bounds: counts in
             `MARGIN_BINS` bins of equal width on a logarithmic axis over `MARGIN_DECADES`, the outer ones open.
         flips: the same counts of every flip.
+        measured: whether its bound rests on the measured error of an operator for which no rounding rule is known.
     """
 
     name: str
@@ -63,6 +64,7 @@ class LayerTally:
     spikes_candidate: int = 0
     margins: tuple[int, ...] = ()
     flips: tuple[int, ...] = ()
+    measured: bool = False
 
     @property
     def sound(self) -> bool:
@@ -89,6 +91,7 @@ class LayerTally:
             first=_earlier(self.first, other.first),
             margins=_sum(self.margins, other.margins),
             flips=_sum(self.flips, other.flips),
+            measured=self.measured or other.measured,
         )
 
 

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial, reduce
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from snnconv.engines import Observation
 from snnconv.ir.program import SpikingProgram
-from snnconv.ir.time import read_out
+from snnconv.ir.time import frames, read_out
 from snnconv.results import OUTPUT, Difference, LayerTally
 from snnconv.sources import Source
 from snnconv.verify import masks
 from snnconv.verify.divergence import Divergence, Timeline
-from snnconv.verify.layers import Layers
+from snnconv.verify.layers import Bounds, Layers
 from snnconv.verify.reference import Reference
 from snnconv.verify.rounding import Magnitudes, bound
 from snnconv.verify.running import ShapeMismatch, check_shapes
@@ -71,9 +71,9 @@ def compare_layers(reference: Reference, x: Tensor, seen: Observation, start: in
     source = reference.source
     check_shapes(source.program, len(x), seen)
     with torch.no_grad():
-        allowed, terms = _allowances(source.program, x, seen, reference.magnitudes)
+        bounds = _bounds(source.program, x, seen, reference.magnitudes)
         divergence = Divergence(len(x))
-        layers = Layers(source.program, reference.folded, seen, allowed, terms, divergence, start, nearest)
+        layers = Layers(source.program, reference.folded, seen, bounds, divergence, start, nearest)
         timeline = Timeline(source.program.neurons)
         expected = own = source.run(x, partial(_free, layers, divergence, timeline))
         if seen.y.shape != own.shape:
@@ -84,7 +84,7 @@ def compare_layers(reference: Reference, x: Tensor, seen: Observation, start: in
             expected[rows] = source.run(x[rows], partial(_driven, layers, divergence, Timeline(source.program.neurons), rows))
         layers.judge_output(expected)
     show = partial(_difference, source, x, seen, divergence, timeline, start)
-    return Compared(layers.tallies(), own, seen.y, allowed[OUTPUT], divergence.explained(), show, layers.nearest)
+    return Compared(layers.tallies(), own, seen.y, bounds.allowed[OUTPUT], divergence.explained(), show, layers.nearest)
 
 
 def _free(layers: Layers, divergence: Divergence, timeline: Timeline, name: str, current: Tensor, spikes: Tensor) -> None:
@@ -136,16 +136,10 @@ def _difference(
     return Difference(start + row, step, layer, neuron, tuple(shown), *strings)
 
 
-def _allowances(
-    program: SpikingProgram, x: Tensor, seen: Observation, magnitudes: Magnitudes
-) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """Per neuron and for the output: how far rounding may move the current, and the number of roundings.
-
-    One bound serves all steps: inputs and spikes are taken at their largest over time, which never makes it smaller.
-    """
+def _bounds(program: SpikingProgram, x: Tensor, seen: Observation, magnitudes: Magnitudes) -> Bounds:
+    """How far rounding may move the current into each neuron, and the output, at any step."""
     contract = program.contract
-    ever = {name: reduce(torch.logical_or, map(masks.as_mask, spikes)).to(x.dtype) for name, spikes in seen.spikes.items()}
-    magnitudes.measure(x.abs().amax(1) if contract.event else x, ever)
+    magnitudes.measure(list(frames(x, contract.timesteps, contract.event)), seen.spikes)
     allowed, terms = {}, {**magnitudes.terms, OUTPUT: magnitudes.terms[""] + contract.timesteps}
     for name, neuron in program.neurons.items():
         magnitude = magnitudes.current[name]
@@ -158,7 +152,7 @@ def _allowances(
             magnitude = magnitude * sum(neuron.synaptic_decay.abs() ** k for k in range(contract.timesteps))
         allowed[name] = bound(magnitude, terms[name])
     allowed[OUTPUT] = bound(read_out([magnitudes.current[""]] * contract.timesteps, contract.readout), terms[OUTPUT])
-    return allowed, terms
+    return Bounds(allowed, terms, frozenset(OUTPUT if name == "" else name for name in magnitudes.measured))
 
 
 def _largest_over_time(constant: Tensor, dims: int) -> Tensor:

@@ -24,6 +24,21 @@ from snnconv.verify.divergence import Divergence
 from snnconv.verify.rounding import allowance
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """How far rounding may move the current `[B, ...]` into each neuron, and the output, at any step.
+
+    Attributes:
+        allowed: that distance, by the name of the layer.
+        terms: in how many roundings.
+        measured: the layers whose bound rests on the measured error of an operator for which no rounding rule is known.
+    """
+
+    allowed: Mapping[str, Tensor]
+    terms: Mapping[str, int]
+    measured: frozenset[str]
+
+
 @dataclass
 class _Common:
     """The part of a layer's tally that every step adds to."""
@@ -40,7 +55,7 @@ class Layers:
     Args:
         program, folded: the source's program and its fold.
         seen: what was observed of the candidate.
-        allowed, terms: per neuron and for the output, how far rounding may move the current, and in how many roundings.
+        bounds: how far rounding may move the current into each neuron, and the output.
         divergence: where faults are noted.
         start: the number of the first sample.
         wants_nearest: whether to measure the distances from thresholds, into `nearest`.
@@ -51,19 +66,18 @@ class Layers:
         program: SpikingProgram,
         folded: SpikingProgram,
         seen: Observation,
-        allowed: Mapping[str, Tensor],
-        terms: Mapping[str, int],
+        bounds: Bounds,
         divergence: Divergence,
         start: int,
         wants_nearest: bool,
     ) -> None:
         self.seen, self.nearest = seen, dict[str, float | None]()
         self._neurons, self._folded = program.neurons, folded.neurons
-        self._allowed, self._terms, self._divergence, self._start = allowed, terms, divergence, start
+        self._bounds, self._divergence, self._start = bounds, divergence, start
         self._wants_nearest = wants_nearest
         self._constants = {name: neuron.constants() for name, neuron in folded.neurons.items()}
         self._common = {name: _Common() for name in program.neurons}
-        self._found = {name: LayerTally(name) for name in program.neurons}
+        self._found = {name: LayerTally(name, measured=name in bounds.measured) for name in program.neurons}
 
     def tallies(self) -> list[LayerTally]:
         """One per layer, in the order of the network, and the output's."""
@@ -78,7 +92,7 @@ class Layers:
 
     def judge_output(self, expected: Tensor) -> None:
         """Judge the output, given the candidate's spikes."""
-        allowed = self._allowed[OUTPUT]
+        allowed = self._bounds.allowed[OUTPUT]
         error = (self.seen.y - expected).abs()
         outside = ~(error <= allowed)
         self._divergence.blame(None, outside)
@@ -88,6 +102,7 @@ class Layers:
             outside=int(outside.sum()),
             worst=masks.finite(float((error / allowed).max())),
             first=(self._start + int(outside.nonzero()[0][0]), 0) if bool(outside.any()) else None,
+            measured=OUTPUT in self._bounds.measured,
         )
 
     def judge(
@@ -144,7 +159,7 @@ class Layers:
 
     def _expected(self, name: str, step: int, rows: Tensor | None, arrived: Tensor) -> tuple[Tensor, Tensor]:
         """The potentials to expect of `rows` given the artifact's own state, and how far rounding may move each of them."""
-        neuron, allowed = self._neurons[name], masks.take(self._allowed[name], rows)
+        neuron, allowed = self._neurons[name], masks.take(self._bounds.allowed[name], rows)
         if not step:
             return integrate(arrived, None), allowed
         before = [masks.take(kind[name][step - 1], rows) for kind in (self.seen.potentials, self.seen.spikes)]
@@ -152,7 +167,7 @@ class Layers:
         expected = integrate(arrived, state)
         normalised = neuron.norm is not None and neuron.norm.carried
         magnitude = _magnitude(self._folded[name], before[0]) if normalised else state.abs_()
-        return expected, torch.add(allowed, magnitude, alpha=allowance(self._terms[name]))
+        return expected, torch.add(allowed, magnitude, alpha=allowance(self._bounds.terms[name]))
 
     def _measure_nearest(self, name: str, u: Tensor, plain: Neuron) -> None:
         unit = torch.nextafter(plain.threshold.abs(), torch.tensor(torch.inf)) - plain.threshold.abs()

@@ -4,78 +4,41 @@ For a sum of n products, |computed - exact| <= lambda * sqrt(n) * u * sum |w| |x
 1 - 2 exp(-lambda^2 / 2) per sum, where u = 2^-24 (Higham & Mary, SIAM J. Sci. Comput. 41(5), 2019, model of independent rounding
 errors of mean zero). With lambda = 8 that is 1 - 2.6e-14. The sum of magnitudes is computed, not estimated: the same graph runs
 on absolute values, with |W|, |b| and, for a norm, |scale| * (magnitude + |mean|) + |beta|.
+
+How an operator rounds is in the table of operators. The error of one without a row, or whose rule does not hold there (a division
+by a value that depends on the input), is measured: `snnconv.verify.measured`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from snnconv.errors import Refused
 from snnconv.fold.constants import Constant, constants_of
-from snnconv.fold.linear_norm import LINEAR_OPS, TRANSPOSED
 from snnconv.fold.norm_calls import affine, batch_norms
-from snnconv.fold.plain_pools import spread
 from snnconv.ir.neuron import NEURON_OP
-from snnconv.ir.program import BATCH_NORM, SpikingProgram
+from snnconv.ir.nodes import outputs
+from snnconv.ir.operators import OPERATORS
+from snnconv.ir.program import SpikingProgram
+from snnconv.ir.rounding_rules import Rounding
+from snnconv.verify.masks import as_mask
+from snnconv.verify.measured import Inputs, Spread, measure
 
 LAMBDA = 8.0
 UNIT = 2.0**-24
-
-_ATEN = torch.ops.aten
-_SUMS_OVER_WEIGHT = frozenset(LINEAR_OPS + TRANSPOSED)
-_WINDOWS = {
-    _ATEN.avg_pool1d.default: 1,
-    _ATEN.avg_pool2d.default: 2,
-    _ATEN.avg_pool3d.default: 3,
-}
-_ADAPTIVE = {_ATEN.adaptive_avg_pool1d.default, _ATEN.adaptive_avg_pool2d.default, _ATEN.adaptive_avg_pool3d.default}
-_REDUCTIONS = {_ATEN.mean.dim, _ATEN.sum.dim_IntList}
-_AVERAGES = frozenset(_WINDOWS) | _ADAPTIVE | _REDUCTIONS
-_PRODUCTS = {_ATEN.matmul.default, _ATEN.bmm.default, _ATEN.mm.default}
-_SCALARS = {
-    _ATEN.add.Tensor: (0, 1),
-    _ATEN.sub.Tensor: (0, 1),
-    _ATEN.rsub.Scalar: (0, 1),
-    _ATEN.mul.Tensor: (0, 1),
-    _ATEN.div.Tensor: (0, 1),
-    _ATEN.pad.default: (3,),
-}
-"""Which arguments of an operator are values, so that a number there counts by its magnitude; `alpha` is one as well."""
-_PLAIN = {
-    _ATEN.cat.default,
-    _ATEN.flatten.using_ints,
-    _ATEN.unflatten.int,
-    _ATEN.view.default,
-    _ATEN.reshape.default,
-    _ATEN.permute.default,
-    _ATEN.transpose.int,
-    _ATEN.relu.default,
-    _ATEN.dropout.default,
-    _ATEN.clone.default,
-    _ATEN.contiguous.default,
-    _ATEN.slice.Tensor,
-    _ATEN.select.int,
-    _ATEN.chunk.default,
-    _ATEN.split.Tensor,
-    _ATEN.squeeze.dim,
-    _ATEN.unsqueeze.default,
-    _ATEN.max_pool1d.default,
-    _ATEN.max_pool2d.default,
-    _ATEN.max_pool3d.default,
-}
-_DIFFERENCES = {_ATEN.sub.Tensor, _ATEN.rsub.Scalar}
-_KNOWN = {_ATEN.prelu.default} | _SUMS_OVER_WEIGHT | _AVERAGES | _PRODUCTS | _SCALARS.keys() | _PLAIN
 
 
 class Magnitudes(fx.Interpreter):
     """Runs a step graph on absolute values, spikes given, any number of times.
 
     After `measure`, `current[name]` is the magnitude `[B, ...]` of the current into each neuron and `terms[name]` the number of
-    its rounding errors; the entry `""` is the output's.
+    its rounding errors; the entry `""` is the output's. `measured` holds the names, fixed from the start, of those whose bound
+    rests on an operator without a rule.
     """
 
     def __init__(self, program: SpikingProgram) -> None:
@@ -84,94 +47,132 @@ class Magnitudes(fx.Interpreter):
         self.current: dict[str, Tensor] = {}
         self.terms: dict[str, int] = {}
         self._spikes: dict[str, Tensor] = {}
-        constants = constants_of(program.graph)
-        self._constants = {node: _magnitude(held, program.dtype) for node, held in constants.items()}
-        by = {node: constants.get(node.args[1]) for node in program.graph.graph.nodes if node.target is _ATEN.div.Tensor}
-        self._divisors = {node: _magnitude(held, program.dtype, least=True) for node, held in by.items() if held is not None}
-        self._norms = {call: _norm(call, constants, program.dtype) for call in batch_norms(program.graph.graph)}
         self._terms: dict[fx.Node, int] = {}
+        constants, nodes = constants_of(program.graph), list(program.graph.graph.nodes)
+        self._constants = {node: _magnitude(held, program.dtype) for node, held in constants.items()}
+        self._least = {node: _magnitude(held, program.dtype, least=True) for node, held in constants.items()}
+        self._norms = {call: _norm(call, constants, program.dtype) for call in batch_norms(program.graph.graph)}
+        self._rules = {node: rule for node in nodes if (rule := self._rule(node)) is not None}
+        self._inputs = Inputs(program, [node for node in nodes if self._is_measured(node)])
+        self.measured = self._names_measured(program.graph.graph)
 
-    def measure(self, x: Tensor, spikes: dict[str, Tensor]) -> None:
-        """Run one step on `x` `[B, ...]`, every neuron spiking as `spikes` (0 and 1) say."""
-        self._spikes = spikes
-        self.run(x, *[None] * self.neurons)
+    def _rule(self, node: fx.Node) -> Rounding | None:
+        """How `node` rounds, if the table says so and what the rule assumes holds here."""
+        row = OPERATORS.of(node)
+        if row is None or row.rounding is None or any(self._is_computed_integer(a) for a in node.all_input_nodes):
+            return None
+        chosen = (node.args[i] for i in row.rounding.constants if i < len(node.args))
+        return row.rounding if all(a in self._constants for a in chosen if isinstance(a, fx.Node)) else None
+
+    def _is_computed_integer(self, node: fx.Node) -> bool:
+        """Whether `node` gives integers or booleans that depend on the input: absolute values do not tell which."""
+        value = node.meta.get("val")
+        return isinstance(value, Tensor) and not value.is_floating_point() and node not in self._constants
+
+    def _is_measured(self, node: fx.Node) -> bool:
+        known = node in self._constants or node in self._norms or node in self._rules or node.target is NEURON_OP
+        return node.op == "call_function" and not known and bool(node.users)
+
+    def _names_measured(self, graph: fx.Graph) -> frozenset[str]:
+        rests: set[fx.Node] = set()
+        names = set()
+        for node in graph.nodes:
+            if not self._is_measured(node) and rests.isdisjoint(node.all_input_nodes):
+                continue
+            if node.target is NEURON_OP:
+                names.add(str(node.args[2]))
+            elif node.op != "output":
+                rests.add(node)
+            elif outputs(graph)[0] in rests:
+                names.add("")
+        return frozenset(names)
+
+    def measure(self, frames: Sequence[Tensor], spikes: Mapping[str, Sequence[Tensor]]) -> None:
+        """Run on the frames `[B, ...]` of all steps, every neuron spiking as `spikes`, one `[B, ...]` per step, say.
+
+        One magnitude serves all steps: inputs and spikes are taken at their largest over time, which never makes it smaller.
+        Raises `Refused` if an operator without a rule does not run in float64.
+        """
+        largest = reduce(torch.maximum, (frame.abs() for frame in frames))
+        self._spikes = {name: reduce(torch.logical_or, map(as_mask, fired)).to(largest.dtype) for name, fired in spikes.items()}
+        self._inputs.see(frames, spikes)
+        self.run(largest, *[None] * self.neurons)
 
     def run_node(self, n: fx.Node) -> Any:
+        """The magnitude of what `n` gives; notes the number of its rounding errors."""
         if n in self._constants:
             return self._constants[n]
-        inputs = [self._terms.get(a, 0) for a in n.all_input_nodes]
-        # The relative errors of the factors of a product add up.
-        before = sum(inputs) if n.target in _PRODUCTS or n.target is _ATEN.mul.Tensor else max(inputs, default=0)
-        result = self._normalised(n) if n in self._norms else self._divided(n) if n in self._divisors else super().run_node(n)
+        if n.op == "call_function" and not n.users:
+            return None
+        if n in self._inputs.of:
+            self._terms[n] = 1
+            return self._measured(n)
+        rule = self._rules.get(n)
+        before = self._terms_before(n, rule)
         if n.target is NEURON_OP:
             self.terms[str(n.args[2])] = before
             before = 0
-        self._terms[n] = before + self._own_terms(n)
+        result = self._normalised(n) if n in self._norms else self._by_rule(n, rule) if rule else super().run_node(n)
+        self._terms[n] = before + self._own_terms(n, rule)
         if n.op == "output":
             self.terms[""] = before
         return result
 
-    def placeholder(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        return _absolute(super().placeholder(target, args, kwargs))
+    def _terms_before(self, node: fx.Node, rule: Rounding | None) -> int:
+        inputs: list[int] = []
+        fx.map_arg((node.args, node.kwargs), lambda a: inputs.append(self._terms.get(a, 0)))
+        return sum(inputs) if rule is not None and rule.multiplies else max(inputs, default=0)
 
-    def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if target is NEURON_OP:
-            self.current[args[2]] = args[0]
-            return self._spikes[args[2]], None
-        if target is _ATEN.div.Tensor and isinstance(args[1], Tensor):
-            raise Refused(f"no rounding bound is known for {target} by a value that depends on the input", "it may be near zero")
-        if target not in _KNOWN and isinstance(target, torch._ops.OpOverload):
-            raise Refused(f"no rounding bound is known for {target}", "the verdict would be a guess")
-        args = tuple(_size(a) if i in _SCALARS.get(target, ()) else a for i, a in enumerate(args))
-        kwargs = {name: _size(a) if name in ("alpha", "value") else a for name, a in kwargs.items()}
-        if target is _ATEN.rsub.Scalar:
-            args, kwargs = (args[0] * kwargs.get("alpha", 1), args[1]), {}
-        if target is _ATEN.prelu.default:
-            return torch.maximum(args[0], -super().call_function(target, (-args[0], args[1]), kwargs))
-        result = super().call_function(_ATEN.add.Tensor if target in _DIFFERENCES else target, args, kwargs)
-        # A pool may divide by a negative number.
-        return _absolute(result) if target in _WINDOWS else result
+    def _own_terms(self, node: fx.Node, rule: Rounding | None) -> int:
+        """How many roundings an operator adds to those of its inputs."""
+        if rule is not None:
+            return rule.terms(*self._arguments(node, rule))
+        return 4 if node in self._norms else 1 if node.target is NEURON_OP else 0
+
+    def placeholder(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The magnitude of an input."""
+        value = super().placeholder(target, args, kwargs)
+        return value.abs() if isinstance(value, Tensor) else value
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A neuron: keep the magnitude of its current, and give the spikes."""
+        self.current[args[2]] = args[0]
+        return self._spikes[args[2]], None
+
+    def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Keep the magnitude of y."""
+        self.current[""] = args[0][0]
+
+    def _arguments(self, node: fx.Node, rule: Rounding) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of `node`, tensors and the numbers that the rule names by their magnitudes."""
+
+        def value(place: int | str, argument: Any) -> Any:
+            if isinstance(argument, fx.Node):
+                return self._least[argument] if place in rule.divisors else self.env[argument]
+            nested = fx.map_arg(argument, self.env.__getitem__)
+            return abs(nested) if place in rule.numbers and isinstance(nested, int | float) else nested
+
+        args = tuple(value(i, argument) for i, argument in enumerate(node.args))
+        return args, {name: value(name, argument) for name, argument in node.kwargs.items()}
+
+    def _by_rule(self, node: fx.Node, rule: Rounding) -> Any:
+        return rule.magnitude(node.target, *self._arguments(node, rule))
 
     def _normalised(self, node: fx.Node) -> Tensor:
         scale, shift = self._norms[node]
-        return torch.addcmul(shift, self.env[node.args[0]], scale)
+        (x, *_) = node.all_input_nodes
+        return torch.addcmul(shift, self.env[x], scale)
 
-    def _divided(self, node: fx.Node) -> Tensor:
-        return self.env[node.args[0]] / self._divisors[node]
+    def _measured(self, node: fx.Node) -> Any:
+        """A magnitude of one rounding error that gives the measured bound, for every tensor that `node` gives."""
+        moved = {a: bound(self.env[a], self._terms.get(a, 0)).double() for a in self._moving(node)}
+        found = [_covering(one) for one in measure(node, self._inputs.of[node], moved)]
+        return found[0] if isinstance(node.meta["val"], Tensor) else found
 
-    def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        self.current[""] = args[0][0]
-
-    def _own_terms(self, node: fx.Node) -> int:
-        """How many roundings an operator adds to those of its inputs."""
-        if node.target in _SUMS_OVER_WEIGHT:
-            if node.args[1] not in self._constants:
-                raise Refused(f"no rounding bound is known for {node.target} with a weight that depends on the input")
-            weight = self._constants[node.args[1]]
-            return (weight[:, 0] if node.target in TRANSPOSED else weight[0]).numel() + 1
-        if node.target in _PRODUCTS:
-            return self.env[node.args[0]].shape[-1]
-        if node.target in _AVERAGES:
-            return _window(node, self.env[node.args[0]].shape) + 1
-        if node.target in _DIFFERENCES or node.target is _ATEN.add.Tensor:
-            return 1 + len(node.kwargs)
-        return 4 if node.target is BATCH_NORM else 1 if node.op == "call_function" else 0
-
-
-def _window(node: fx.Node, shape: torch.Size) -> int:
-    """The most values of an input of that shape that one average or sum adds up."""
-    given: Any = node.args[1]
-    if node.target in _WINDOWS:
-        return math.prod(spread(given, _WINDOWS[node.target]))
-    if node.target in _ADAPTIVE:
-        return math.prod(_adaptive(size, out or size) for size, out in zip(shape[-len(given) :], given, strict=True))
-    dims = range(len(shape)) if given is None or given == [] else [given] if isinstance(given, int) else given
-    return math.prod(shape[dim] for dim in dims)
-
-
-def _adaptive(size: int, out: int) -> int:
-    """The longest of the `out` windows into which an adaptive pool divides `size` values."""
-    return max(-(-(i + 1) * size // out) - i * size // out for i in range(out))
+    def _moving(self, node: fx.Node) -> list[fx.Node]:
+        """The inputs of `node` that depend on the network's input and are real numbers."""
+        real = [a for a in node.all_input_nodes if isinstance(self.env[a], Tensor) and self.env[a].is_floating_point()]
+        return [a for a in real if a not in self._constants]
 
 
 def _norm(node: fx.Node, constants: dict[fx.Node, Constant], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -183,6 +184,13 @@ def _norm(node: fx.Node, constants: dict[fx.Node, Constant], dtype: torch.dtype)
     layout = (-1, *[1] * (len(node.meta["val"].shape) - 2))
     scale, shift = (_over_time(t, t.dim() > 1, dtype).view(layout) for t in (scale, shift))
     return scale, shift
+
+
+def _covering(found: Spread) -> Tensor:
+    """A magnitude that, of one rounding error, allows for what was measured; integers and booleans come as they are."""
+    if not found.value.is_floating_point():
+        return found.value
+    return (found.largest + found.error / allowance(1)).to(found.value.dtype)
 
 
 def _magnitude(constant: Constant, dtype: torch.dtype, least: bool = False) -> Any:
@@ -197,14 +205,6 @@ def _over_time(value: Tensor, per_step: bool, dtype: torch.dtype, least: bool = 
     if per_step:
         return (value.abs().amin(0) if least else value.abs().amax(0)).to(dtype)
     return value.abs().to(dtype)
-
-
-def _size(value: Any) -> Any:
-    return abs(value) if isinstance(value, int | float) else value
-
-
-def _absolute(value: Any) -> Any:
-    return value.abs() if isinstance(value, Tensor) else value
 
 
 def allowance(terms: int) -> float:

@@ -106,3 +106,8 @@ def test_a_conversion_shows_its_measures_and_norms() -> None:
     assert "| `n\\|et` | 0.12 MB | 2.50 ms |" in text
     assert "1 norms of a&lt;b&gt; folded" in text
     assert "into weight \\| bias" in text
+
+
+def test_a_bound_that_was_measured_is_called_so() -> None:
+    found = judge(replace(GOOD, layers=(replace(LAYERS[0], measured=True), *LAYERS[1:])))
+    assert of(found).count("bound measured") == 1 and "bound measured" not in of(judge(GOOD))

@@ -51,6 +51,12 @@ def test_what_is_sound_passes_and_says_how_sound_it_is() -> None:
     )
 
 
+def test_a_bound_that_was_measured_is_called_so_in_its_check() -> None:
+    tallies = (replace(ACT, measured=True), replace(OUTPUT, outside=3, measured=True))
+    details = [check.detail for check in judge(replace(SOUND, layers=tallies)).checks if check.level == "deployment"]
+    assert "worst error 7.4% of its measured bound" in details[0] and "outside their measured rounding bound" in details[1]
+
+
 @pytest.mark.parametrize("level", ["contract", "proof", "algebra", "deployment"])
 def test_a_check_that_failed_fails_the_verdict(level: str) -> None:
     failed = Check(level, "act", False, "1 of 6 in threshold differ")
