@@ -10,12 +10,12 @@ exporter finds anything to compute and call by a name of its own. In float64, ro
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from torch import Tensor, fx
 
 from snnconv.fold.constants import Constant, constants_of
-from snnconv.fold.passes import edited, remove, rewritten
+from snnconv.fold.editing import edited, remove, rewritten
+from snnconv.fold.passes import FoldPass
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram, put, tensors
 
@@ -24,16 +24,13 @@ _PARAMETRIZED = re.compile(r"parametrizations\.(\w+)\.\w+(?:\.\w+)*$")
 _WEIGHT_NORM = re.compile(r"_[gv]$")
 
 
-@dataclass(frozen=True)
-class HoldConstants:
+class HoldConstants(FoldPass):
     """Holds each constant value that an operator computes; no norm is touched, so there is no site."""
 
-    name: str = "held-constants"
-
-    def requires(self, program: SpikingProgram) -> None:
-        return None
+    name = "held-constants"
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
+        """The program with one stored constant in the place of each computed one."""
         graph = edited(program)
         constants = constants_of(graph)
         computed = _computed(graph, constants)
@@ -41,11 +38,13 @@ class HoldConstants:
         graph.graph.eliminate_dead_code()
         for path, read in reads:
             alone = sum(path == other for other, _ in reads) == 1 and not graph.graph.find_nodes(op="get_attr", target=path)
-            value, read.target = tensors(graph)[read.target], path if alone else f"{path}_{read.name}"
-            put(graph, read.target, value)
+            value, final = tensors(graph)[str(read.target)], path if alone else f"{path}_{read.name}"
+            read.target = final
+            put(graph, final, value)
         return rewritten(program, graph, [])
 
     def ensures(self, program: SpikingProgram) -> None:
+        """Raise `RuntimeError` if a constant is still computed."""
         left = [node.name for node in _computed(program.graph, constants_of(program.graph))]
         if left:
             raise RuntimeError(f"{self.name} left {left}")
@@ -72,5 +71,5 @@ def _replaced(graph: fx.GraphModule, node: fx.Node, constant: Constant) -> fx.No
 
 
 def _name(path: str) -> str:
-    """Where to hold what is computed from `path`: a parametrised weight where its layer has it."""
+    """Where to hold what is computed from `path`: a parametrised weight at the place where its layer has it."""
     return _WEIGHT_NORM.sub("", _PARAMETRIZED.sub(r"\1", path))

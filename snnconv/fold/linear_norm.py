@@ -10,60 +10,53 @@ not touched. The arithmetic runs in float64 and is rounded when every pass is do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, fx
 
+from snnconv.fold.editing import edited, per_channel, remove, rewritten
+from snnconv.fold.layers import give, groups, has_bias, has_stored_weights, paths, works_on_channels
 from snnconv.fold.norm_calls import NormCall, norm_calls
-from snnconv.fold.passes import edited, hold, per_channel, remove, rewritten
+from snnconv.fold.passes import FoldPass
+from snnconv.fold.wording import in_words
+from snnconv.ir.operators import OPERATORS
 from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.results import ROUNDING, Site
 
-_ATEN = torch.ops.aten
-LINEAR_OPS = (
-    _ATEN.conv1d.default,
-    _ATEN.conv1d.padding,
-    _ATEN.conv2d.default,
-    _ATEN.conv2d.padding,
-    _ATEN.conv3d.default,
-    _ATEN.conv3d.padding,
-    _ATEN.linear.default,
-)
-TRANSPOSED = (_ATEN.conv_transpose1d.default, _ATEN.conv_transpose2d.input, _ATEN.conv_transpose3d.input)
 
+class FoldLinearNorm(FoldPass):
+    """Folds each norm that directly follows a layer."""
 
-@dataclass(frozen=True)
-class FoldLinearNorm:
-    """Folds each norm that directly follows a linear operator."""
-
-    name: str = "linear-norm"
-
-    def requires(self, program: SpikingProgram) -> None:
-        return None
+    name = "linear-norm"
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
+        """The norms in the weights of the layers in front of them."""
         graph = edited(program)
-        sites = [site for call in _rows(graph) if _foldable(call) for site in _fold(graph, call)]
+        sites = [site for call in self._taken(graph) for site in _fold(graph, call)]
         return rewritten(program, graph, sites)
 
     def ensures(self, program: SpikingProgram) -> None:
-        left = [call.path for call in _rows(program.graph) if _foldable(call)]
+        """Raise `RuntimeError` if a norm is left that a layer could take."""
+        left = [call.path for call in self._taken(program.graph)]
         if left:
             raise RuntimeError(f"{self.name} left {left}")
 
+    def declines(self, call: NormCall) -> str:
+        """Why no layer in front of it takes a norm."""
+        op = call.input
+        if OPERATORS.layer(op) is None:
+            return f"it follows {in_words(op)}, no layer"
+        layer = paths(op)[0] if has_stored_weights(op) else op.name
+        if call.per_step:
+            return f"it changes from step to step, the weights of {layer} do not"
+        if not has_stored_weights(op):
+            return f"the weights of {layer} depend on the input"
+        if not works_on_channels(op):
+            return f"{layer} in front of it works on another dimension"
+        return "" if len(op.users) == 1 else f"it is not alone in reading {layer}"
 
-def _rows(graph: fx.GraphModule) -> list[NormCall]:
-    # What changes from step to step stays out of weights: they serve every step.
-    return [call for call in norm_calls(graph, across_time=False) if not call.per_step]
-
-
-def _foldable(call: NormCall) -> bool:
-    op = call.input
-    if op.target not in LINEAR_OPS + TRANSPOSED or len(op.users) != 1:
-        return False
-    stored = all(a is None or a.op == "get_attr" for a in op.args[1:3])
-    return stored and (op.target is not _ATEN.linear.default or len(call.node.meta["val"].shape) == 2)
+    def _taken(self, graph: fx.GraphModule) -> list[NormCall]:
+        # What changes from step to step stays out of weights: they serve every step.
+        return [call for call in norm_calls(graph, across_time=False) if not self.declines(call)]
 
 
 def _fold(graph: fx.GraphModule, call: NormCall) -> list[Site]:
@@ -80,31 +73,8 @@ def _fold(graph: fx.GraphModule, call: NormCall) -> list[Site]:
 
 def _scaled(weight: Tensor, scale: Tensor, op: fx.Node) -> Tensor:
     """`weight` with each output channel multiplied by its `scale` `[C]`."""
-    if op.target not in TRANSPOSED:
+    layer = OPERATORS.layer(op)
+    if layer is None or not layer.transposed:
         return weight * per_channel(scale, weight.dim())
     per_group = scale.view(groups(op), 1, -1, *[1] * (weight.dim() - 2))
     return (weight.unflatten(0, (groups(op), -1)) * per_group).flatten(0, 1)
-
-
-def has_bias(op: fx.Node) -> bool:
-    """Whether a linear operator adds a bias."""
-    return len(op.args) > 2 and op.args[2] is not None
-
-
-def groups(op: fx.Node) -> int:
-    """The groups of a convolution, transposed or not; 1 for any other linear operator."""
-    return int(op.args[6]) if len(op.args) > 6 else 1
-
-
-def paths(op: fx.Node) -> tuple[str, str, str]:
-    """Of a linear operator: its layer, or the path of the weight where that has none; the path of the weight; that of a bias."""
-    weight = str(op.args[1].target)
-    layer = weight.rpartition(".")[0]
-    bias = str(op.args[2].target) if has_bias(op) else f"{layer}.bias" if layer else f"{weight}_bias"
-    return layer or weight, weight, bias
-
-
-def give(graph: fx.GraphModule, op: fx.Node, folded: dict[str, Tensor]) -> None:
-    """Give the linear operator `op` a new weight and, if there are two, a new bias."""
-    nodes = [hold(graph, path, value, op) for path, value in folded.items()]
-    op.args = (op.args[0], *nodes, *op.args[1 + len(nodes) :])

@@ -16,29 +16,27 @@ in float64, rounded when every pass is done: `rounding`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from snnconv.fold.editing import describe_thresholds, is_zero, per_channel, rewritten
 from snnconv.fold.norm_calls import affine, statistics
-from snnconv.fold.passes import describe_thresholds, is_zero, per_channel, rewritten
+from snnconv.fold.passes import FoldPass
 from snnconv.fold.threshold import Cut, find_cut, proves
 from snnconv.ir.neuron import MembraneNorm, Neuron
 from snnconv.ir.program import SpikingProgram, ThresholdProof
 from snnconv.results import EXACT, ROUNDING, Site
 
 
-@dataclass(frozen=True)
-class FoldMembraneNorm:
+class FoldMembraneNorm(FoldPass):
     """Replaces each membrane norm by exact thresholds and keeps the proof."""
 
-    name: str = "membrane-norm"
-
-    def requires(self, program: SpikingProgram) -> None:
-        return None
+    name = "membrane-norm"
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
+        """The program whose neurons have thresholds in the place of membrane norms."""
         neurons, proofs, sites = dict(program.neurons), dict(program.proofs), []
         for name, neuron in program.neurons.items():
             if neuron.norm is None:
@@ -49,6 +47,7 @@ class FoldMembraneNorm:
         return rewritten(program, program.graph, sites, neurons=neurons, proofs=proofs)
 
     def ensures(self, program: SpikingProgram) -> None:
+        """Raise `RuntimeError` if a threshold does not prove itself in every memory layout."""
         for name, proof in program.proofs.items():
             if not holds(program.neurons[name], proof).all():
                 raise RuntimeError(f"{self.name}: the thresholds of {name} do not prove themselves in every memory layout")

@@ -9,30 +9,32 @@ entry per step as well. Constants in float64, rounded when every pass is done: `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from torch import fx
+
+from snnconv.fold.editing import edited, is_neuron_input, is_zero, remove, rewritten
 from snnconv.fold.norm_calls import NormCall, for_steps, norm_calls
-from snnconv.fold.passes import edited, is_neuron_input, is_zero, remove, rewritten
+from snnconv.fold.passes import FoldPass
+from snnconv.fold.wording import all_in_words
 from snnconv.ir.neuron import Neuron
+from snnconv.ir.nodes import argument
 from snnconv.ir.program import SpikingProgram
 from snnconv.results import ROUNDING, Site
 
 
-@dataclass(frozen=True)
-class FoldIntoNeuron:
+class FoldIntoNeuron(FoldPass):
     """Folds each norm that only neurons read."""
 
-    name: str = "neuron-gain"
-
-    def requires(self, program: SpikingProgram) -> None:
-        return None
+    name = "neuron-gain"
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
+        """The norms in the gain and offset of the neurons behind them."""
         graph, neurons, sites = edited(program), dict(program.neurons), list[Site]()
         # A norm that another one and a neuron read is read by neurons alone once that one is folded.
-        while calls := [c for c in norm_calls(graph) if _foldable(c)]:
+        while calls := self._taken(graph):
             for call in calls:
-                names = [str(user.args[2]) for user in call.node.users]
+                names = [str(argument(user, 2)) for user in call.node.users]
                 for name in names:
                     neurons[name] = _absorb(neurons[name], call, program)
                 remove(call.node, call.input)
@@ -41,13 +43,20 @@ class FoldIntoNeuron:
         return rewritten(program, graph, sites, neurons=neurons)
 
     def ensures(self, program: SpikingProgram) -> None:
-        left = [call.path for call in norm_calls(program.graph) if _foldable(call)]
+        """Raise `RuntimeError` if a norm is left that only neurons read."""
+        left = [call.path for call in self._taken(program.graph)]
         if left:
             raise RuntimeError(f"{self.name} left {left}")
 
+    def declines(self, call: NormCall) -> str:
+        """Why no neuron takes a norm."""
+        others = [user for user in call.node.users if not is_neuron_input(user, call.node)]
+        if others or not call.node.users:
+            return f"{all_in_words(others) or 'nothing'} reads it, no neuron"
+        return ""
 
-def _foldable(call: NormCall) -> bool:
-    return bool(call.node.users) and all(is_neuron_input(user, call.node) for user in call.node.users)
+    def _taken(self, graph: fx.GraphModule) -> list[NormCall]:
+        return [call for call in norm_calls(graph) if not self.declines(call)]
 
 
 def _absorb(neuron: Neuron, call: NormCall, program: SpikingProgram) -> Neuron:

@@ -10,56 +10,62 @@ pass is done: `rounding`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor, fx
 
-from snnconv.fold.linear_norm import give, groups, has_bias, paths
+from snnconv.fold.editing import edited, remove, rewritten
+from snnconv.fold.layers import give, groups, has_bias, has_stored_weights, pads, paths, works_on_channels
 from snnconv.fold.norm_calls import NormCall, norm_calls
-from snnconv.fold.passes import edited, remove, rewritten
+from snnconv.fold.passes import FoldPass
+from snnconv.fold.wording import all_in_words, in_words
+from snnconv.ir.operators import OPERATORS
 from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.results import ROUNDING, Site
 
-_ATEN = torch.ops.aten
-_CONVOLUTIONS = {_ATEN.conv1d.default: 1, _ATEN.conv2d.default: 2, _ATEN.conv3d.default: 3}
 
+class FoldIntoNextLinear(FoldPass):
+    """Folds each norm that only layers read; runs after the passes in which a layer or a neuron before it takes it."""
 
-@dataclass(frozen=True)
-class FoldIntoNextLinear:
-    """Folds each norm that only linear operators read; runs after the passes in which a layer or a neuron before it takes it."""
-
-    name: str = "next-linear"
-
-    def requires(self, program: SpikingProgram) -> None:
-        return None
+    name = "next-linear"
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
+        """The norms in the weights of the layers behind them."""
         graph, sites = edited(program), list[Site]()
         # A norm that another one and a layer read is read by layers alone once that one is folded.
-        while calls := [call for call in norm_calls(graph) if _foldable(call)]:
+        while calls := self._taken(graph):
             sites += [site for call in calls for site in _fold(graph, call)]
         return rewritten(program, graph, sites)
 
     def ensures(self, program: SpikingProgram) -> None:
-        left = [call.path for call in norm_calls(program.graph) if _foldable(call)]
+        """Raise `RuntimeError` if a norm is left that the layers behind it could take."""
+        left = [call.path for call in self._taken(program.graph)]
         if left:
             raise RuntimeError(f"{self.name} left {left}")
 
+    def declines(self, call: NormCall) -> str:
+        """Why the layers behind it do not take a norm."""
+        others = [user for user in call.node.users if OPERATORS.layer(user) is None]
+        if others or not call.node.users:
+            return f"{all_in_words(others) or 'nothing'} reads it, no layer"
+        if call.per_step:
+            return "it changes from step to step, the weights behind it do not"
+        return next((reason for user in call.node.users if (reason := _declines(user, call))), "")
 
-def _foldable(call: NormCall) -> bool:
-    return not call.per_step and bool(call.node.users) and all(_takes(user, call) for user in call.node.users)
+    def _taken(self, graph: fx.GraphModule) -> list[NormCall]:
+        return [call for call in norm_calls(graph) if not self.declines(call)]
 
 
-def _takes(user: fx.Node, call: NormCall) -> bool:
-    if user.target not in _CONVOLUTIONS and user.target is not _ATEN.linear.default:
-        return False
-    stored = user.args[0] is call.node and all(a is None or a.op == "get_attr" for a in user.args[1:3])
-    dims = len(call.node.meta["val"].shape)
-    if user.target is _ATEN.linear.default:
-        return stored and dims == 2
-    padded = len(user.args) > 4 and any(user.args[4])
-    return stored and dims == _CONVOLUTIONS[user.target] + 2 and (not padded or not bool(call.shift.any()))
+def _declines(user: fx.Node, call: NormCall) -> str:
+    """Why one layer that reads a norm does not take it."""
+    layer = OPERATORS.layer(user)
+    if not has_stored_weights(user):
+        return f"the weights of {user.name} depend on the input"
+    if layer is None or layer.transposed:
+        return f"{in_words(user)} behind it is transposed"
+    if not works_on_channels(user):
+        return f"{in_words(user)} behind it works on another dimension"
+    if pads(user) and bool(call.shift.any()):
+        return f"{in_words(user)} behind it pads with zeros, which a shift does not reach"
+    return ""
 
 
 def _fold(graph: fx.GraphModule, call: NormCall) -> list[Site]:

@@ -9,12 +9,14 @@ Norms that only feed each other are one row: their composition, in float64.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from snnconv.fold.constants import Constant, constants_of
 from snnconv.fold.passes import FoldRefused
+from snnconv.ir.nodes import argument, operand, shape, target
 from snnconv.ir.program import BATCH_NORM
 from snnconv.results import REFUSED, NormStatistics, Site
 
@@ -41,7 +43,7 @@ class Norm:
 class NormCall:
     """A row of norms, from `head` to `node`: `y = scale * x + shift`, in float64.
 
-    Both constants have the layout of a sample, `[C, 1, ...]`, or `[T, 1, C, 1, ...]` where `per_step`. `operand` says which
+    Both constants have the layout of a sample, `[C, 1, ...]`, or `[T, 1, C, 1, ...]` if `per_step`. `operand` says which
     argument of `head` is x.
     """
 
@@ -56,13 +58,11 @@ class NormCall:
     @property
     def input(self) -> fx.Node:
         """What the first of them reads, also after a rewrite in front of it."""
-        node = self.head.args[self.operand]
-        if not isinstance(node, fx.Node):
-            raise RuntimeError(f"{self.path} normalises a number")
-        return node
+        return operand(self.head, self.operand)
 
     @property
     def path(self) -> str:
+        """Where the constants of the last of them are held."""
         return self.norms[-1].path
 
     @property
@@ -115,11 +115,12 @@ def for_steps(call: NormCall, timesteps: int) -> tuple[Tensor, Tensor]:
 
 
 def batch_norms(graph: fx.Graph) -> list[fx.Node]:
+    """Every batch norm of a graph, in order."""
     return [node for node in graph.nodes if node.target is BATCH_NORM]
 
 
 def norm_path(node: fx.Node) -> str:
-    """The path of the module whose running mean a batch norm reads; the node's name where it has none."""
+    """The path of the module whose running mean a batch norm reads; the node's name if it has none."""
     held = [a for a in node.args[1:5] if isinstance(a, fx.Node)]
     while held and held[-1].op != "get_attr":
         held = held[-1].all_input_nodes
@@ -127,18 +128,18 @@ def norm_path(node: fx.Node) -> str:
 
 
 def scales_per_step(node: fx.Node, constants: dict[fx.Node, Constant]) -> bool:
-    """Whether `node` computes `x op c`, or `c op x` where that is the same, with a constant per step."""
+    """Whether `node` computes `x op c`, or `c op x` if that is the same, with a constant per step."""
     return _operand(node, constants) is not None
 
 
 def _operand(node: fx.Node, constants: dict[fx.Node, Constant]) -> int | None:
-    """Which argument of a scale or shift per step is x; None where `node` is none."""
+    """Which argument of a scale or shift per step is x; None if `node` is none."""
     if node.target not in _PER_STEP or node in constants:
         return None
     commutes = node.target is _ATEN.mul.Tensor or (node.target is _ATEN.add.Tensor and not node.kwargs)
     for x, other in ((0, 1), (1, 0)) if commutes else ((0, 1),):
-        value, constant = node.args[x], constants.get(node.args[other])
-        if isinstance(value, fx.Node) and value not in constants and constant is not None and constant.per_step:
+        value, by = argument(node, x), argument(node, other)
+        if isinstance(value, fx.Node) and value not in constants and by in constants and constants[by].per_step:
             return x
     return None
 
@@ -146,13 +147,13 @@ def _operand(node: fx.Node, constants: dict[fx.Node, Constant]) -> int | None:
 def _norm_call(node: fx.Node, constants: dict[fx.Node, Constant]) -> NormCall | None:
     if node.target is BATCH_NORM:
         return _batch_norm(node, constants)
-    operand = _operand(node, constants)
-    return None if operand is None else _per_step(node, constants, operand)
+    x = _operand(node, constants)
+    return None if x is None else _per_step(node, constants, x)
 
 
 def _batch_norm(node: fx.Node, constants: dict[fx.Node, Constant]) -> NormCall:
-    path, eps = norm_path(node), float(node.args[7])
-    kind = f"BatchNorm{max(len(node.meta['val'].shape) - 2, 1)}d"
+    path, eps = norm_path(node), float(argument(node, 7))
+    kind = f"BatchNorm{max(len(shape(node)) - 2, 1)}d"
     given = [a for a in node.args[1:5] if isinstance(a, fx.Node)]
     if not all(a in constants for a in given):
         raise FoldRefused((Site(path, kind, "", REFUSED, "its constants depend on the input"),))
@@ -176,24 +177,25 @@ def _batch_norm(node: fx.Node, constants: dict[fx.Node, Constant]) -> NormCall:
 
 
 def _laid_out(constant: Constant, per_step: bool, channels: int, node: fx.Node) -> Tensor:
-    """`[C]` as `[C, 1, ...]`; where the norm is per step, that or `[T, C]` as `[T or 1, 1, C, 1, ...]`."""
-    ones = [1] * (len(node.meta["val"].shape) - 2)
+    """`[C]` as `[C, 1, ...]`; if the norm is per step, that or `[T, C]` as `[T or 1, 1, C, 1, ...]`."""
+    ones = [1] * (len(shape(node)) - 2)
     return constant.value.view(-1, 1, channels, *ones) if per_step else constant.value.view(channels, *ones)
 
 
-def _per_step(node: fx.Node, constants: dict[fx.Node, Constant], operand: int) -> NormCall:
-    constant, dims = constants[node.args[1 - operand]], len(node.meta["val"].shape)
+def _per_step(node: fx.Node, constants: dict[fx.Node, Constant], x: int) -> NormCall:
+    """A scale or shift per step, of its argument `x`."""
+    constant, dims = constants[operand(node, 1 - x)], len(shape(node))
     entry = list(constant.value.shape[1:])
     # An entry may have a batch dimension of its own, of size 1.
     entry = entry[1:] if len(entry) == dims else [1] * (dims - 1 - len(entry)) + entry
-    value = constant.value.reshape(-1, 1, *entry)
-    value = value * float(node.kwargs.get("alpha", 1))
+    alpha: Any = node.kwargs.get("alpha", 1)
+    value = constant.value.reshape(-1, 1, *entry) * float(alpha)
     scale, shift = torch.ones_like(value), torch.zeros_like(value)
     if node.target is _ATEN.mul.Tensor:
         scale = value
     else:
         shift = value if node.target is _ATEN.add.Tensor else -value
-    return NormCall(node, node, (Norm(constant.path, _PER_STEP[node.target]),), scale, shift, True, operand)
+    return NormCall(node, node, (Norm(constant.path, _PER_STEP[target(node)]),), scale, shift, True, x)
 
 
 def affine(gamma: Tensor | None, beta: Tensor | None, mean: Tensor, var: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -205,6 +207,6 @@ def affine(gamma: Tensor | None, beta: Tensor | None, mean: Tensor, var: Tensor,
 def statistics(gamma: Tensor | None, mean: Tensor, var: Tensor, eps: float) -> NormStatistics:
     """What a reader wants to know of a norm before folding it; a variance is near 0 where eps is no longer small beside it."""
     gamma = torch.ones_like(var) if gamma is None else gamma
-    ranges = [(float(t.min()), float(t.max())) for t in (gamma, mean, var)]
-    counts = [int(mask.sum()) for mask in (gamma < 0, gamma == 0, var <= 10 * eps)]
-    return NormStatistics(var.numel(), *ranges, *counts)
+    scales, means, variances = ((float(t.min()), float(t.max())) for t in (gamma, mean, var))
+    negative, zero, near_zero = (int(mask.sum()) for mask in (gamma < 0, gamma == 0, var <= 10 * eps))
+    return NormStatistics(var.numel(), scales, means, variances, negative, zero, near_zero)

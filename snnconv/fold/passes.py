@@ -1,32 +1,17 @@
-"""What a fold pass is: `requires -> call -> ensures` on a `SpikingProgram`, and the pieces that passes share."""
+"""What a fold pass is, which ones there are, and the order in which they run."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor, fx
-
-from snnconv.errors import Refused
-from snnconv.ir.neuron import NEURON_OP
-from snnconv.ir.program import SpikingProgram, put, share, tensors
+from snnconv.errors import InputError, Refused
+from snnconv.ir.program import SpikingProgram
+from snnconv.registry import Registry
 from snnconv.results import Site
 
-
-class FoldPass(Protocol):
-    """Turns one kind of norm into constants and says, per site, how exactly.
-
-    `requires` raises `FoldRefused` where the pass's assumption does not hold; `ensures` raises RuntimeError where its own work
-    is not what it claims.
-    """
-
-    @property
-    def name(self) -> str: ...
-    def requires(self, program: SpikingProgram) -> None: ...
-    def __call__(self, program: SpikingProgram) -> SpikingProgram: ...
-    def ensures(self, program: SpikingProgram) -> None: ...
+if TYPE_CHECKING:
+    from snnconv.fold.norm_calls import NormCall
 
 
 class FoldRefused(Refused):
@@ -39,63 +24,64 @@ class FoldRefused(Refused):
         self.sites = sites
 
 
-def per_channel(values: Tensor, dims: int) -> Tensor:
-    """Lay `[C]` out as `[C, 1, ...]` with `dims` dimensions."""
-    return values.view(-1, *[1] * (dims - 1))
+class FoldPass(ABC):
+    """Turns one kind of norm into constants and says, per site, how exactly.
 
-
-def edited(program: SpikingProgram) -> fx.GraphModule:
-    """A graph to rewrite in place, sharing the program's constants."""
-    return share(program.graph)
-
-
-def rewritten(program: SpikingProgram, graph: fx.GraphModule, sites: list[Site], **changes: object) -> SpikingProgram:
-    """The program after a pass: dead code and unused constants gone, its sites added."""
-    graph.graph.eliminate_dead_code()
-    graph.graph.lint()
-    return replace(program, graph=share(graph), sites=(*program.sites, *sites), **changes)
-
-
-def remove(node: fx.Node, value: fx.Node) -> None:
-    """Take `node` out of its graph; whoever read it reads `value`."""
-    node.replace_all_uses_with(value)
-    node.graph.erase_node(node)
-
-
-def hold(graph: fx.GraphModule, path: str, value: Tensor, user: fx.Node) -> fx.Node:
-    """Hold `value` at `path`, or at a path of its own if another operator reads another value there, and read it for `user`."""
-    readers = [n for node in graph.graph.find_nodes(op="get_attr", target=path) for n in node.users if n is not user]
-    held = tensors(graph).get(path)
-    if readers and held is not None and not (held.dtype == value.dtype and torch.equal(held, value)):
-        path = f"{path}_{user.name}"
-    put(graph, path, value)
-    with graph.graph.inserting_before(user):
-        return graph.graph.get_attr(path)
-
-
-def is_zero(constant: Tensor) -> bool:
-    """Whether a constant that is added adds nothing in single precision.
-
-    Not asked in the program's own type: a fold in float64 must hold the same constants.
+    A pass of another package, under an entry point of the group `snnconv.fold_passes`, runs right behind the one that `after`
+    names; left out, behind every pass of snnconv's that does better than a plain scale and shift.
     """
-    return not bool(constant.float().any())
+
+    name: ClassVar[str]
+    after: ClassVar[str] = "next-linear"
+
+    def requires(self, program: SpikingProgram) -> None:  # noqa: B027
+        """Raise `FoldRefused` if what the pass assumes does not hold."""
+
+    @abstractmethod
+    def __call__(self, program: SpikingProgram) -> SpikingProgram:
+        """The program with the norms folded that the pass takes; the one that is given stays as it is."""
+
+    def ensures(self, program: SpikingProgram) -> None:  # noqa: B027
+        """Raise `RuntimeError` if `program`, the pass's own result, is not what the pass claims."""
+
+    def declines(self, call: NormCall) -> str:
+        """Why the pass leaves that norm alone, for a reader of the report; empty if it takes it, or takes no such norms."""
+        return ""
+
+    def run(self, program: SpikingProgram) -> SpikingProgram:
+        """`requires`, the pass itself, `ensures`."""
+        self.requires(program)
+        folded = self(program)
+        self.ensures(folded)
+        return folded
 
 
-def is_neuron_input(user: fx.Node, value: fx.Node) -> bool:
-    """Whether `user` is a neuron whose current is `value`."""
-    return user.target is NEURON_OP and user.args[0] is value
+PASSES: Registry[type[FoldPass]] = Registry(
+    "snnconv.fold_passes",
+    {
+        "refuse-unfoldable": "snnconv.fold.refusals:RefuseUnfoldable",
+        "held-constants": "snnconv.fold.held_constants:HoldConstants",
+        "plain-pools": "snnconv.fold.plain_pools:PlainPools",
+        "linear-norm": "snnconv.fold.linear_norm:FoldLinearNorm",
+        "neuron-gain": "snnconv.fold.neuron_gain:FoldIntoNeuron",
+        "next-linear": "snnconv.fold.next_linear:FoldIntoNextLinear",
+        "plain-scale": "snnconv.fold.plain_scale:FoldIntoScale",
+        "membrane-norm": "snnconv.fold.membrane_norm:FoldMembraneNorm",
+        "zero-bias": "snnconv.fold.zero_bias:DropZeroBias",
+    },
+)
+"""The passes, snnconv's own in the order in which they run."""
 
 
-def describe_thresholds(threshold: Tensor, inverted: Tensor | None) -> str:
-    """A line about folded thresholds: how many, their range, how many are inverted or constant."""
-    finite = threshold[threshold.isfinite()]
-    unit = "channels" if threshold.numel() == threshold.shape[0] else "elements"
-    parts = [f"{threshold.numel()} {unit}"]
-    if finite.numel():
-        parts.append(f"thresholds {finite.min().item():.4g} to {finite.max().item():.4g}")
-    flipped = 0 if inverted is None else int(inverted.sum())
-    always, never = int((threshold == -math.inf).sum()), int((threshold == math.inf).sum())
-    for count, word in ((flipped, "inverted"), (always, "always firing"), (never, "never firing")):
-        if count:
-            parts.append(f"{count} {word}")
-    return ", ".join(parts)
+def ordered() -> list[FoldPass]:
+    """Every pass, in the order in which they run. Raises `InputError` for one that is to run behind a pass there is not."""
+    order = [PASSES[name]() for name in PASSES.own]
+    for name in PASSES.names():
+        if name in PASSES.own:
+            continue
+        added = PASSES[name]()
+        place = next((i for i, step in enumerate(order) if step.name == added.after), None)
+        if place is None:
+            raise InputError(f"fold pass '{name}' runs after '{added.after}', which there is not", "name another pass")
+        order.insert(place + 1, added)
+    return order

@@ -8,13 +8,14 @@ Constants in float64, rounded when every pass is done: `rounding`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 from torch import fx
 
+from snnconv.fold.editing import edited, hold, is_zero, remove, rewritten
 from snnconv.fold.norm_calls import NormCall, batch_norms, for_steps, norm_calls
-from snnconv.fold.passes import edited, hold, is_zero, remove, rewritten
+from snnconv.fold.passes import FoldPass, ordered
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram
 from snnconv.results import ROUNDING, Site
@@ -22,27 +23,29 @@ from snnconv.results import ROUNDING, Site
 _ATEN = torch.ops.aten
 
 
-@dataclass(frozen=True)
-class FoldIntoScale:
+class FoldIntoScale(FoldPass):
     """Rewrites every norm that is left; runs after the passes that do better."""
 
-    name: str = "plain-scale"
-
-    def requires(self, program: SpikingProgram) -> None:
-        return None
+    name = "plain-scale"
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
+        """Every norm that is left as two operators of its own; its site says why nothing took it."""
         graph = edited(program)
-        sites = [site for call in norm_calls(graph) for site in _rewrite(graph, call, program)]
+        before = list(takewhile(lambda step: step.name != self.name, ordered()))
+        sites = []
+        for call in norm_calls(graph):
+            reasons = dict.fromkeys(filter(None, (step.declines(call) for step in before)))
+            sites += _rewrite(graph, call, program, "; ".join(reasons))
         return rewritten(program, graph, sites)
 
     def ensures(self, program: SpikingProgram) -> None:
+        """Raise `RuntimeError` if a batch norm is left."""
         left = [node.name for node in batch_norms(program.graph.graph)]
         if left:
             raise RuntimeError(f"{self.name} left {left}")
 
 
-def _rewrite(graph: fx.GraphModule, call: NormCall, program: SpikingProgram) -> list[Site]:
+def _rewrite(graph: fx.GraphModule, call: NormCall, program: SpikingProgram, why: str) -> list[Site]:
     value = call.input
     scale, shift = for_steps(call, program.contract.timesteps)
     operators = ((_ATEN.mul.Tensor, "scale", scale, bool((scale == 1).all())), (_ATEN.add.Tensor, "shift", shift, is_zero(shift)))
@@ -51,7 +54,7 @@ def _rewrite(graph: fx.GraphModule, call: NormCall, program: SpikingProgram) -> 
             read = hold(graph, f"{call.layer}.{leaf}".lstrip("."), constant, call.node)
             value = _applied(op, value, read, call)
     remove(call.node, value)
-    return call.sites(call.path, ROUNDING, "plain scale and shift: no layer or neuron can take it")
+    return call.sites(call.path, ROUNDING, f"plain scale and shift: {why}")
 
 
 def _applied(op: torch._ops.OpOverload, value: fx.Node, constant: fx.Node, call: NormCall) -> fx.Node:

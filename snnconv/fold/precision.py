@@ -7,6 +7,7 @@ twin      the fold of the float64 source, holding the same optional constants (m
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ def twin(folded64: SpikingProgram, folded: SpikingProgram) -> SpikingProgram:
 
 
 def _following(exact: Neuron, folded: Neuron, leaks: bool) -> Neuron:
-    held: dict[str, Tensor | None] = {}
+    held: dict[str, Any] = {}
     for name, neutral in _NEUTRAL.items():
         value, like = getattr(exact, name), getattr(folded, name)
         dtype = torch.bool if name == "inverted" else exact.threshold.dtype

@@ -7,14 +7,13 @@ promise that no norm is left. A constant per step folds where it scales or shift
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import fx
 
 from snnconv.fold.constants import constants_of
 from snnconv.fold.norm_calls import norm_path, scales_per_step
-from snnconv.fold.passes import FoldRefused
+from snnconv.fold.passes import FoldPass, FoldRefused
+from snnconv.ir.nodes import argument, target
 from snnconv.ir.program import BATCH_NORM, SpikingProgram, is_random
 from snnconv.results import REFUSED, Site
 
@@ -27,37 +26,35 @@ _SAMPLE_NORMS = {
 }
 
 
-@dataclass(frozen=True)
-class RefuseUnfoldable:
+class RefuseUnfoldable(FoldPass):
     """Requires that every norm is an affine map with stored constants; changes nothing."""
 
-    name: str = "refuse-unfoldable"
+    name = "refuse-unfoldable"
 
     def requires(self, program: SpikingProgram) -> None:
+        """Raise `FoldRefused`, with every site that cannot be folded."""
         refused = [site for node in program.graph.graph.nodes if (site := _refusal(node)) is not None]
         refused += _misused_steps(program.graph)
         if refused:
             raise FoldRefused(tuple(refused))
 
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
+        """The program as it is."""
         return program
-
-    def ensures(self, program: SpikingProgram) -> None:
-        return None
 
 
 def _refusal(node: fx.Node) -> Site | None:
     if node.target in _SAMPLE_NORMS:
         kind = _SAMPLE_NORMS[node.target]
         reason = "its statistics are those of each input, so it is no constant to fold"
-        if node.target is _ATEN.instance_norm.default and not node.args[5]:
+        if node.target is _ATEN.instance_norm.default and not argument(node, 5):
             reason = "instance norm with running statistics is not supported; use batch norm"
         return Site(node.name, kind, "", REFUSED, reason)
-    if node.target is BATCH_NORM and (node.args[5] or not isinstance(node.args[3], fx.Node)):
+    if node.target is BATCH_NORM and (argument(node, 5) or not isinstance(argument(node, 3), fx.Node)):
         reason = "it keeps no running statistics and normalises by each batch (track_running_stats=False)"
         return Site(norm_path(node), "BatchNorm", "", REFUSED, reason)
     if is_random(node):
-        name = node.target._schema.name.partition("::")[2]
+        name = target(node)._schema.name.partition("::")[2]
         return Site(
             node.name, name, "", REFUSED, "it draws random numbers at inference, so two runs differ and nothing can be equal"
         )

@@ -38,12 +38,14 @@ class _Step(fx.Interpreter):
         self.sizes: dict[fx.Node, torch.Size] = {}
 
     def run_node(self, n: fx.Node) -> Any:
+        """Run one node, and note the size of its value."""
         result = super().run_node(n)
         if isinstance(result, Tensor):
             self.sizes[n] = result.shape
         return result
 
-    def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Take the first entry of a constant per step, and a neuron's current for its spikes."""
         if target is AT_STEP:
             return args[0][0]
         return (args[0], None) if target is NEURON_OP else super().call_function(target, args, kwargs)

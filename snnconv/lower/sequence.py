@@ -17,6 +17,8 @@ import torch
 from torch import fx
 
 from snnconv.ir.neuron import NEURON_OP
+from snnconv.ir.nodes import argument, operand, outputs
+from snnconv.ir.operators import OPERATORS
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram, put, share, tensors
 from snnconv.lower import ops
@@ -24,25 +26,6 @@ from snnconv.lower.batch import batch_dimensions
 from snnconv.lower.graph import Lowered, neuron_arguments
 
 _ATEN = torch.ops.aten
-
-_AFFINE_IN_ALL = {_ATEN.add.Tensor, _ATEN.sub.Tensor, _ATEN.cat.default}
-_AFFINE_IN_FIRST = {
-    _ATEN.linear.default,
-    _ATEN.conv1d.default,
-    _ATEN.conv1d.padding,
-    _ATEN.conv2d.default,
-    _ATEN.conv2d.padding,
-    _ATEN.avg_pool1d.default,
-    _ATEN.avg_pool2d.default,
-    _ATEN.adaptive_avg_pool1d.default,
-    _ATEN.adaptive_avg_pool2d.default,
-    _ATEN.flatten.using_ints,
-    _ATEN.view.default,
-    _ATEN.reshape.default,
-    _ATEN.dropout.default,
-    _ATEN.mul.Tensor,
-    _ATEN.div.Tensor,
-}
 
 
 def lower_sequence(program: SpikingProgram) -> Lowered:
@@ -68,6 +51,7 @@ class _Builder:
         self.reduced: dict[fx.Node, fx.Node] = {}
 
     def build(self) -> fx.GraphModule:
+        """The sequence graph."""
         for node in self.program.graph.graph.nodes:
             getattr(self, f"_{node.op}")(node)
         self.graph.eliminate_dead_code()
@@ -94,18 +78,18 @@ class _Builder:
             self._neuron(node)
         elif node.target is AT_STEP:
             x = next(iter(self.graph.find_nodes(op="placeholder")))
-            self.new[node] = self.graph.call_function(ops.EACH_STEP, (self.new[node.args[0]], x, self.contract.timesteps))
+            self.new[node] = self.graph.call_function(ops.EACH_STEP, (self.new[operand(node, 0)], x, self.contract.timesteps))
             self.timed.add(node)
-        elif node.target is operator.getitem and node.args[0].target is NEURON_OP:
-            if node.args[1] == 0:
-                self.new[node] = self.new[node.args[0]]
+        elif node.target is operator.getitem and operand(node, 0).target is NEURON_OP:
+            if argument(node, 1) == 0:
+                self.new[node] = self.new[operand(node, 0)]
                 self.timed.add(node)
         else:
             self._stateless(node)
 
     def _neuron(self, node: fx.Node) -> None:
-        current, _, name = node.args
-        arguments = neuron_arguments(self.root, self.graph, str(name), self.program)
+        current, name = operand(node, 0), str(argument(node, 2))
+        arguments = neuron_arguments(self.root, self.graph, name, self.program)
         inputs = (self.new[current], *arguments, self.contract.timesteps, current not in self.timed)
         self.new[node] = self.graph.call_function(ops.NEURON_OVER_TIME, inputs)
 
@@ -144,10 +128,11 @@ class _Builder:
 
     @cached_property
     def batch_dimensions(self) -> dict[fx.Node, int]:
+        """Where the batch is in each value; asked for only if something needs it."""
         return batch_dimensions(self.program)
 
     def _output(self, node: fx.Node) -> None:
-        y: Any = node.args[0][0]
+        y, *_ = outputs(node.graph)
         self.graph.output((self._read_out(y) if y in self.timed else self.new[y],))
 
 
@@ -163,8 +148,9 @@ def _tail(graph: fx.Graph) -> set[fx.Node]:
 
 
 def _is_affine(node: fx.Node) -> bool:
-    if node.target in _AFFINE_IN_ALL:
-        return True
+    row = OPERATORS.of(node)
+    if row is None or row.affine != "first":
+        return row is not None and row.affine == "all"
     rest: list[fx.Node] = []
     fx.map_arg((node.args[1:], node.kwargs), rest.append)
-    return node.target in _AFFINE_IN_FIRST and all(a.op == "get_attr" for a in rest)
+    return all(a.op == "get_attr" for a in rest)

@@ -22,7 +22,7 @@ from torch import Tensor, fx
 from snnconv.fold.constants import Constant, constants_of
 from snnconv.fold.norm_calls import affine, batch_norms
 from snnconv.ir.neuron import NEURON_OP
-from snnconv.ir.nodes import outputs
+from snnconv.ir.nodes import argument, operand, outputs, shape
 from snnconv.ir.operators import OPERATORS
 from snnconv.ir.program import SpikingProgram
 from snnconv.ir.rounding_rules import Rounding
@@ -178,10 +178,10 @@ class Magnitudes(fx.Interpreter):
 def _norm(node: fx.Node, constants: dict[fx.Node, Constant], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Scale and shift of a batch norm on magnitudes, at their largest over time, laid out as its input."""
     gamma, beta = (constants[a].value.abs() if isinstance(a, fx.Node) else None for a in node.args[1:3])
-    mean, var = (constants[a].value.abs() for a in node.args[3:5])
+    mean, var = (constants[operand(node, i)].value.abs() for i in (3, 4))
     # Nothing cancels: the mean is added, not taken away.
-    scale, shift = affine(gamma, beta, -mean, var, float(node.args[7]))
-    layout = (-1, *[1] * (len(node.meta["val"].shape) - 2))
+    scale, shift = affine(gamma, beta, -mean, var, float(argument(node, 7)))
+    layout = (-1, *[1] * (len(shape(node)) - 2))
     scale, shift = (_over_time(t, t.dim() > 1, dtype).view(layout) for t in (scale, shift))
     return scale, shift
 

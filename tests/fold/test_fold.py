@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snnconv.fold import EXACT, PASSES, ROUNDING, FoldRefused, fold
+from snnconv.fold import EXACT, ROUNDING, FoldRefused, fold
 from snnconv.fold.norm_calls import batch_norms, norm_path
 from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.nn import LIF, MPBN
@@ -152,10 +152,6 @@ def test_a_refusal_leaves_nothing_half_folded() -> None:
     with pytest.raises(FoldRefused):
         fold(program)
     assert len(batch_norms(program.graph.graph)) == 1 and program.neurons["2"].norm is not None
-
-
-def test_passes_have_names_of_their_own() -> None:
-    assert len({step.name for step in PASSES}) == len(PASSES)
 
 
 @pytest.mark.parametrize(("event", "readout"), [(True, "sum"), (False, "last"), (True, "none")])

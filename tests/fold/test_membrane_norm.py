@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from snnconv.fold import EXACT, fold
+from snnconv.fold.editing import describe_thresholds
 from snnconv.fold.membrane_norm import FoldMembraneNorm, fold_neuron, holds, kernel
-from snnconv.fold.passes import describe_thresholds
 from snnconv.ir.program import SpikingProgram
 from snnconv.nn import LIF, MPBN
 from tests.fold.test_fold import assert_folds, settled, watched

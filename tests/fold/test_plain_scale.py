@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from snnconv.fold import fold
 from snnconv.fold.plain_scale import FoldIntoScale
 from snnconv.ir.program import SpikingProgram, tensors
-from snnconv.nn import LIF, MPBN
+from snnconv.nn import LIF, MPBN, TEBN
 from tests.fold.test_fold import assert_folds, settled
 from tests.fold.test_linear_norm import Wired, into
 from tests.networks import program_of
@@ -41,6 +41,54 @@ def test_norm_becomes_one_multiplication_and_one_addition(place: str) -> None:
     added = operators(folded) - operators(folded.source)
     assert added == {"aten.mul.Tensor": 1, "aten.add.Tensor": 1}
     assert {f"{norm}.scale", f"{norm}.shift"} <= set(tensors(folded.graph))
+
+
+def transposed() -> nn.Module:
+    return nn.Sequential(LIF(), nn.BatchNorm2d(2), nn.ConvTranspose2d(2, 3, 2), nn.Flatten())
+
+
+REASONS: dict[str, tuple[nn.Module, str]] = {
+    "pooling": (
+        PLACES["before pooling"](),
+        "it follows the input, no layer; max_pool2d reads it, no neuron; max_pool2d reads it, no layer",
+    ),
+    "padding": (
+        PLACES["on spikes"](),
+        "it follows neuron 0, no layer; 2 reads it, no neuron; 2 behind it pads with zeros, which a shift does not reach",
+    ),
+    "output": (
+        PLACES["before the output"](),
+        "it follows flatten, no layer; the output reads it, no neuron; the output reads it, no layer",
+    ),
+    "a transposed layer": (transposed(), "it follows neuron 0, no layer; 2 reads it, no neuron; 2 behind it is transposed"),
+    "another dimension": (
+        nn.Sequential(LIF(), nn.Linear(8, 4), nn.BatchNorm2d(2), nn.Flatten()),
+        "1 in front of it works on another dimension; flatten reads it, no neuron; flatten reads it, no layer",
+    ),
+    "another reader": (
+        Wired(
+            lambda m, x: (m.norm(y := m.conv(x)) + m.a(y)).flatten(1), conv=nn.Conv2d(2, 2, 3), norm=nn.BatchNorm2d(2), a=LIF()
+        ),
+        "it is not alone in reading conv; add reads it, no neuron; add reads it, no layer",
+    ),
+    "steps": (
+        Wired(
+            lambda m, x: m.fc(m.norm(m.conv(m.a(x))).flatten(1)),
+            conv=nn.Conv2d(2, 2, 3),
+            norm=TEBN(2, 3),
+            a=LIF(),
+            fc=nn.Linear(72, 3),
+        ),
+        "it changes from step to step, the weights of conv do not; flatten reads it, no neuron; flatten reads it, no layer",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_a_site_says_why_no_layer_or_neuron_takes_the_norm(name: str) -> None:
+    net, reason = REASONS[name]
+    folded = fold(program_of(settled(net), timesteps=3))
+    assert {site.detail for site in folded.sites if site.into == site.path} == {f"plain scale and shift: {reason}"}
 
 
 def test_scale_is_gamma_over_the_root_and_shift_the_rest() -> None:
