@@ -12,14 +12,18 @@ from snnconv.fold import FoldRefused, fold
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.results import Inspection, NeuronView
+from snnconv.results.verdict import OUTPUT
 from snnconv.sources import Source, UnknownLayers
+from snnconv.verify.rounding import Magnitudes
 
 
 def inspect(source: Source) -> Inspection:
     """Look into a source; a norm that cannot be folded is listed, not raised."""
     program = source.program
+    notes = source.notes
     try:
         sites = fold(program).sites
+        notes += _measured(program)
     except FoldRefused as refusal:
         sites = refusal.sites
     return Inspection(
@@ -28,7 +32,7 @@ def inspect(source: Source) -> Inspection:
         reference=source.reference,
         settings=source.settings,
         parameters=_parameters(source),
-        notes=source.notes,
+        notes=notes,
         neurons=_views(program.neurons),
         sites=sites,
         operations=_operations(program),
@@ -55,6 +59,15 @@ def _operations(program: SpikingProgram) -> int:
     with FlopCounterMode(display=False) as counter:
         once.run(torch.zeros(1, *program.contract.input_shape))
     return counter.get_total_flops() // 2
+
+
+def _measured(program: SpikingProgram) -> tuple[str, ...]:
+    """A note on the layers whose rounding bound will be measured."""
+    magnitudes = Magnitudes(program)
+    if not magnitudes.measured:
+        return ()
+    names, operators = ", ".join(name or OUTPUT for name in sorted(magnitudes.measured)), ", ".join(magnitudes.unruled)
+    return (f"the rounding bound of {names} will be measured: no rule is known for {operators}",)
 
 
 def words(neuron: Neuron) -> str:

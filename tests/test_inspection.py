@@ -50,6 +50,23 @@ def test_a_refused_norm_is_listed_and_not_raised() -> None:
     assert [(site.kind, site.outcome) for site in found.sites] == [("GroupNorm", "refused")]
 
 
+class Exponential(nn.Module):
+    """An operator of which no rounding rule is known, before the second neuron."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = LIF(), LIF()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).exp() - 1).flatten(1)
+
+
+def test_a_note_names_the_layers_whose_rounding_bound_will_be_measured() -> None:
+    (note,) = inspect(source_of(Exponential())).notes
+    assert note == "the rounding bound of second will be measured: no rule is known for aten.exp.default"
+    assert inspect(source_of(per_channel())).notes == ()
+
+
 class Half(nn.Module):
     """Nobody taught this neuron."""
 

@@ -38,7 +38,7 @@ class Magnitudes(fx.Interpreter):
 
     After `measure`, `current[name]` is the magnitude `[B, ...]` of the current into each neuron and `terms[name]` the number of
     its rounding errors; the entry `""` is the output's. `measured` holds the names, fixed from the start, of those whose bound
-    rests on an operator without a rule.
+    rests on an operator without a rule, and `unruled` those operators.
     """
 
     def __init__(self, program: SpikingProgram) -> None:
@@ -53,7 +53,9 @@ class Magnitudes(fx.Interpreter):
         self._least = {node: _magnitude(held, program.dtype, least=True) for node, held in constants.items()}
         self._norms = {call: _norm(call, constants, program.dtype) for call in batch_norms(program.graph.graph)}
         self._rules = {node: rule for node in nodes if (rule := self._rule(node)) is not None}
-        self._inputs = Inputs(program, [node for node in nodes if self._is_measured(node)])
+        unruled = [node for node in nodes if self._is_measured(node)]
+        self.unruled = tuple(sorted({str(node.target) for node in unruled}))
+        self._inputs = Inputs(program, unruled)
         self.measured = self._names_measured(program.graph.graph)
 
     def _rule(self, node: fx.Node) -> Rounding | None:

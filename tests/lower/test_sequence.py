@@ -118,6 +118,9 @@ def test_affine_tail_runs_at_every_step_where_its_bias_counts(readout: str) -> N
 
 TAILS: dict[str, Callable[[Wired, Tensor], Tensor]] = {
     "softmax": lambda m, x: logits(m, x).softmax(1),
+    "reshapes": lambda m, x: nn.functional.interpolate(m.a(m.conv(x)), scale_factor=2).permute(0, 2, 3, 1).roll(1, 2).flatten(1),
+    "transposed": lambda m, x: nn.functional.conv_transpose2d(m.a(m.conv(x)), m.mix.weight).mean((2, 3)),
+    "three dimensions": lambda m, x: nn.functional.avg_pool3d(m.a(m.conv(x)).unsqueeze(1), (1, 2, 2)).flatten(1),
     "relu": lambda m, x: logits(m, x).relu(),
     "relu then linear": lambda m, x: nn.functional.pad(logits(m, x).relu(), (0, 44)) @ m.head.weight.T,
     "maximum": lambda m, x: logits(m, x).amax(1, keepdim=True),
@@ -147,6 +150,12 @@ def test_any_tail_commutes_with_the_read_out_as_far_as_it_is_moved(tail: str, re
 @pytest.mark.parametrize("tail", ["softmax", "relu", "maximum", "product of two", "quotient of two", "constant over it"])
 def test_a_tail_that_is_not_affine_is_reduced_after_it(tail: str) -> None:
     assert order(lower(wired(TAILS[tail]), "sequence"))[-1] == "reduce_time"
+
+
+@pytest.mark.parametrize("tail", ["reshapes", "transposed", "three dimensions"])
+def test_whatever_the_table_calls_affine_runs_after_the_read_out(tail: str) -> None:
+    found = order(lower(wired(TAILS[tail]), "sequence"))
+    assert found[found.index("fire_over_time") + 1] == "reduce_time"
 
 
 def test_a_square_is_not_affine() -> None:
