@@ -27,7 +27,7 @@ class Constant:
 
     @property
     def value(self) -> Any:
-        """In float64, if it is a float: made where it is read, for most constants are weights that nobody asks for."""
+        """In float64, if it is a float. Converted at each reading: most constants are weights whose values no pass reads."""
         return self.held.double() if isinstance(self.held, Tensor) and self.held.is_floating_point() else self.held
 
 

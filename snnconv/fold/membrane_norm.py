@@ -1,7 +1,7 @@
 """MPBN goes into the firing threshold of its neuron (arXiv 2308.08359; the paper's closed form drops eps, this does not).
 
     before   s = [batch_norm(u) > theta],   batch_norm(u) = a * u + b,  a = gamma / sqrt(var + eps)
-    after    s = [u > cut]  where gamma > 0,   [u < cut]  where gamma < 0,   always or never where gamma = 0
+    after    s = [u > cut]  if gamma > 0,   [u < cut]  if gamma < 0,   always or never if gamma = 0
 
 Where the carried value is the raw potential, the norm touches nothing but the comparison; sign, eps and a missing affine part
 come in through the kernel itself. The cut is the last float that stays silent, found by asking torch's own batch_norm kernel
@@ -115,7 +115,7 @@ def _fires_channels_last(reference: Neuron, u: Tensor) -> Tensor:
 
 
 def _axis(neuron: Neuron) -> Tensor:
-    """Zeros with one element per threshold: per channel, or per element where the norm or the threshold is."""
+    """Zeros with one element per threshold: per channel, or per element if the norm or the threshold is."""
     if neuron.norm is None:
         raise RuntimeError("no membrane norm to fold")
     mean, dims = neuron.norm.mean, len(neuron.shape)

@@ -205,7 +205,7 @@ def affine(gamma: Tensor | None, beta: Tensor | None, mean: Tensor, var: Tensor,
 
 
 def statistics(gamma: Tensor | None, mean: Tensor, var: Tensor, eps: float) -> NormStatistics:
-    """What a reader wants to know of a norm before folding it; a variance is near 0 where eps is no longer small beside it."""
+    """What a reader wants to know of a norm before folding it; a variance is near 0 if eps is no longer small beside it."""
     gamma = torch.ones_like(var) if gamma is None else gamma
     scales, means, variances = ((float(t.min()), float(t.max())) for t in (gamma, mean, var))
     negative, zero, near_zero = (int(mask.sum()) for mask in (gamma < 0, gamma == 0, var <= 10 * eps))

@@ -1,7 +1,7 @@
 """Batch norm that neither a layer nor a neuron can take becomes a plain scale and shift.
 
     before   y = batch_norm(x)
-    after    y = scale * x + shift        per channel, two elementwise operators; per step where the norm was
+    after    y = scale * x + shift        per channel, two elementwise operators; per step if the norm was
 
 Constants in float64, rounded when every pass is done: `rounding`.
 """

@@ -31,14 +31,14 @@ def unrank(ranks: Tensor, dtype: torch.dtype) -> Tensor:
 
 @dataclass(frozen=True)
 class Cut:
-    """Per channel: fires on `u > threshold`, or on `u < threshold` where inverted. +-inf says never or always."""
+    """Per channel: fires on `u > threshold`, or on `u < threshold` if inverted; +-inf stands for never or always."""
 
     threshold: Tensor
     inverted: Tensor
 
     @property
     def neighbour(self) -> Tensor:
-        """The first potential that fires: one float above the threshold, or below it where inverted."""
+        """The first potential that fires: one float above the threshold, or below it if inverted."""
         away = torch.where(self.inverted, -math.inf, math.inf).to(self.threshold)
         return torch.nextafter(self.threshold, away)
 

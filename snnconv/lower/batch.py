@@ -1,7 +1,7 @@
-"""Which dimension of every value in a step holds the batch: where time is merged into it, and taken out of it again.
+"""Which dimension of every value in a step holds the batch: time is merged into that dimension and taken out of it again.
 
-It is the first one nearly everywhere, and the second where a network keeps the one step that it is given as a dimension of its
-own, `[1, B, ...]`.
+It is the first one nearly everywhere, and the second in a network that keeps its single step as a dimension of its own,
+`[1, B, ...]`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The source's step runs in its own precision, step by step, on the spikes of the artifact. Each such operator is then evaluated
 again on its own inputs:
 
-    own       in float64: the largest difference is the error of one computation; another one may err `FACTOR` times as much
+    own       in float64: how far float32 was from it; another correct computation may err up to `FACTOR` times as much
     passed    in float64 on inputs moved by as much as rounding may have moved them, up or down at random (seeded)
 
 The largest `own` of the tensor and the median of `passed` count everywhere, up to `LIMIT` of the largest value; what an element
