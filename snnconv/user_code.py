@@ -1,4 +1,4 @@
-"""Running code of the user's own: `package.module:name` is imported, and what it raises is blamed on it, with its place."""
+"""Running the user's own code: importing `package.module:name`, and turning what it raises into errors that name its line."""
 
 from __future__ import annotations
 
@@ -20,32 +20,35 @@ from snnconv.errors import InputError, first_line
 from snnconv.hints import factory_meant, meant
 
 _PACKAGE = Path(__file__).parent
+HOOKING_ROOMS = (_PACKAGE / "verify", _PACKAGE / "engines")
+"""Where snnconv hooks into a network that the user's code runs."""
 _STANDARD, _INSTALLED = (Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib"))
 FRAMEWORKS = {"snntorch": 1, "spikingjelly": 2}
-"""The frameworks whose layers are known, and their major versions."""
+"""The spiking frameworks whose layers are known, each with its supported major version."""
 
 
 class UserCodeError(InputError):
-    """The user's own code raised something, or ended the process."""
+    """The user's own code raised an error, or tried to end the process."""
 
 
 def imported(text: str, called: str = "") -> Callable[[], Any]:
-    """What `package.module:name` names, the present folder being searched too. Raises `InputError` if there is nothing.
+    """The object that `package.module:name` names; the current folder is searched too.
 
-    `called` is what errors call it, if that is more than its name.
+    Raises `InputError` if there is none, and `UserCodeError` if importing the module fails. Messages call it `called`, or
+    `text` if that is empty.
     """
     module, _, name = text.partition(":")
     whole, text = text, called or text
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        with blamed(text, f"importing {module}"):
+        with running_user_code(text, f"importing {module}"):
             package = importlib.import_module(module)
             found = getattr(package, name, None)
     except UserCodeError as error:
         if not isinstance(error.__cause__, ImportError):
             raise
-        why = told(error.__cause__, kind=False)
+        why = described(error.__cause__, with_type=False)
         raise InputError(
             f"{text}: cannot import {module}: {why}", f"{factory_meant(whole)}run beside it, or install it"
         ) from error.__cause__
@@ -55,11 +58,12 @@ def imported(text: str, called: str = "") -> Callable[[], Any]:
 
 
 @contextmanager
-def blamed(text: str, doing: str, todo: str = "") -> Iterator[None]:
-    """Turns whatever the user's code raises into a `UserCodeError`, but for an interrupt and for errors of snnconv's own.
+def running_user_code(text: str, doing: str, todo: str = "") -> Iterator[None]:
+    """Run the user's code in the block: `text` names it in messages, `doing` says what it is asked to do.
 
-    `todo` is said if it was called wrongly; if it fails within, the line says more. What it prints goes to stderr: stdout is for
-    results.
+    Raises `UserCodeError` for whatever the code raises, except an interrupt, a lack of memory and errors of snnconv's own. `todo`
+    is the advice if the call itself was wrong; if a line of the user's code failed, that line is named instead. What the code
+    prints goes to stderr, because stdout is for results.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -67,33 +71,36 @@ def blamed(text: str, doing: str, todo: str = "") -> Iterator[None]:
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:
-        # A generator of ours that nobody reads on ends by GeneratorExit; one that the user's code raises is an error of theirs.
+        # A generator of ours that is not read to its end gets a GeneratorExit; one from a line of the user's is the user's error.
         if _is_ours(error) or (isinstance(error, GeneratorExit) and not _place(error)):
             raise
-        raise UserCodeError(f"{text}: {doing} fails: {told(error)}", "" if _place(error) else todo) from error
+        raise UserCodeError(f"{text}: {doing} fails: {described(error)}", "" if _place(error) else todo) from error
 
 
-def told(error: BaseException, kind: bool = True) -> str:
-    """What was raised and where: `ValueError: no such width, in net.py line 12 (raise ValueError(...))`."""
+def described(error: BaseException, with_type: bool = True) -> str:
+    """An error in words, with its place: `ValueError: no such width, in net.py line 12 (raise ValueError(...))`.
+
+    Its type is left out if `with_type` is False.
+    """
     name = type(error).__name__
     try:
         text = first_line(error)
     except Exception:  # an error of the user's own may fail to print itself
         text = name
-    said = text if text == name or not kind else f"{name}: {text}"
+    said = text if text == name or not with_type else f"{name}: {text}"
     where = _place(error)
     return f"{said}, in {where}" if where else said
 
 
 @cache
 def is_library(file: str) -> bool:
-    """Whether a source file belongs to Python, torch, a framework or snnconv, and not to the user or a package of theirs."""
+    """Whether a source file belongs to Python, torch, a spiking framework or snnconv, and not to the user or another package."""
     path = Path(file)
     return file.startswith("<") or (path.is_relative_to(_STANDARD) and not path.is_relative_to(_INSTALLED)) or _of_tools(path)
 
 
 def place_of(file: str, line: int) -> str:
-    """A line of code in words, without the folder of the machine: `net.py line 12 (y = self.fc(x))`."""
+    """A line of code in words, without its folder: `net.py line 12 (y = self.fc(x))`."""
     text = linecache.getline(file, line).strip()
     return f"{Path(file).name} line {line}" + (f" ({text})" if text else "")
 
@@ -105,7 +112,7 @@ def _of_tools(path: Path) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of the user's code, or else of an installed package, in the trace of `error`; empty if there is none."""
+    """The innermost line of the user's code in the trace of `error`, else of an installed package; empty if there is neither."""
     if isinstance(error, SyntaxError) and error.filename:
         return place_of(error.filename, error.lineno or 1)
     lines = [(file, line) for file, line in _lines(error.__traceback__) if not is_library(file)]
@@ -119,9 +126,9 @@ def _lines(trace: TracebackType | None) -> Iterator[tuple[str, int]]:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether snnconv raised it: by its class, or because a watcher of ours failed that the user's code only called."""
+    """Whether snnconv raised it: its class is ours, or a hook of ours failed that the user's code merely called."""
     torch_root = Path(torch.__file__).parent
     files = [Path(file) for file, _ in _lines(error.__traceback__)]
     inner = next((file for file in reversed(files) if not file.is_relative_to(torch_root)), Path())
-    watching = inner.is_relative_to(_PACKAGE / "verify") or inner.is_relative_to(_PACKAGE / "runtimes")
-    return type(error).__module__.partition(".")[0] == "snnconv" or watching
+    in_hook = any(inner.is_relative_to(room) for room in HOOKING_ROOMS)
+    return type(error).__module__.partition(".")[0] == "snnconv" or in_hook

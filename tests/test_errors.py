@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from snnconv.errors import InputError, Refused, first_line
+import pytest
+
+from snnconv.errors import InputError, Refused, first_line, translated
 
 
 def test_control_characters_are_escaped():
@@ -32,3 +34,21 @@ def test_what_an_interpreter_adds_to_an_error_is_no_part_of_its_text() -> None:
     error = Refused("no bound is known", "leave it out")
     error.args = (f"{error.args[0]}\n\nWhile executing %rsub : call_function", *error.args[1:])
     assert str(error) == "no bound is known; leave it out"
+
+
+def test_an_error_is_translated_with_its_cause() -> None:
+    with pytest.raises(InputError, match=r"^net\.pth: no such key$") as caught, translated(lambda e: InputError(f"net.pth: {e}")):
+        raise ValueError("no such key")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_only_the_given_kinds_of_errors_are_translated() -> None:
+    with pytest.raises(ZeroDivisionError), translated(lambda e: InputError("net.pth"), (ValueError, OSError)):
+        raise ZeroDivisionError
+
+
+def test_an_error_of_snnconv_is_not_translated() -> None:
+    error = Refused("no bound is known")
+    with pytest.raises(Refused) as caught, translated(lambda e: InputError("net.pth")):
+        raise error
+    assert caught.value is error

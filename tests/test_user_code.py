@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from snnconv.errors import InputError, Refused
-from snnconv.user_code import UserCodeError, blamed, imported, told
+from snnconv.user_code import HOOKING_ROOMS, UserCodeError, described, imported, running_user_code
 
 
 class Odd(Exception):
@@ -51,7 +51,7 @@ RAISED = {
 @pytest.mark.parametrize("name", RAISED)
 def test_what_is_raised_is_told_with_its_line_and_its_cause(name: str) -> None:
     code, words = RAISED[name]
-    with pytest.raises(UserCodeError) as caught, blamed("--arch net:make", "calling it"):
+    with pytest.raises(UserCodeError) as caught, running_user_code("--arch net:make", "calling it"):
         code()
     assert str(caught.value).startswith("--arch net:make: calling it fails: " + words)
     assert "test_user_code.py line" in str(caught.value) and str(Path(__file__).parent) not in str(caught.value)
@@ -60,19 +60,19 @@ def test_what_is_raised_is_told_with_its_line_and_its_cause(name: str) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), Refused("no"), InputError("no")], ids=repr)
 def test_interrupts_and_errors_of_our_own_stay_what_they_are(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, blamed("net", "its forward"):
+    with pytest.raises(type(error)) as caught, running_user_code("net", "its forward"):
         raise error
     assert caught.value is error
 
 
 def test_the_trace_of_an_interpreter_is_no_part_of_a_text() -> None:
     error = AssertionError("\n\nWhile executing %add : call_function\nOriginal traceback:\nNone")
-    assert told(error) == "AssertionError"
-    assert told(ValueError("too wide\n\nWhile executing %add : call_function")) == "ValueError: too wide"
+    assert described(error) == "AssertionError"
+    assert described(ValueError("too wide\n\nWhile executing %add : call_function")) == "ValueError: too wide"
 
 
 def test_what_fails_within_needs_no_advice_on_the_call() -> None:
-    with pytest.raises(UserCodeError) as caught, blamed("net", "calling it", "it takes no arguments"):
+    with pytest.raises(UserCodeError) as caught, running_user_code("net", "calling it", "it takes no arguments"):
         raise LookupError("width")
     assert not caught.value.todo
 
@@ -82,3 +82,7 @@ def test_a_file_with_a_wrong_line_is_named_with_that_line(tmp_path: Path, monkey
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserCodeError, match=r"SyntaxError: .*, in snnconv_test_syntax.py line 2 \(def net\(:\)$"):
         imported("snnconv_test_syntax:net")
+
+
+def test_the_rooms_that_hook_into_a_network_exist() -> None:
+    assert all((room / "__init__.py").is_file() for room in HOOKING_ROOMS)

@@ -32,7 +32,7 @@ from snnconv.ir.program import (
     tensors,
 )
 from snnconv.nn import PerStep, reset
-from snnconv.user_code import UserCodeError, blamed, told
+from snnconv.user_code import UserCodeError, described, running_user_code
 
 ANY_BATCH = "leave the size of the batch out of its forward; squeeze() without a dimension drops a batch of one"
 _MISSHAPEN = re.compile(r"shape|size|dimension|channel|element|multiplied|\dD", re.IGNORECASE)
@@ -139,13 +139,13 @@ def _leave_steps_open(net: nn.Module, contract: TimeContract) -> None:
 def _run_once(net: nn.Module, contract: TimeContract, call: Call) -> Any:
     """What one step of `net` gives for a blank batch of 2. Raises `Refused` if it does not run."""
     try:
-        with torch.no_grad(), EntryAt(0), blamed("the network", "one step of its forward"):
+        with torch.no_grad(), EntryAt(0), running_user_code("the network", "one step of its forward"):
             return call(net, torch.zeros(2, *contract.input_shape))
     except UserCodeError as error:
         cause = error.__cause__ or error
         raise Refused(
-            f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {told(cause)}",
-            "give the shape of one frame with --input-shape C,H,W" if _MISSHAPEN.search(told(cause)) else "",
+            f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {described(cause)}",
+            "give the shape of one frame with --input-shape C,H,W" if _MISSHAPEN.search(described(cause)) else "",
         ) from cause
 
 
@@ -196,7 +196,7 @@ def _export(
         raise
     except Exception as error:
         raise Refused(
-            f"torch.export cannot capture one step of the network: {told(error)}",
+            f"torch.export cannot capture one step of the network: {described(error)}",
             "its forward must be one time step, without branches on values and with any batch size",
         ) from error
 

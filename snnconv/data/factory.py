@@ -18,7 +18,7 @@ from snnconv.data.iterated import Iterated
 from snnconv.data.samples import Preview, Samples
 from snnconv.errors import InputError
 from snnconv.ir.program import TimeContract
-from snnconv.user_code import blamed, imported
+from snnconv.user_code import imported, running_user_code
 
 _RETURNS = "it must return a Dataset, or an iterable, of x, (x, y) or {'x': x, 'y': y}"
 
@@ -33,19 +33,19 @@ def preview(text: str) -> Preview:
     """Call the factory and look at its first item. Raises `InputError` if either fails or there is none."""
     factory = imported(text)
     made = _made(text, factory)
-    with blamed(text, "looking at what it returns"):
+    with running_user_code(text, "looking at what it returns"):
         indexed = _is_indexed(made)
     if indexed:
-        with blamed(text, "its length"):
+        with running_user_code(text, "its length"):
             length = len(made)
         if length == 0:
             raise InputError(f"{text}: holds no samples")
-        with blamed(text, "item 0"):
+        with running_user_code(text, "item 0"):
             shapes = shapes_of(made[0])
         return Preview(shapes, partial(_indexed, text, made, length))
-    with blamed(text, "iterating over it"):
+    with running_user_code(text, "iterating over it"):
         items = iter(made)
-    with blamed(text, "item 0"):
+    with running_user_code(text, "item 0"):
         begun = list(islice(items, 1))
         shapes = shapes_of(begun[0]) if begun else ()
     return Preview(shapes, lambda contract: Iterated(text, contract, lambda: _made(text, factory), chain(begun, items)))
@@ -59,7 +59,7 @@ def _indexed(text: str, made: Any, length: int, contract: TimeContract) -> Sampl
 
 
 def _made(text: str, factory: Callable[[], Any]) -> Any:
-    with blamed(text, "calling it", "it takes no arguments"):
+    with running_user_code(text, "calling it", "it takes no arguments"):
         made = factory()
         iterable = hasattr(made, "__iter__") or hasattr(made, "__getitem__")
     if isinstance(made, str | bytes | Mapping) or not iterable:

@@ -10,7 +10,7 @@ from snnconv.data.items import Item, check_labelled, item_of
 from snnconv.data.samples import Block, Chunk, Wanted, every, joined, sliced
 from snnconv.errors import InputError
 from snnconv.ir.program import TimeContract
-from snnconv.user_code import blamed
+from snnconv.user_code import running_user_code
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,6 @@ class Indexed:
 
 def fetched(text: str, made: Any, index: int, contract: TimeContract) -> Item:
     """The item at `index`. Raises `InputError` where the user's code fails or gives what does not fit."""
-    with blamed(text, f"item {index}"):
+    with running_user_code(text, f"item {index}"):
         given = made[index]
     return item_of(f"{text}: item {index}", given, contract)

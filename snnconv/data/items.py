@@ -14,7 +14,7 @@ from snnconv.data.checks import check_dtype, misshapen, narrowed
 from snnconv.data.samples import Block
 from snnconv.errors import InputError
 from snnconv.ir.program import TimeContract
-from snnconv.user_code import blamed
+from snnconv.user_code import running_user_code
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Item:
 
     def block(self, at: int, stop: int, start: int) -> Block:
         """A copy of the samples `at` to `stop`, the first being number `start` of all. Raises `InputError` unless finite."""
-        with blamed(self.where, "reading x"):
+        with running_user_code(self.where, "reading x"):
             part = self.x[at:stop] if self.batched else self.x[None]
             array = part.numpy(force=True) if isinstance(part, Tensor) else part
         return Block(torch.from_numpy(narrowed(self.where, array, start)), None if self.y is None else self.y[at:stop])
@@ -40,7 +40,7 @@ class Item:
 
 def item_of(where: str, given: Any, contract: TimeContract) -> Item:
     """Tell the parts of an item apart. Raises `InputError` where its type, shape or dtype does not fit; values are not read."""
-    with blamed(where, "taking it apart"):
+    with running_user_code(where, "taking it apart"):
         x, y = _parts(where, given)
     if not isinstance(x, Tensor | np.ndarray):
         raise InputError(f"{where}: x is a {type(x).__name__}, not a tensor or array", "give x, (x, y) or {'x': x, 'y': y}")
@@ -89,7 +89,7 @@ def _parts(where: str, given: Any) -> tuple[Any, Any]:
 
 
 def _labels(where: str, y: Any, count: int) -> Tensor:
-    with blamed(where, "reading y", "labels are integers, one for each sample"):
+    with running_user_code(where, "reading y", "labels are integers, one for each sample"):
         array = y.numpy(force=True) if isinstance(y, Tensor) else np.asarray(y)
     if array.size == 0 and count == 0:
         return torch.zeros(0, dtype=torch.int64)

@@ -11,7 +11,7 @@ from snnconv.data.items import Item, check_labelled, item_of
 from snnconv.data.samples import Block, Chunk, Wanted, every, joined, streamed
 from snnconv.errors import InputError
 from snnconv.ir.program import TimeContract
-from snnconv.user_code import blamed
+from snnconv.user_code import running_user_code
 
 _END = object()
 
@@ -34,7 +34,7 @@ class Iterated:
         yield from streamed(rows or self._rows(self._make()), size, wanted)
 
     def _rows(self, made: Iterable[Any]) -> ItemRows:
-        with blamed(self.origin, "iterating over it"):
+        with running_user_code(self.origin, "iterating over it"):
             return ItemRows(self.origin, self._contract, iter(made))
 
 
@@ -73,7 +73,7 @@ class ItemRows:
         """The item that the next sample is in; None at the end. Raises `InputError` where there was no sample at all."""
         while self._item is None or self._used == self._item.count:
             self._item, self._used = None, 0
-            with blamed(self._origin, f"item {self._asked}"):
+            with running_user_code(self._origin, f"item {self._asked}"):
                 given = next(self._items, _END)
             if given is _END:
                 if self._at == 0:

@@ -18,7 +18,7 @@ from snnconv.results import DEFAULT
 from snnconv.sources.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source, captured
-from snnconv.user_code import blamed, imported
+from snnconv.user_code import imported, running_user_code
 
 
 def claims(path: Path, options: SourceOptions) -> bool:
@@ -44,7 +44,7 @@ def build(arch: str) -> nn.Module:
     """Import and call a `package.module:factory`. Raises `InputError` where that fails."""
     try:
         factory = imported(arch, called=f"--arch {arch}")
-        with blamed(f"--arch {arch}", "calling it", "it takes no arguments"):
+        with running_user_code(f"--arch {arch}", "calling it", "it takes no arguments"):
             module = factory()
     except InputError as error:
         missing = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
@@ -65,19 +65,19 @@ def _fill(module: nn.Module, checkpoint: Checkpoint, arch: str) -> tuple[str, ..
         raise InputError(f"{checkpoint.path}: does not fit --arch {arch}: {problem}", "use the factory it was trained with")
     known: dict[str, Tensor] = {key: value for key, value in checkpoint.state.items() if key in layout}
     before = {key: value.clone() for key, value in _state(module, arch).items()}
-    with blamed(f"--arch {arch}", "loading the checkpoint into it"):
+    with running_user_code(f"--arch {arch}", "loading the checkpoint into it"):
         module.load_state_dict(known, strict=False)
     return adapters.settled(module, before)
 
 
 def _state(module: nn.Module, arch: str) -> dict[str, Tensor]:
-    with blamed(f"--arch {arch}", "its state-dict"):
+    with running_user_code(f"--arch {arch}", "its state-dict"):
         return module.state_dict()
 
 
 def _timesteps(module: nn.Module, arch: str) -> tuple[int, str]:
     """The module's own T, or the stated default, and which of the two it is."""
-    with blamed(f"--arch {arch}", "its attribute timesteps"):
+    with running_user_code(f"--arch {arch}", "its attribute timesteps"):
         steps = getattr(module, "timesteps", None)
     if steps is None:
         return 4, DEFAULT
@@ -87,7 +87,7 @@ def _timesteps(module: nn.Module, arch: str) -> tuple[int, str]:
 
 
 def _input_shape(module: nn.Module, options: SourceOptions, arch: str) -> tuple[int, ...] | None:
-    with blamed(f"--arch {arch}", "its attribute input_shape"):
+    with running_user_code(f"--arch {arch}", "its attribute input_shape"):
         shape = getattr(module, "input_shape", None)
     if options.input_shape is not None:
         return None

@@ -21,7 +21,7 @@ from snnconv.errors import Refused, SnnconvError
 from snnconv.ir.program import TimeContract
 from snnconv.ir.time import frames, read_out
 from snnconv.nn import run
-from snnconv.user_code import blamed
+from snnconv.user_code import running_user_code
 
 _COUNTERS = ("step", "t", "time_step", "timestep")
 _TIMESTEPS = ("T", "t", "timesteps", "time_steps", "timestep", "time_step", "num_steps", "steps")
@@ -117,7 +117,7 @@ def forward_of(module: nn.Module, contract: TimeContract) -> Forward:
 def _repeats_input(module: nn.Module, contract: TimeContract) -> bool:
     """Whether a network of all steps is shown one image: the other way it does not run."""
     try:
-        with torch.no_grad(), blamed("the network", "its forward"):
+        with torch.no_grad(), running_user_code("the network", "its forward"):
             MultiStep().run(module, torch.zeros(contract.batch_shape(2)), contract)
     except SnnconvError:
         return True

@@ -13,7 +13,7 @@ from snnconv import adapters
 from snnconv.errors import SnnconvError
 from snnconv.ir.program import TimeContract
 from snnconv.sources.forwards import Forward
-from snnconv.user_code import blamed
+from snnconv.user_code import running_user_code
 
 _TORCH_S_OWN = frozenset(vars(nn.Module()))
 
@@ -26,7 +26,7 @@ def run_twice(module: nn.Module, forward: Forward, contract: TimeContract) -> di
     probe = copy.deepcopy(module)
     noise = torch.Generator().manual_seed(0)
     try:
-        with torch.no_grad(), blamed("the network", "its forward"):
+        with torch.no_grad(), running_user_code("the network", "its forward"):
             forward.run(probe, torch.rand(contract.batch_shape(2), generator=noise), contract)
             before = _tensors(probe)
             forward.run(probe, torch.rand(contract.batch_shape(2), generator=noise), contract)

@@ -24,7 +24,7 @@ from snnconv.sources.kept import run_twice
 from snnconv.sources.options import NAMES, Resolver, span
 from snnconv.sources.time_mixing import ensure_steps_apart
 from snnconv.sources.turns import taken_in_turn
-from snnconv.user_code import blamed
+from snnconv.user_code import running_user_code
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Source:
                 layer, driving = self.module.get_submodule(name), _driving(name, drive, self.program)
                 # Before hooks of the user's own, which see what the neuron spikes or what takes its place.
                 hooks.callback(layer.register_forward_hook(driving, prepend=True).remove)
-            with blamed(f"--arch {self.program.origin.arch}", f"its forward on an input of shape {list(x.shape)}"):
+            with running_user_code(f"--arch {self.program.origin.arch}", f"its forward on an input of shape {list(x.shape)}"):
                 return self.forward.run(self.module, x, contract)
 
     def to(self, dtype: torch.dtype) -> Source:
@@ -89,7 +89,7 @@ class Source:
         program = self.program.to(dtype)
         if self.module is None:
             return replace(self, program=program)
-        with blamed(f"--arch {self.program.origin.arch}", f"a copy of it in {str(dtype).removeprefix('torch.')}"):
+        with running_user_code(f"--arch {self.program.origin.arch}", f"a copy of it in {str(dtype).removeprefix('torch.')}"):
             module = copy.deepcopy(self.module).to(dtype)
             told = adapters.known(module, dtype)
         neurons = {name: fitted(told[name], neuron.shape, name) for name, neuron in program.neurons.items()}
@@ -139,12 +139,12 @@ def captured(
 
     Raises `Refused` if another layer keeps a state.
     """
-    with blamed(f"--arch {arch}", "bringing it into evaluation mode"):
+    with running_user_code(f"--arch {arch}", "bringing it into evaluation mode"):
         module = _cut_loose(module.eval().requires_grad_(False))
-    with blamed(f"--arch {arch}", "asking for the constants of its neurons"):
+    with running_user_code(f"--arch {arch}", "asking for the constants of its neurons"):
         table = adapters.known(module)
         adapters.reset(module)
-    with blamed(f"--arch {arch}", "copying it"):
+    with running_user_code(f"--arch {arch}", "copying it"):
         copy.deepcopy(module)
     forward = forward_of(module, contract)
     origin = Origin(arch, checkpoint.sha256, settle.settled, reference)

@@ -23,7 +23,7 @@ from snnconv.ir.program import TimeContract
 from snnconv.ir.time import frames, read_out
 from snnconv.sources.forwards import MultiStep
 from snnconv.sources.precision import in_widest
-from snnconv.user_code import blamed, is_library, place_of, told
+from snnconv.user_code import described, is_library, place_of, running_user_code
 from snnconv.words import READOUTS
 
 _TODO = "one step must follow from its own input and the neurons' states"
@@ -45,7 +45,7 @@ def _ensure_apart(
     whole_net, step = copy.deepcopy(module).to(dtype), copy.deepcopy(step).to(dtype)
     x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).to(dtype)
     whole, steps = _Seen(), [_Seen() for _ in range(contract.timesteps)]
-    with torch.no_grad(), _recorded(whole_net, whole), blamed("the network", f"its forward on {list(x.shape)}"):
+    with torch.no_grad(), _recorded(whole_net, whole), running_user_code("the network", f"its forward on {list(x.shape)}"):
         y = forward.run(whole_net, x, contract)
     try:
         adapters.reset(step)
@@ -55,7 +55,9 @@ def _ensure_apart(
                 outputs.append(forward.step(step, frame))
     except Exception as error:
         where = _last(steps) or "its forward"
-        raise Refused(f"the network mixes time steps, in {where}: one step alone does not run ({told(error)})", _TODO) from error
+        raise Refused(
+            f"the network mixes time steps, in {where}: one step alone does not run ({described(error)})", _TODO
+        ) from error
     if _close(y, read_out(outputs, contract.readout), tolerance):
         return
     other = next((r for r in READOUTS if r != "none" and _close(y, read_out(outputs, r), tolerance)), None)

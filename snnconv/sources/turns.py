@@ -15,7 +15,7 @@ from torch import nn
 
 from snnconv.ir.program import TimeContract
 from snnconv.sources.forwards import Forward
-from snnconv.user_code import UserCodeError, blamed
+from snnconv.user_code import UserCodeError, running_user_code
 
 _Calls = list[tuple[int, int]]
 """The calls of the entries of a list, in order: which entry, and how many samples it was given."""
@@ -32,7 +32,7 @@ def taken_in_turn(module: nn.Module, forward: Forward, contract: TimeContract) -
         for number, layer in enumerate(layers):
             layer.register_forward_pre_hook(partial(_note, calls[path], number))
     samples = contract.timesteps + 1  # A batch of this size is no dimension of time, and not both in one.
-    with torch.no_grad(), suppress(UserCodeError), blamed("the network", "its forward"):
+    with torch.no_grad(), suppress(UserCodeError), running_user_code("the network", "its forward"):
         forward.run(probe, torch.rand(contract.batch_shape(samples)), contract)
     steps = {path: range(min(contract.timesteps, len(layers))) for path, layers in lists.items()}
     return frozenset(path for path, seen in calls.items() if seen == [(t, samples) for t in steps[path]])
