@@ -1,7 +1,19 @@
-"""Capture: from a module of one time step to a `SpikingProgram`."""
+"""Capture: from a module of one time step to a `SpikingProgram`.
+
+The road, one file each:
+
+    first_run      run one step once: what neurons carry, which of them run, on which shapes
+    slots          put a stand-in into the place of every neuron
+    tracing        `torch.export` with the state made explicit and the batch left open
+    passes         rewrite the graph, one named pass per file
+    samples_apart  check that no sample of a batch depends on the others
+"""
 
 from __future__ import annotations
 
-from snnconv.capture.step import ANY_BATCH, Call, capture, is_settled
+from snnconv.capture.samples_apart import ANY_BATCH, is_in_inference_form
+from snnconv.capture.slots import Interface
+from snnconv.capture.step import capture
+from snnconv.capture.tracing import Call
 
-__all__ = ["ANY_BATCH", "Call", "capture", "is_settled"]
+__all__ = ["ANY_BATCH", "Call", "Interface", "capture", "is_in_inference_form"]

@@ -1,7 +1,7 @@
-"""What a neuron is while its network is captured: itself, but for a forward that leaves a `snnconv::neuron` in the graph.
+"""The stand-in of a neuron while its network is captured: a forward that leaves a `snnconv::neuron` in the graph.
 
-It keeps its class, its attributes and the hooks on it, so that whatever the network asks of it is answered as ever. But its state
-lives in the graph, and what the module itself holds of it is out of date: reading that is refused.
+The neuron keeps its class, its attributes and the hooks on it, so that the network can ask it anything. Its state, however, is in
+the graph, and the attributes that hold it are out of date: reading one of them is refused.
 """
 
 from __future__ import annotations
@@ -16,76 +16,105 @@ from torch import Tensor, nn
 from snnconv.errors import Refused
 from snnconv.user_code import is_library, place_of
 
-_TORCH_S_OWN = frozenset(vars(nn.Module()))
+_MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How a network calls a neuron.
+
+    Attributes:
+        has_time_axis: it is given `[1, B, ...]`, not `[B, ...]`.
+        states_returned: how many states it returns after its spikes.
+    """
+
+    has_time_axis: bool = False
+    states_returned: int = 0
 
 
 @dataclass(eq=False)
 class Slot:
     """The place of the neuron at `path`.
 
-    `has_time_axis` says that it is called with `[1, B, ...]`, `returned` how many of its states it returns besides its spikes,
-    `hidden` which of its attributes hold its state. `carried` is that state in the graph, None in a run that looks at shapes;
-    such a run notes the shapes of potentials and how many rows of them there are, and puts the slot into `order`.
+    Attributes:
+        carried_attributes: the attributes of the neuron that hold its state.
+        carried: the state `[B, ...]` in the graph; None while shapes are looked at, when the slot notes what it is given.
+        shapes: the shape of the potential, without the batch, at each call.
+        rows: the size of the batch at the last call.
+        order: the slots of the network in the order in which they were called.
     """
 
     path: str
-    has_time_axis: bool
-    returned: int
-    hidden: frozenset[str]
+    interface: Interface
+    carried_attributes: frozenset[str]
     carried: Tensor | None = None
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     rows: int = 0
     order: list[Slot] = field(default_factory=list)
 
     def step(self, current: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The spikes, and the next state as often as the neuron returns one."""
-        x = current.squeeze(0) if self.has_time_axis else current
+        """The spikes for `current`, `[B, ...]` or `[1, B, ...]`, and the next state as often as the neuron returns one."""
+        x = current.squeeze(0) if self.interface.has_time_axis else current
         if self.carried is None:
-            self.rows = len(x)
-            self.shapes.append(tuple(x.shape[1:]))
-            self.order.append(self)
+            self._note(x)
             spikes = following = torch.zeros_like(x)
         else:
             spikes, following = torch.ops.snnconv.neuron(x, self.carried, self.path)
             self.carried = following
-        spikes = spikes.unsqueeze(0) if self.has_time_axis else spikes
-        return (spikes, *[following] * self.returned) if self.returned else spikes
+        spikes = spikes.unsqueeze(0) if self.interface.has_time_axis else spikes
+        returned = self.interface.states_returned
+        return (spikes, *[following] * returned) if returned else spikes
+
+    def take(self) -> Tensor:
+        """The state that a step has left; the slot holds none afterwards. Raises `ValueError` if it held none."""
+        if self.carried is None:
+            raise ValueError(f"neuron {self.path} carries nothing")
+        carried, self.carried = self.carried, None
+        return carried
 
     def ensure_unread(self, name: str) -> None:
-        """Raise `Refused` if code that is no framework's own asks for a state."""
+        """Raise `Refused` if the attribute `name` holds a state and code that belongs to no framework is reading it."""
         reader = sys._getframe(2)
-        if name in self.hidden and not is_library(reader.f_code.co_filename):
+        if name in self.carried_attributes and not is_library(reader.f_code.co_filename):
             where = place_of(reader.f_code.co_filename, reader.f_lineno)
             raise Refused(
                 f"the network computes with the state of neuron {self.path}: it reads its {name} in {where}",
                 "read the spikes out instead; a potential is no output of a spiking network on a device",
             )
 
+    def _note(self, x: Tensor) -> None:
+        self.rows = len(x)
+        self.shapes.append(tuple(x.shape[1:]))
+        self.order.append(self)
+
 
 def stand_in(neuron: nn.Module, slot: Slot) -> None:
-    """Let `neuron`, in place, do what `slot` says."""
+    """Let `neuron`, in place, compute what `slot` does."""
     kind = type(neuron)
 
-    def forward(self: nn.Module, current: Tensor, *handed: Tensor, **named: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self: nn.Module, current: Tensor, *states: Tensor, **named_states: Tensor) -> Tensor | tuple[Tensor, ...]:
         return slot.step(current)
 
-    def asked(self: nn.Module, name: str) -> Any:
+    def get_attribute(self: nn.Module, name: str) -> Any:
         slot.ensure_unread(name)
         return kind.__getattribute__(self, name)
 
-    neuron.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__getattribute__": asked})
+    neuron.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__getattribute__": get_attribute})
 
 
 def attributes(neuron: nn.Module) -> dict[str, Any]:
-    """What a neuron holds by its own names, buffers and the memories of spikingjelly included; tensors with their changes."""
-    held = {name: value for name, value in vars(neuron).items() if name not in _TORCH_S_OWN}
-    memories = held.pop("_memories", {})
-    named = {**held, **neuron._buffers, **memories}
+    """The values that a neuron holds by name, its buffers and the memories of spikingjelly included.
+
+    A tensor comes with its version, which counts the changes in place.
+    """
+    own = {name: value for name, value in vars(neuron).items() if name not in _MODULE_ATTRIBUTES}
+    memories = own.pop("_memories", {})
+    named = {**own, **neuron._buffers, **memories}
     return {name: (value, value._version) if isinstance(value, Tensor) else value for name, value in named.items()}
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> frozenset[str]:
-    """The names that hold something else."""
+    """The names that are new in `after`, or whose value is another one."""
     return frozenset(name for name, value in after.items() if name not in before or not _same(before[name], value))
 
 

@@ -27,13 +27,14 @@ class PassFailed(RuntimeError):
 def run_passes(passes: Iterable[tuple[str, Callable[[Value], Value]]], value: Value) -> Value:
     """Give `value` to the first pass, what it returns to the next, and so on.
 
-    A `SnnconvError` (a refusal, with its reason) comes through as it is. Raises `PassFailed` for any other error.
+    A `SnnconvError` (a refusal, with its reason) and a `MemoryError` come through as they are. Raises `PassFailed` for any other
+    error.
     """
     ran: list[str] = []
     for name, step in passes:
         try:
             value = step(value)
-        except SnnconvError:
+        except (SnnconvError, MemoryError):
             raise
         except Exception as error:
             raise PassFailed(name, tuple(ran), error) from error

@@ -148,8 +148,8 @@ class _Step(fx.Interpreter):
         return args[0][0]
 
 
-def tensors(graph: fx.GraphModule) -> dict[ModulePath, Tensor]:
-    """Every constant of a graph by its path."""
+def tensors(graph: torch.nn.Module) -> dict[ModulePath, Tensor]:
+    """Every constant of a graph, or parameter and buffer of a module, by its path."""
     named = (graph.named_parameters(remove_duplicate=False), graph.named_buffers(remove_duplicate=False))
     return {path: value for listed in named for path, value in listed}
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.adapters.step_form import one_step
-from snnconv.capture import capture, is_settled
+from snnconv.capture import Interface, capture, is_in_inference_form
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron, fitted
 from snnconv.ir.program import Drive, Origin, SpikingProgram, TimeContract
@@ -154,9 +154,10 @@ def captured(
         forward.shorten(step, contract.timesteps)
         ensure_steps_apart(module, step, forward, contract)
     states = adapters.states_returned(module)
-    program = capture(step, table, contract, origin, call=forward.step, has_time_axis=has_time_axis, states=states)
+    interfaces = {path: Interface(path in has_time_axis, states[path]) for path in table}
+    program = capture(step, table, contract, origin, forward.step, interfaces)
     source = Source(program, module, checkpoint.notes, forward)
-    if is_settled(program):
+    if is_in_inference_form(program):
         ensure_faithful(source)
     return source
 

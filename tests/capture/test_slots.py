@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snnconv.errors import Refused
 from snnconv.nn import LIF
-from tests.capture.test_step import captured
+from tests.capture.wired import captured
 
 
 class Probed(LIF):

@@ -1,0 +1,90 @@
+"""Running one step before it is traced: what neurons carry, which of them run, in which order, and on which shapes."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.capture.slots import Slot, attributes, changed
+from snnconv.capture.tracing import Call
+from snnconv.errors import Refused
+from snnconv.ir.per_step import EntryAt
+from snnconv.ir.program import TimeContract
+from snnconv.user_code import UserCodeError, described, running_user_code
+
+_BATCH = 2
+_MISSHAPEN = re.compile(r"shape|size|dimension|channel|element|multiplied|\dD", re.IGNORECASE)
+"""Words of an error that another shape of the input may help against."""
+
+
+def carried_attributes(net: nn.Module, paths: Collection[str], contract: TimeContract, call: Call) -> dict[str, frozenset[str]]:
+    """The attributes of each neuron that one step of a copy of `net` changes: its state, under whatever names.
+
+    They are empty if the network does not run; the runs that follow say what is wrong with it.
+    """
+    probe = copy.deepcopy(net)
+    before = {path: attributes(probe.get_submodule(path)) for path in paths}
+    with suppress(Refused):
+        _run_one_step(probe, contract, call)
+    return {path: changed(before[path], attributes(probe.get_submodule(path))) for path in paths}
+
+
+def neurons_that_run(net: nn.Module, slots: list[Slot], contract: TimeContract, call: Call) -> list[Slot]:
+    """Those of `slots` that one step of `net` calls, in that order; each knows the shape of its potential afterwards.
+
+    Raises `Refused` if the step does not run, does not return one float tensor `[B, K]`, calls a neuron twice, or gives a neuron
+    another number of rows than the batch has.
+    """
+    order: list[Slot] = []
+    for slot in slots:
+        slot.order = order
+    _ensure_output(_run_one_step(net, contract, call))
+    for slot in slots:
+        _ensure_called_once(slot, contract.timesteps)
+    return order
+
+
+def _run_one_step(net: nn.Module, contract: TimeContract, call: Call) -> Any:
+    """What one step of `net` returns for a blank batch. Raises `Refused` if it does not run."""
+    try:
+        with torch.no_grad(), EntryAt(0), running_user_code("the network", "one step of its forward"):
+            return call(net, torch.zeros(_BATCH, *contract.input_shape))
+    except UserCodeError as error:
+        cause = error.__cause__ or error
+        why = described(cause)
+        raise Refused(
+            f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {why}",
+            "give the shape of one frame with --input-shape C,H,W" if _MISSHAPEN.search(why) else "",
+        ) from cause
+
+
+def _ensure_output(y: Any) -> None:
+    if isinstance(y, Tensor) and y.is_floating_point() and y.dim() >= 2 and len(y) == _BATCH:
+        return
+    what = f"{y.dtype} of shape {list(y.shape)} for a batch of {_BATCH}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+    raise Refused(f"the network returns {what}", "its forward must return one float tensor [B, K], the output of one time step")
+
+
+def _ensure_called_once(slot: Slot, timesteps: int) -> None:
+    calls = len(slot.shapes)
+    if calls == timesteps > 1:
+        raise Refused(
+            f"neuron {slot.path} is called {calls} times: the network's forward loops over the time steps itself",
+            "give a network whose forward is the inside of that loop; it may be handed its states and return them",
+        )
+    if calls > 1:
+        raise Refused(
+            f"neuron {slot.path} is called {calls} times in one time step and would share its potential",
+            "give each place its own neuron",
+        )
+    if calls and slot.rows != _BATCH:
+        raise Refused(
+            f"neuron {slot.path} is given {slot.rows} rows for a batch of {_BATCH}: other dimensions are merged into the batch",
+            "merge them behind the neuron, or keep them as dimensions of their own",
+        )

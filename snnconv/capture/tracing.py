@@ -1,0 +1,91 @@
+"""Tracing one step: `torch.export` with the state of every neuron as an input and an output, and any batch size."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, fx, nn
+
+from snnconv.capture.slots import Slot
+from snnconv.errors import Refused, translated
+from snnconv.ir.per_step import ensure_steps
+from snnconv.ir.program import TimeContract, tensors
+from snnconv.nn import PerStep
+from snnconv.user_code import described
+
+Call = Callable[[nn.Module, Tensor], Tensor]
+"""How one step of a module is called on `x` `[B, ...]`; it gives y `[B, K]`."""
+_ROOT = "net."
+
+
+class _ExplicitStateStep(nn.Module):
+    """One step of a network with slots, as a function `(x, *states) -> (y, *next_states)`."""
+
+    def __init__(self, net: nn.Module, slots: list[Slot], call: Call) -> None:
+        super().__init__()
+        self.net = net
+        self._slots, self._call = slots, call
+
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        for slot, state in zip(self._slots, states, strict=True):
+            slot.carried = state
+        y = self._call(self.net, x)
+        return (y, *(slot.take() for slot in self._slots))
+
+
+def leave_steps_open(net: nn.Module, contract: TimeContract) -> None:
+    """Let layers with constants per step leave `snnconv::at_step` in the graph.
+
+    Raises `Refused` if one of them holds constants for fewer steps than the contract has.
+    """
+    for name, layer in net.named_modules():
+        if isinstance(layer, PerStep):
+            ensure_steps(name, layer.timesteps, contract.timesteps)
+            layer.forward = partial(layer.at_step, at=torch.ops.snnconv.at_step)  # type: ignore[method-assign]
+
+
+def trace(
+    net: nn.Module, slots: list[Slot], state_shapes: Mapping[str, tuple[int, ...]], contract: TimeContract, call: Call
+) -> tuple[fx.Graph, dict[str, Tensor]]:
+    """The flat graph `(x, *states) -> (y, *next_states)` of one step of `net`, and its constants by their paths.
+
+    Args:
+        slots: the stand-ins of the neurons, in the order of the states.
+        state_shapes: the shape of each neuron's state, without the batch.
+
+    Raises `Refused` if `torch.export` cannot trace the step.
+    """
+    batch = torch.export.Dim("batch")
+    states = [torch.zeros(2, *state_shapes[slot.path]) for slot in slots]
+    with translated(_untraceable), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(
+            _ExplicitStateStep(net, slots, call),
+            (torch.zeros(2, *contract.input_shape), *states),
+            dynamic_shapes={"x": {0: batch}, "states": tuple({0: batch} for _ in states)},
+        )
+    return _flat(exported)
+
+
+def _untraceable(error: Exception) -> Refused:
+    return Refused(
+        f"torch.export cannot capture one step of the network: {described(error)}",
+        "its forward must be one time step, without branches on values and with any batch size",
+    )
+
+
+def _flat(exported: torch.export.ExportedProgram) -> tuple[fx.Graph, dict[str, Tensor]]:
+    """The graph with nothing but the values in its metadata, and the constants at the paths that they have in the network."""
+    module = exported.module(check_guards=False)
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    returned = graph.graph_copy(module.graph, copies)
+    graph.output(tuple(returned) if isinstance(returned, list | tuple) else (returned,))
+    for node in graph.nodes:
+        node.meta = {"val": node.meta["val"]} if "val" in node.meta else {}
+        if node.op == "get_attr":
+            node.target = str(node.target).removeprefix(_ROOT)
+    return graph, {path.removeprefix(_ROOT): value for path, value in tensors(module).items()}

@@ -1,0 +1,42 @@
+"""A network computes with spikes; one that computes with potentials is refused, with the neuron."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from snnconv.capture.passes.membranes import ensure_membranes_unread
+from snnconv.errors import Refused
+from snnconv.ir.nodes import outputs
+from snnconv.ir.program import neuron_calls
+from tests.capture.wired import operators, traced
+
+
+def spiking(m, x: Tensor) -> Tensor:
+    return m.head(m.a(m.conv(x)).flatten(1))
+
+
+def test_a_graph_whose_potentials_are_only_returned_stays_as_it_is() -> None:
+    graph = traced(spiking)
+    before = operators(graph)
+    assert ensure_membranes_unread(graph) is graph and operators(graph) == before
+
+
+def test_a_potential_that_is_computed_with_is_refused() -> None:
+    graph = traced(spiking)
+    _, potential = outputs(graph)
+    with graph.inserting_after(potential):
+        graph.call_function(torch.ops.aten.relu.default, (potential,))
+    with pytest.raises(Refused, match=r"membrane potential of a; read the spikes out"):
+        ensure_membranes_unread(graph)
+
+
+def test_a_potential_that_is_the_output_is_refused() -> None:
+    graph = traced(spiking)
+    _, potential = outputs(graph)
+    (output,) = graph.find_nodes(op="output")
+    output.args = ((potential, potential),)
+    assert [node.args[2] for node in neuron_calls(graph)] == ["a"]
+    with pytest.raises(Refused, match="membrane potential of a"):
+        ensure_membranes_unread(graph)

@@ -1,0 +1,50 @@
+"""The first run tells which neurons run on which shapes, and refuses a step that does not run or does not fit."""
+
+from __future__ import annotations
+
+import pytest
+from torch import Tensor
+
+from snnconv.errors import Refused
+from tests.capture.wired import Wired, captured
+from tests.networks import program_of, trained
+
+
+def test_a_neuron_called_twice_is_refused_by_name() -> None:
+    with pytest.raises(Refused, match=r"neuron a is called 2 times in one time step.*; give each place its own neuron"):
+        captured(lambda m, x: m.head(m.a(m.a(m.conv(x))).flatten(1)))
+
+
+def test_one_neuron_under_two_names_is_refused_by_name() -> None:
+    net = Wired(lambda m, x: m.head(m.b(m.a(m.conv(x))).flatten(1)))
+    net.b = net.a
+    with pytest.raises(Refused, match="give each place its own neuron"):
+        program_of(trained(net), shape=(2, 4, 4))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (2, 5, 4), (2, 4)])
+def test_an_input_shape_that_does_not_run_is_refused(shape: tuple[int, ...]) -> None:
+    net = trained(Wired(lambda m, x: m.head(m.a(m.conv(x)).flatten(1))))
+    with pytest.raises(Refused, match=rf"does not run on an input of shape \[{shape[0]}.*--input-shape C,H,W"):
+        program_of(net, shape=shape)
+
+
+NO_OUTPUT_OVER_TIME = {
+    "class numbers": lambda m, x: m.a(m.conv(x)).flatten(1).argmax(1),
+    "one number for the batch": lambda m, x: m.a(m.conv(x)).sum(),
+}
+
+
+@pytest.mark.parametrize("output", NO_OUTPUT_OVER_TIME)
+def test_an_output_that_cannot_be_read_out_is_refused(output: str) -> None:
+    with pytest.raises(Refused):
+        captured(NO_OUTPUT_OVER_TIME[output])
+
+
+def test_a_wrong_shape_is_asked_for_only_if_the_shape_is_wrong() -> None:
+    def failing(m: Wired, x: Tensor) -> Tensor:
+        raise KeyError("gain")
+
+    with pytest.raises(Refused, match=r"KeyError: 'gain', in test_first_run.py line \d+ \(raise") as caught:
+        captured(failing)
+    assert "--input-shape" not in str(caught.value)
