@@ -88,5 +88,5 @@ class AuthorsNetwork(nn.Module):
 
 def authors_network(checkpoint: Path) -> AuthorsNetwork:
     """The network with the weights of an official checkpoint, in evaluation mode."""
-    state = {key.removeprefix("model."): value for key, value in read_checkpoint(checkpoint).state.items()}
+    state = {key.removeprefix("model."): value for key, value in read_checkpoint(checkpoint).tensors.items()}
     return AuthorsNetwork(ARCHITECTURES[0].module(state, Layers(timesteps=TIMESTEPS))).eval().requires_grad_(False)

@@ -69,9 +69,10 @@ class Registry(Generic[Entry]):
         return (self[name] for name in self.names())
 
     def _foreign(self) -> dict[str, Any]:
-        """The entry points of other packages. Raises `InputError` for one that takes a name of snnconv's own."""
-        found = {point.name: point for point in entry_points(group=self.group)}
-        taken = next((name for name in found if name in self.own or name in self._registered), None)
-        if taken is not None:
-            raise InputError(f"{found[taken].value}: '{taken}' is taken in {self.group}", "another package must rename it")
-        return found
+        """The entry points of other packages. Raises `InputError` for one whose name is taken."""
+        points: dict[str, Any] = {}
+        for point in entry_points(group=self.group):
+            if point.name in self.own or point.name in self._registered or point.name in points:
+                raise InputError(f"{point.value}: '{point.name}' is taken in {self.group}", "another package must rename it")
+            points[point.name] = point
+        return points

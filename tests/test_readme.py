@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from snnconv import adapters
-from snnconv.adapters import ADAPTERS
+from snnconv.adapters import registration
+from snnconv.adapters.registration import ADAPTERS
 from tests import readme
 from tests.cli.run import ARCH, place, run
 from tests.readme import Command, blocks, commands, scratch
@@ -81,11 +81,11 @@ def test_the_adapter_of_the_readme_knows_a_neuron(monkeypatch: pytest.MonkeyPatc
         def forget(self) -> None:
             """Nothing is kept."""
 
-    monkeypatch.setattr("snnconv.adapters.ADAPTERS", dict(ADAPTERS))
+    monkeypatch.setattr("snnconv.adapters.registration.ADAPTERS", dict(ADAPTERS))
     names: dict[str, Any] = {"MyNeuron": MyNeuron}
     exec(python("@adapter("), names)
     told = names["my_neuron"](MyNeuron())
-    assert ADAPTERS.keys() < adapters.ADAPTERS.keys()
+    assert ADAPTERS.keys() < registration.ADAPTERS.keys()
     assert (float(told.leak), float(told.threshold)) == (0.5, 1.0)
 
 

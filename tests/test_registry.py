@@ -39,6 +39,9 @@ def test_a_name_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
     points(monkeypatch, EntryPoint("sqrt", "cmath:sqrt", "a.group"))
     with pytest.raises(InputError, match="cmath:sqrt: 'sqrt' is taken"):
         entries.names()
+    points(monkeypatch, EntryPoint("floor", "math:floor", "a.group"), EntryPoint("floor", "numpy:floor", "a.group"))
+    with pytest.raises(InputError, match="numpy:floor: 'floor' is taken"):
+        entries.names()
 
 
 def test_what_was_registered_can_be_taken_away() -> None:

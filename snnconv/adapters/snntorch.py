@@ -1,14 +1,13 @@
-"""Neurons of snntorch 1.x, whether the layer keeps its membrane (`init_hidden=True`) or is handed it and returns it.
+"""Neurons of snntorch 1.x, whether a layer keeps its membrane (`init_hidden=True`) or is handed it and returns it.
 
-`Leaky` resets one step late: it fires on `mem > threshold` and takes the reset out of the next step's potential,
+`Leaky` resets one step late: it fires on `mem > threshold` and subtracts the reset from the potential of the next step,
 
     mem = clamp(beta) * mem + x - threshold * [mem > threshold]        reset_mechanism="subtract"
     mem = clamp(beta) * mem * (1 - [mem > threshold]) + x              reset_mechanism="zero"
     mem = clamp(beta) * mem + x                                        reset_mechanism="none"
 
 so a soft reset subtracts the whole threshold, untouched by the leak. `Synaptic` does the same with a synaptic current,
-`syn = clamp(alpha) * syn + x`, in the place of x; but its delayed reset to zero wipes out what arrives with it, and that is
-refused.
+`syn = clamp(alpha) * syn + x`, in the place of x; its delayed reset to zero also loses the current of that step, and is refused.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from snnconv.adapters import adapter, filled, strictness
-from snnconv.adapters.step_form import batch_norm_through_time, step_layer
+from snnconv.adapters import adapter, on_checkpoint_loaded, strictness
+from snnconv.adapters.one_step import batch_norm_through_time, step_layer
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.per_step import ensure_steps
@@ -35,7 +34,7 @@ def _states(layer: snntorch.Leaky) -> int:
 
 @adapter(snntorch.Leaky, reset=snntorch.Leaky.reset_mem, states=_states)
 def leaky(layer: snntorch.Leaky | snntorch.Synaptic) -> Neuron:
-    """The canonical neuron of a `Leaky`. Raises `Refused` for what no canonical neuron does."""
+    """The canonical neuron of a `Leaky`. Raises `Refused` if the layer does what no canonical neuron does."""
     _ensure_plain(layer)
     mechanism = layer.reset_mechanism
     soft = mechanism != "zero"
@@ -63,7 +62,7 @@ def _ensure_plain(layer: snntorch.Leaky) -> None:
 
 @adapter(snntorch.Synaptic, reset=snntorch.Synaptic.reset_mem, states=lambda layer: 2 * _states(layer))
 def synaptic(layer: snntorch.Synaptic) -> Neuron:
-    """The canonical neuron of a `Synaptic`. Raises `Refused` for what no canonical neuron does."""
+    """The canonical neuron of a `Synaptic`. Raises `Refused` if the layer does what no canonical neuron does."""
     if layer.reset_mechanism == "zero" and layer.reset_delay:
         raise Refused(
             "snntorch.Synaptic with a delayed reset to zero loses what arrives at that step",
@@ -74,24 +73,28 @@ def synaptic(layer: snntorch.Synaptic) -> Neuron:
 
 @step_layer(nn.ModuleList)
 def batch_norm_tt(layer: Any, timesteps: int) -> None:
-    """`BatchNormTT1d` and `BatchNormTT2d` give a list of batch norms without a bias, of which each step takes the next."""
+    """`BatchNormTT1d` and `BatchNormTT2d`: a list of batch norms without a bias, of which each step takes the next."""
     norms = [norm for norm in layer if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.bias is None]
     if len(norms) < 2 or len(norms) != len(layer):
         return
     ensure_steps("snntorch.BatchNormTT", len(norms), timesteps)
-    layer.__class__ = _AnyStep
+    layer.__class__ = _NormOfTheStep
 
 
-class _AnyStep(nn.ModuleList):
-    """Whatever its index, the norm of the step that runs."""
+class _NormOfTheStep(nn.ModuleList):
+    """A list of norms that gives the norm of the running step for every index."""
 
     def __getitem__(self, index: object) -> Any:
         return partial(batch_norm_through_time, self)
 
 
-@filled
-def settle(path: str, layer: nn.Module, before: Mapping[str, Tensor]) -> list[str]:
-    """What a checkpoint changed of the constants that the factory had set; a reset is switched over, for snntorch would not."""
+@on_checkpoint_loaded
+def follow_checkpoint(path: str, layer: nn.Module, before: Mapping[str, Tensor]) -> list[str]:
+    """Notes on the constants in which a checkpoint differs from the factory.
+
+    The reset mechanism is switched to that of the checkpoint here, because snntorch loads its number but keeps resetting as
+    before.
+    """
     notes: list[str] = []
     if not isinstance(layer, snntorch.Leaky | snntorch.Synaptic):
         return notes
@@ -99,11 +102,11 @@ def settle(path: str, layer: nn.Module, before: Mapping[str, Tensor]) -> list[st
         was, now = before.get(name), layer._buffers.get(name)
         if was is not None and now is not None and not torch.equal(was, now):
             notes.append(f"{path}.{name} is {_shown(was)} in the factory and {_shown(now)} in the checkpoint, which holds")
-    built, held = layer.reset_mechanism, list(layer.reset_dict)[int(layer.reset_mechanism_val)]
-    if built != held:
-        layer.reset_mechanism = held
-        layer.state_function = {"subtract": layer._base_sub, "zero": layer._base_zero, "none": layer._base_int}[held]
-        notes.append(f"{path}.reset_mechanism is '{built}' in the factory and '{held}' in the checkpoint, which holds")
+    built, loaded = layer.reset_mechanism, list(layer.reset_dict)[int(layer.reset_mechanism_val)]
+    if built != loaded:
+        layer.reset_mechanism = loaded
+        layer.state_function = {"subtract": layer._base_sub, "zero": layer._base_zero, "none": layer._base_int}[loaded]
+        notes.append(f"{path}.reset_mechanism is '{built}' in the factory and '{loaded}' in the checkpoint, which holds")
     return notes
 
 
@@ -112,6 +115,6 @@ def _shown(value: Tensor) -> str:
 
 
 def _constant(value: Tensor) -> Tensor:
-    """A scalar where it is one number; snntorch holds some as `[1]`."""
+    """A constant in float64, as a scalar if it is one number: snntorch holds some of them as `[1]`."""
     value = value.detach().double()
     return value.reshape(()) if value.numel() == 1 else value

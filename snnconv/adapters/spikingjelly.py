@@ -1,16 +1,16 @@
 """Neurons of spikingjelly 2.x.
 
-With `q = 1 / tau` and the resting potential `r`, which is `v_reset` (0 where that is None), and starting from `v = r`,
+With `q = 1 / tau` and the resting potential `r`, which is `v_reset` (0 if that is None), and starting from `v = r`,
 
     h = v + x                        IFNode
     h = v - q * (v - r) + x          LIFNode, ParametricLIFNode, MPBNLIFNode with decay_input=False
     h = v + q * (x - (v - r))        the same with decay_input=True
-    s = [h >= v_threshold]           v = r where s, h elsewhere; or, with v_reset None, v = h - v_threshold * s
+    s = [h >= v_threshold]           v = r where s = 1, else h; or, with v_reset None, v = h - v_threshold * s
 
-An `MPBNLIFNode` puts BN(h) in the place of h before it fires. After its own re-parameterisation it fires on h itself, on a
-threshold per channel, and the norm is gone, except that with `normalize_residual` the potentials that stay silent are normalised.
+An `MPBNLIFNode` replaces h by BN(h) before it fires. After its own re-parameterisation it fires on h itself, with a threshold per
+channel and no norm; with `normalize_residual`, the potentials that did not fire are still normalised.
 
-What is carried here is `m = v - r` after the leak, so that every sample starts from 0; r is the offset of the potential.
+The state carried here is `m = v - r` after the leak, so that every sample starts from 0; r is the offset of the potential.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import torch
 from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import Tensor, nn
 
-from snnconv.adapters import adapter, forgotten, resets, strictness
-from snnconv.adapters.step_form import batch_norm_through_time, in_frames, multi_step, step_layer
+from snnconv.adapters import adapter, multi_step, network_reset, reset_with_network, strictness
+from snnconv.adapters.one_step import batch_norm_through_time, step_layer, without_time_axis
 from snnconv.errors import Refused
 from snnconv.ir.neuron import MembraneNorm, Neuron
 from snnconv.ir.per_step import ensure_steps
@@ -43,96 +43,96 @@ THROUGH_TIME = (layer.BatchNormThroughTime1d, layer.BatchNormThroughTime2d, laye
 
 
 @multi_step
-def takes_all_steps(found: nn.Module) -> bool:
-    """A layer in step mode "m", or of a kind that has no other."""
-    return isinstance(found, base.MultiStepModule) or getattr(found, "step_mode", "s") == "m"
+def takes_all_steps(layer: nn.Module) -> bool:
+    """Whether a layer is in step mode "m", or has no other."""
+    return isinstance(layer, base.MultiStepModule) or getattr(layer, "step_mode", "s") == "m"
 
 
-@resets
+@network_reset
 def reset(module: nn.Module) -> None:
-    """Forget every state as spikingjelly does."""
-    if any(isinstance(layer, base.MemoryModule) for layer in module.modules()):
+    """Make every layer of spikingjelly in a network forget its state."""
+    if any(isinstance(inner, base.MemoryModule) for inner in module.modules()):
         functional.reset_net(module)
 
 
 @step_layer(base.StepModule)
-def stateless(found: Any, timesteps: int) -> None:
-    """A layer that computes every step by itself."""
-    own = type(found).__module__.startswith("spikingjelly.")
-    if own and found.step_mode == "m" and "s" in found.supported_step_mode():
-        # The layer itself still says "m": the network around it may ask.
-        single = copy.copy(found)
+def stateless(module: Any, timesteps: int) -> None:
+    """A layer without a state, which computes every step from that step alone: its single-step mode."""
+    own = type(module).__module__.startswith("spikingjelly.")
+    if own and module.step_mode == "m" and "s" in module.supported_step_mode():
+        # The layer itself still says "m", because the network around it may ask.
+        single = copy.copy(module)
         single.step_mode = "s"
-        in_frames(found, single.forward)
+        without_time_axis(module, single.forward)
 
 
 @step_layer(layer.SeqToANNContainer, layer.MultiStepContainer)
-def container(found: Any, timesteps: int) -> None:
-    """A sequence of layers of one step."""
-    in_frames(found, partial(nn.Sequential.forward, found))
+def container(layers: Any, timesteps: int) -> None:
+    """A sequence of single-step layers, which the container applies to every step."""
+    without_time_axis(layers, partial(nn.Sequential.forward, layers))
 
 
 @step_layer(*THRESHOLD_DEPENDENT)
-def threshold_dependent(found: Any, timesteps: int) -> None:
-    """tdBN, at inference a batch norm: what its factor was initialised to is in the weight."""
-    in_frames(found, found.super_forward)
+def threshold_dependent(norm: Any, timesteps: int) -> None:
+    """tdBN: at inference a batch norm, whose weight holds the factor."""
+    without_time_axis(norm, norm.super_forward)
 
 
 @step_layer(*TEMPORAL_EFFECTIVE)
-def temporal_effective(found: Any, timesteps: int) -> None:
-    """TEBN: a batch norm, and a scale that belongs to the step."""
-    ensure_steps(_named(found), len(found.scale), timesteps)
-    in_frames(found, partial(_scaled, found))
+def temporal_effective(norm: Any, timesteps: int) -> None:
+    """TEBN: a batch norm followed by a scale per time step."""
+    ensure_steps(_named(norm), len(norm.scale), timesteps)
+    without_time_axis(norm, partial(_scaled, norm))
 
 
-def _scaled(found: Any, x: Tensor) -> Tensor:
-    return found.super_forward(x) * torch.ops.snnconv.at_step(found.scale)
+def _scaled(norm: Any, x: Tensor) -> Tensor:
+    return norm.super_forward(x) * torch.ops.snnconv.at_step(norm.scale)
 
 
 @step_layer(*THROUGH_TIME)
-def through_time(found: Any, timesteps: int) -> None:
-    """BNTT: a batch norm for each step."""
-    ensure_steps(_named(found), found.T, timesteps)
-    forward = partial(batch_norm_through_time, found.bn_list)
-    if found.step_mode == "m":
-        in_frames(found, forward)
+def through_time(norm: Any, timesteps: int) -> None:
+    """BNTT: a batch norm per time step."""
+    ensure_steps(_named(norm), norm.T, timesteps)
+    forward = partial(batch_norm_through_time, norm.bn_list)
+    if norm.step_mode == "m":
+        without_time_axis(norm, forward)
     else:
-        found.forward = forward
+        norm.forward = forward
 
 
-@adapter(neuron.IFNode, reset=forgotten)
+@adapter(neuron.IFNode, reset=reset_with_network)
 def integrate_and_fire(layer: neuron.IFNode) -> Neuron:
     """The canonical neuron of an `IFNode`."""
     return _neuron(layer, _double(0.0), decay_input=False)
 
 
-@adapter(neuron.LIFNode, reset=forgotten)
+@adapter(neuron.LIFNode, reset=reset_with_network)
 def leaky(layer: neuron.LIFNode) -> Neuron:
     """The canonical neuron of a `LIFNode`."""
     return _neuron(layer, 1 / _double(layer.tau), layer.decay_input)
 
 
-@adapter(neuron.ParametricLIFNode, reset=forgotten)
+@adapter(neuron.ParametricLIFNode, reset=reset_with_network)
 def parametric(layer: neuron.ParametricLIFNode) -> Neuron:
     """The canonical neuron of a `ParametricLIFNode`, with the leak it has learned."""
     return _neuron(layer, _double(layer.w.sigmoid()), layer.decay_input)
 
 
-@adapter(neuron.MPBNLIFNode, reset=forgotten)
+@adapter(neuron.MPBNLIFNode, reset=reset_with_network)
 def normalised(layer: neuron.MPBNLIFNode) -> Neuron:
-    """The canonical neuron of an `MPBNLIFNode`. Raises `Refused` for what no canonical neuron does."""
+    """The canonical neuron of an `MPBNLIFNode`. Raises `Refused` if the layer does what no canonical neuron does."""
     decay = 1 / _double(layer.tau)
     if layer.fold_bn:
         return _re_parameterised(layer, decay)
     threshold = _per_channel(layer.a.exp()) if layer.learnable_vth else _double(layer.v_threshold)
     norm = None
     if not isinstance(layer.vbn, nn.Identity):
-        held = layer.vbn
-        norm = MembraneNorm(held.running_mean, held.running_var, held.weight, held.bias, held.eps, carried=True)
+        vbn = layer.vbn
+        norm = MembraneNorm(vbn.running_mean, vbn.running_var, vbn.weight, vbn.bias, vbn.eps, carried=True)
     return _neuron(layer, decay, layer.decay_input, threshold, norm)
 
 
-@adapter(neuron.CUBALIFNode, reset=forgotten)
+@adapter(neuron.CUBALIFNode, reset=reset_with_network)
 def current_based(layer: neuron.CUBALIFNode) -> Neuron:
     """The canonical neuron of a `CUBALIFNode`: `c = c_decay * c + x`, `h = v_decay * v + c`. Raises `Refused`."""
     leak = _double(layer.v_decay)
@@ -145,13 +145,13 @@ def current_based(layer: neuron.CUBALIFNode) -> Neuron:
 
 
 def _re_parameterised(layer: neuron.MPBNLIFNode, decay: Tensor) -> Neuron:
-    """What is left of an `MPBNLIFNode` that has no norm any more: its formula for the threshold, as it computes it."""
+    """An `MPBNLIFNode` whose norm is in its threshold; the threshold is computed by the layer's own formula."""
     deviation = torch.sqrt(layer.sigma2 + layer.eps)
     threshold = (layer.v_threshold - layer.beta) * deviation / layer.gamma + layer.mu
-    told = _neuron(layer, decay, layer.decay_input, _per_channel(threshold))
+    plain = _neuron(layer, decay, layer.decay_input, _per_channel(threshold))
     if not layer.normalize_residual:
-        return told
-    if told.soft:
+        return plain
+    if plain.soft:
         raise Refused(
             "spikingjelly.MPBNLIFNode with normalize_residual and a soft reset normalises what is silent and not what fired",
             "re-parameterise it with normalize_residual=False, or convert it before it is re-parameterised",
@@ -160,13 +160,16 @@ def _re_parameterised(layer: neuron.MPBNLIFNode, decay: Tensor) -> Neuron:
     added = _per_channel(layer.beta) - scale * _per_channel(layer.mu)
     rest = _double(layer.v_reset)
     leak = 1 - decay
-    return _shifted(told.threshold, leak * scale, leak * (added - rest), rest, told.gain, told.strict)
+    return _shifted(plain.threshold, leak * scale, leak * (added - rest), rest, plain.gain, plain.strict)
 
 
 def _neuron(
     layer: neuron.BaseNode, decay: Tensor, decay_input: bool, threshold: Tensor | None = None, norm: MembraneNorm | None = None
 ) -> Neuron:
-    """A neuron that loses the share `decay` of its distance to the resting potential at every step."""
+    """The neuron that loses the share `decay` of its distance to the resting potential at every step.
+
+    `threshold` and `norm` take the place of the layer's own, if they are given.
+    """
     strict = _strict(layer)
     fires = _double(layer.v_threshold) if threshold is None else threshold
     leak, gain = 1 - decay, decay if decay_input else None
@@ -187,7 +190,7 @@ def _shifted(
     strict: bool,
     norm: MembraneNorm | None = None,
 ) -> Neuron:
-    """A neuron with a hard reset to its resting potential, in whose state that is 0."""
+    """The neuron with a hard reset to its resting potential `rest`; its state is the distance to `rest`, so it resets to 0."""
     return Neuron(
         threshold=threshold,
         leak=leak,
@@ -213,12 +216,12 @@ def _strict(layer: neuron.BaseNode) -> bool:
     return strictness(layer.surrogate_function, name)
 
 
-def _named(found: nn.Module) -> str:
-    return f"spikingjelly.{type(found).__name__}"
+def _named(layer: nn.Module) -> str:
+    return f"spikingjelly.{type(layer).__name__}"
 
 
 def _per_channel(values: Tensor) -> Tensor:
-    """`[C]` laid out against `[C, H, W]`; after a linear layer the trailing dimensions go."""
+    """`[C]` as `[C, 1, 1]`, against `[C, H, W]`; `fitted` drops the trailing dimensions for a potential `[C]`."""
     return _double(values).view(-1, 1, 1)
 
 

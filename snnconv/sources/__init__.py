@@ -1,49 +1,48 @@
-"""Sources: where models come from. Each turns a file and options into a one-step module and its `SpikingProgram`.
+"""Sources: where models come from. Each turns a file and options into the user's module and its `SpikingProgram`.
 
-A source is one file and one line in `SOURCES`; other packages add theirs under the entry point group `snnconv.sources`.
+Loading a checkpoint is one road:
+
+    checkpoint            read the file: named tensors, no code run
+    official, factory     build the module and load the tensors into it
+    capturing             from the module to its program: the neurons, the forward, one step, the capture, the checks
+    source                what comes out
+
+A `.pt2` (`archive`) holds the program already. A new kind of source is one file with a `SourceKind`, one line in `SOURCES` and
+one test; another package adds its own under the entry point group `snnconv.sources`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
 
 from snnconv.errors import InputError
 from snnconv.files import readable
-from snnconv.sources import archive, factory, official
+from snnconv.registry import Registry
+from snnconv.sources.capturing import UnknownLayers
+from snnconv.sources.kind import SourceKind
 from snnconv.sources.options import SourceOptions, configure
-from snnconv.sources.source import Source, UnknownLayers
-
-ENTRY_POINTS = "snnconv.sources"
+from snnconv.sources.source import Source
 
 __all__ = ["SOURCES", "Source", "SourceKind", "SourceOptions", "UnknownLayers", "configure", "load_source"]
 
-
-class SourceKind(Protocol):
-    """One kind of source.
-
-    `claims(path, options)` says whether this kind is meant; `load(path, options)` loads it or raises a `SnnconvError`.
-    """
-
-    @property
-    def claims(self) -> Callable[[Path, SourceOptions], bool]: ...
-    @property
-    def load(self) -> Callable[[Path, SourceOptions], Source]: ...
-
-
-SOURCES: tuple[SourceKind, ...] = (archive, factory, official)
+SOURCES: Registry[SourceKind] = Registry(
+    "snnconv.sources",
+    {
+        "archive": "snnconv.sources.archive:KIND",
+        "factory": "snnconv.sources.factory:KIND",
+        "official": "snnconv.sources.official:KIND",
+    },
+)
 
 
 def load_source(path: Path, options: SourceOptions) -> Source:
-    """Load a source of any kind.
+    """Load the source in `path` by the first kind that claims it; those of other packages are asked first.
 
-    Raises `InputError` for what cannot be read or recognised and `Refused` for what cannot be captured.
+    Raises `InputError` if it cannot be read or recognised, and `Refused` if it cannot be captured.
     """
     readable(path)
-    foreign = tuple(point.load() for point in entry_points(group=ENTRY_POINTS))
-    for kind in (*foreign, *SOURCES):
+    for name in sorted(SOURCES.names(), key=lambda name: name in SOURCES.own):
+        kind = SOURCES[name]
         if kind.claims(path, options):
             return kind.load(path, options)
     raise InputError(f"{path}: no source claims it", "pass --arch")

@@ -1,7 +1,7 @@
-"""Reading a checkpoint: a file in, named float32 tensors out, no code run.
+"""Reading a checkpoint file into named float32 tensors, without running code.
 
-`.safetensors` goes through safetensors, anything else through `torch.load(weights_only=True)`. State-dicts may be nested under
-`state_dict`, `model` or `net`, prefixed with `module.`, and in half precision.
+A `.safetensors` is read by safetensors, anything else by `torch.load(weights_only=True)`. The state-dict may be nested under
+`state_dict`, `model`, `net` or `model_state_dict`, its keys may begin with `module.`, and it may be in half precision.
 """
 
 from __future__ import annotations
@@ -32,53 +32,57 @@ _INTEGERS = (torch.int64, torch.int32)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a checkpoint file, floats as float32, and the SHA-256 of the bytes that they were read from.
+    """The contents of a checkpoint file.
 
-    `notes` says in words what was changed on the way in.
+    Attributes:
+        path: the file.
+        sha256: of the bytes that the tensors were read from, in hex.
+        tensors: by their keys, floats as float32.
+        notes: in words, what was changed in reading.
     """
 
     path: Path
     sha256: str
-    state: dict[str, Tensor]
+    tensors: dict[str, Tensor]
     notes: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read and check a state-dict.
 
-    Raises `InputError` for anything that is not a sound state-dict and `Refused` for a pickle that wants code run.
+    Raises `InputError` for anything but a sound state-dict, and `Refused` for a pickle that would run code when loaded.
     """
     if path.suffix in _ARTIFACTS:
         raise InputError(f"{path}: an artifact, no checkpoint", "name the file that it was made from")
     content = read(path)
-    found = _read(content)
-    nested, where = _unnest(found)
+    loaded = _read(content)
+    nested, where = _unnest(loaded)
     if not isinstance(nested, Mapping) or not any(isinstance(v, Tensor) for v in nested.values()):
         raise InputError(
-            f"{path}: holds {_describe(found)}, not a state-dict",
+            f"{path}: holds {_describe(loaded)}, not a state-dict",
             "save one with torch.save(model.state_dict(), FILE) or as .safetensors",
         )
     notes = [f"state-dict found under {where}"] if where else []
-    state = _strip_prefix({str(k): v for k, v in nested.items() if isinstance(v, Tensor)}, notes)
+    tensors = _strip_prefix({str(k): v for k, v in nested.items() if isinstance(v, Tensor)}, notes)
     with undamaged(path, "is damaged", _EXPECTED):
-        check_total(sum(v.numel() * v.itemsize for v in state.values()), len(content.data))
-    sound = {k: _sound(path, k, v, notes) for k, v in state.items()}
+        check_total(sum(v.numel() * v.itemsize for v in tensors.values()), len(content.data))
+    sound = {k: _sound(path, k, v, notes) for k, v in tensors.items()}
     return Checkpoint(path, content.sha256, sound, tuple(dict.fromkeys(notes)))
 
 
 TRACKED = "num_batches_tracked"
 
 
-def misfit(state: Mapping[str, Tensor], layout: Mapping[str, tuple[int, ...]]) -> str:
-    """What of `state` does not fit `layout`, in words; empty where it fits.
+def misfit(tensors: Mapping[str, Tensor], layout: Mapping[str, tuple[int, ...]]) -> str:
+    """In words, how the keys and shapes of `tensors` differ from `layout`; empty if they do not.
 
-    Counters of training batches play no part at inference and may be absent.
+    Counters of training batches are not used at inference and may be absent.
     """
-    missing = [key for key in layout if key not in state and not key.endswith(TRACKED)]
-    extra = [key for key in state if key not in layout and not key.endswith(TRACKED)]
-    unlike = [key for key, shape in layout.items() if key in state and tuple(state[key].shape) != shape]
+    missing = [key for key in layout if key not in tensors and not key.endswith(TRACKED)]
+    extra = [key for key in tensors if key not in layout and not key.endswith(TRACKED)]
+    unlike = [key for key, shape in layout.items() if key in tensors and tuple(tensors[key].shape) != shape]
     parts = [f"{word} {_first(keys)}" for word, keys in (("missing", missing), ("unexpected", extra)) if keys]
-    parts += [f"'{key}' is {list(state[key].shape)}, not {list(layout[key])}" for key in unlike[:1]]
+    parts += [f"'{key}' is {list(tensors[key].shape)}, not {list(layout[key])}" for key in unlike[:1]]
     return "; ".join(parts)
 
 
@@ -106,7 +110,7 @@ def _read(content: Content) -> Any:
                 "save only the weights: torch.save(model.state_dict(), FILE)",
             ) from error
         raise InputError(f"{path}: not a checkpoint (neither a torch file nor a pickle)", _EXPECTED) from error
-    except Exception as error:  # damage reaches every corner of torch's reader
+    except Exception as error:  # a damaged file makes torch's reader raise errors of any type
         raise InputError(f"{path}: {_UNREADABLE}", _EXPECTED) from error
 
 
@@ -129,29 +133,29 @@ def _read_safetensors(content: Content) -> Any:
         return load(content.data)
 
 
-def _unnest(found: Any) -> tuple[Any, str]:
-    """The innermost state-dict and the keys that led to it."""
+def _unnest(loaded: Any) -> tuple[Any, str]:
+    """The innermost state-dict in what was loaded, and the keys that lead to it, in words."""
     where: list[str] = []
-    while isinstance(found, Mapping) and len(where) < _DEEPEST:
-        inner = next((k for k in NESTS if isinstance(found.get(k), Mapping)), None)
+    while isinstance(loaded, Mapping) and len(where) < _DEEPEST:
+        inner = next((k for k in NESTS if isinstance(loaded.get(k), Mapping)), None)
         if inner is None:
             break
         where.append(f"'{inner}'")
-        found = found[inner]
-    return found, " in ".join(reversed(where))
+        loaded = loaded[inner]
+    return loaded, " in ".join(reversed(where))
 
 
-def _strip_prefix(state: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    while state and all(key.startswith(PREFIX) for key in state):
-        state = {key.removeprefix(PREFIX): value for key, value in state.items()}
+def _strip_prefix(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
+    while tensors and all(key.startswith(PREFIX) for key in tensors):
+        tensors = {key.removeprefix(PREFIX): value for key, value in tensors.items()}
         notes.append(f"prefix '{PREFIX}' dropped from every key")
-    return state
+    return tensors
 
 
 def _sound(path: Path, key: str, value: Tensor, notes: list[str]) -> Tensor:
-    """The tensor as float32, if it is one that a network can run with. Raises `InputError` otherwise."""
+    """The tensor as float32. Raises `InputError` if a network cannot run with it."""
     if key.endswith(TRACKED) or (value.dtype in _INTEGERS and value.dim() == 0):
-        return value  # a count or a choice, no weight
+        return value  # a counter or a choice, no weight
     if value.layout is not torch.strided or value.is_meta or value.dtype not in _FLOATS:
         kind = (
             "no" if value.is_meta else "sparse" if value.layout is not torch.strided else str(value.dtype).removeprefix("torch.")
@@ -173,10 +177,10 @@ def _sound(path: Path, key: str, value: Tensor, notes: list[str]) -> Tensor:
     return converted
 
 
-def _describe(found: Any) -> str:
-    if isinstance(found, Tensor):
-        return f"one tensor of shape {list(found.shape)}"
-    if isinstance(found, Mapping):
-        keys = ", ".join(repr(k) for k in list(found)[:4])
-        return f"a dict without tensors (keys {keys})" if found else "an empty dict"
-    return f"a {type(found).__name__}"
+def _describe(loaded: Any) -> str:
+    if isinstance(loaded, Tensor):
+        return f"one tensor of shape {list(loaded.shape)}"
+    if isinstance(loaded, Mapping):
+        keys = ", ".join(repr(k) for k in list(loaded)[:4])
+        return f"a dict without tensors (keys {keys})" if loaded else "an empty dict"
+    return f"a {type(loaded).__name__}"

@@ -1,47 +1,56 @@
-"""A network of the user's own: `--arch package.module:factory` builds it, the checkpoint fills it.
+"""A network of the user's own: `--arch package.module:factory` builds it, and the checkpoint is loaded into it.
 
 The factory takes no arguments and returns a module whose neurons are `snnconv.nn.LIF` or have an adapter (`snnconv.adapters`) and
-whose forward is one time step, or all of them (`snnconv.sources.forwards`). It may carry attributes `timesteps` and
-`input_shape`. Naming it is the user's word that its code may run.
+whose forward is one time step, or all of them (`snnconv.sources.forwards`). The module may have attributes `timesteps` and
+`input_shape`. By naming the factory, the user allows its code to run.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.errors import BackendMissing, InputError
+from snnconv.ir.program import Origin
 from snnconv.results import DEFAULT
+from snnconv.sources.capturing import capture_source
 from snnconv.sources.checkpoint import Checkpoint, misfit, read_checkpoint
+from snnconv.sources.kind import SourceKind
 from snnconv.sources.options import Resolver, SourceOptions
-from snnconv.sources.source import Source, captured
+from snnconv.sources.source import Source
 from snnconv.user_code import imported, running_user_code
 
 
 def claims(path: Path, options: SourceOptions) -> bool:
-    """Whenever a factory was named."""
+    """Whether a factory was named."""
     return options.arch is not None and ":" in options.arch
 
 
 def load(path: Path, options: SourceOptions) -> Source:
-    """Build the module and load the checkpoint into it. Raises `InputError`."""
-    settle = Resolver(options)
-    arch = settle("arch", "")
-    settle.reject("leak", "threshold", "strict", reason="the factory sets the constants of its neurons")
+    """Build the module, load the checkpoint into it, and capture it.
+
+    Raises `InputError` if the factory fails, or the checkpoint or an option does not fit, and `Refused` if the module cannot be
+    captured.
+    """
+    resolve = Resolver(options)
+    arch = resolve("arch", "")
+    resolve.reject("leak", "threshold", "strict", reason="the factory sets the constants of its neurons")
     checkpoint = read_checkpoint(path)
     module = build(arch)
-    notes = _fill(module, checkpoint, arch)
-    frame = tuple(settle("input_shape", _input_shape(module, options, arch), "factory"))
-    contract = settle.contract(frame, *_timesteps(module, arch))
-    noted = replace(checkpoint, notes=(*checkpoint.notes, *notes))
-    return captured(module, arch, noted, contract, settle, reference=f"the user's code, {arch}")
+    notes = (*checkpoint.notes, *_load_into(module, checkpoint, arch))
+    frame = tuple(resolve("input_shape", _input_shape(module, options, arch), "factory"))
+    contract = resolve.contract(frame, *_timesteps(module, arch))
+    origin = Origin(arch, checkpoint.sha256, resolve.resolved, reference=f"the user's code, {arch}")
+    return capture_source(module, contract, origin, notes)
 
 
 def build(arch: str) -> nn.Module:
-    """Import and call a `package.module:factory`. Raises `InputError` where that fails."""
+    """Import and call a `package.module:factory`.
+
+    Raises `InputError` if that fails, and `BackendMissing` if it needs a spiking framework that is not installed.
+    """
     try:
         factory = imported(arch, called=f"--arch {arch}")
         with running_user_code(f"--arch {arch}", "calling it", "it takes no arguments"):
@@ -57,17 +66,17 @@ def build(arch: str) -> nn.Module:
     return module
 
 
-def _fill(module: nn.Module, checkpoint: Checkpoint, arch: str) -> tuple[str, ...]:
-    """Load the checkpoint; what it has otherwise than the factory is told, and holds."""
+def _load_into(module: nn.Module, checkpoint: Checkpoint, arch: str) -> tuple[str, ...]:
+    """Load the checkpoint into the module, over what the factory had set; returns notes on the constants that differ."""
     layout = {key: tuple(value.shape) for key, value in _state(module, arch).items()}
-    problem = misfit(checkpoint.state, layout)
+    problem = misfit(checkpoint.tensors, layout)
     if problem:
         raise InputError(f"{checkpoint.path}: does not fit --arch {arch}: {problem}", "use the factory it was trained with")
-    known: dict[str, Tensor] = {key: value for key, value in checkpoint.state.items() if key in layout}
+    fitting: dict[str, Tensor] = {key: value for key, value in checkpoint.tensors.items() if key in layout}
     before = {key: value.clone() for key, value in _state(module, arch).items()}
     with running_user_code(f"--arch {arch}", "loading the checkpoint into it"):
-        module.load_state_dict(known, strict=False)
-    return adapters.settled(module, before)
+        module.load_state_dict(fitting, strict=False)
+    return adapters.checkpoint_loaded(module, before)
 
 
 def _state(module: nn.Module, arch: str) -> dict[str, Tensor]:
@@ -76,7 +85,7 @@ def _state(module: nn.Module, arch: str) -> dict[str, Tensor]:
 
 
 def _timesteps(module: nn.Module, arch: str) -> tuple[int, str]:
-    """The module's own T, or the stated default, and which of the two it is."""
+    """The module's own T, or the stated default, and which of the two it is. Raises `InputError` if it is no T."""
     with running_user_code(f"--arch {arch}", "its attribute timesteps"):
         steps = getattr(module, "timesteps", None)
     if steps is None:
@@ -87,6 +96,7 @@ def _timesteps(module: nn.Module, arch: str) -> tuple[int, str]:
 
 
 def _input_shape(module: nn.Module, options: SourceOptions, arch: str) -> tuple[int, ...] | None:
+    """The module's own shape of one frame, None if an option gives it. Raises `InputError` if neither does."""
     with running_user_code(f"--arch {arch}", "its attribute input_shape"):
         shape = getattr(module, "input_shape", None)
     if options.input_shape is not None:
@@ -98,3 +108,6 @@ def _input_shape(module: nn.Module, options: SourceOptions, arch: str) -> tuple[
     if not isinstance(shape, tuple | list) or not shape or not all(isinstance(n, int) and n > 0 for n in shape):
         raise InputError(f"--arch {arch}: its attribute input_shape is {shape!r}", "it is a tuple of sizes, as in (3, 32, 32)")
     return tuple(shape)
+
+
+KIND = SourceKind(claims, load)

@@ -1,17 +1,17 @@
-"""Does the captured program compute what the network's own code computes?
+"""Checking that the captured program computes what the network's own code computes.
 
-Every neuron is fed currents around its threshold in the place of its own, so that all of them fire and reset whatever the weights
-are. The network's own forward runs so over all steps; then each neuron of the program must spike as the network's did, and the
-program, given the network's spikes, must feed every neuron the same current at every step and give the same output. The first
-place that differs is named: what one step leaves out (a count of the calls, another first potential, a method of the user's own
-that an adapter does not know) is refused here, before anything is exported.
+Every neuron is fed random currents around its threshold instead of its own, so that all of them fire and reset, whatever the
+weights are. The network's own forward runs this way over all steps. Then each neuron of the program must spike as the network's
+did, and the program, given the network's spikes, must feed every neuron the same current at every step and return the same
+output. The first difference is named. So whatever one step leaves out (a count of the calls, another first potential, a method
+of the user's own that an adapter does not know) is refused before anything is exported.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,9 @@ from torch import Tensor, nn
 from snnconv.capture import ANY_BATCH
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
-from snnconv.sources.kept import counted
-from snnconv.sources.precision import in_widest
-
-if TYPE_CHECKING:
-    from snnconv.sources.source import Source
+from snnconv.sources.hidden_state import changed_attribute
+from snnconv.sources.source import Source
+from snnconv.sources.widest_dtype import in_widest_dtype
 
 _TAUGHT = "leave the framework's own methods and first potential, or teach it: from snnconv.adapters import adapter"
 _CALLED = "call the layer itself, not its forward, once at every step"
@@ -31,20 +29,28 @@ _STATELESS = "one step must follow from its own input and the neurons' states"
 
 
 def ensure_faithful(source: Source) -> None:
-    """Raise `Refused` unless the program of `source` computes what its module does; `UserCodeError` if that does not run."""
+    """Raise `Refused` unless the program of `source` computes what its module does.
+
+    Raises `UserCodeError` if the module does not run.
+    """
     if source.module is None:
         return
-    fault = in_widest(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples=2))
-    if fault is None and in_widest(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples=1)) is not None:
+    fault = _first_fault(source, samples=2)
+    if fault is None and _first_fault(source, samples=1) is not None:
         raise Refused("the network computes otherwise on one sample than on several", ANY_BATCH)
     if fault is not None:
         what, todo = fault
-        why = counted(source.module, source.forward, source.program.contract, source.program.neurons)
+        why = changed_attribute(source.module, source.forward, source.program.contract, source.program.neurons)
         raise Refused(f"{what}: {why}" if why else what, todo)
 
 
+def _first_fault(source: Source, samples: int) -> tuple[str, str] | None:
+    """The first difference on so many samples of noise, and what to do about it; None if there is none."""
+    return in_widest_dtype(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples))
+
+
 def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int) -> tuple[str, str] | None:
-    """What differs first on so many samples, and what to do about it."""
+    """The same for a source that computes in `dtype`."""
     layers = dict((source.module or nn.Module()).named_modules())
     noise = torch.Generator().manual_seed(0)
     x = torch.rand(source.program.contract.batch_shape(samples), generator=noise).to(dtype)
@@ -52,14 +58,14 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int) -
     with ExitStack() as hooks:
         for name, watched in seen.items():
             layer = layers[name]
-            hooks.callback(layer.register_forward_pre_hook(watched.replace).remove)
-            hooks.callback(layer.register_forward_hook(watched.look, prepend=True).remove)
+            hooks.callback(layer.register_forward_pre_hook(watched.replace_current).remove)
+            hooks.callback(layer.register_forward_hook(watched.note_spikes, prepend=True).remove)
         y = source.run(x)
     timesteps = source.program.contract.timesteps
     for name, watched in seen.items():
         if len(watched.spikes) != timesteps:
             return f"neuron {name} is seen firing at {len(watched.spikes)} of {timesteps} steps", _CALLED
-        step = watched.first_other_spike(tolerance)
+        step = watched.first_different_spike(tolerance)
         if step is not None:
             kind = type(layers[name]).__name__
             return f"neuron {name} ({kind}) spikes otherwise than its adapter says, first at step {step + 1}", _TAUGHT
@@ -67,7 +73,7 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int) -
 
 
 def _fault_between(source: Source, x: Tensor, y: Tensor, seen: dict[str, _Seen], tolerance: float) -> tuple[str, str] | None:
-    """The same for what the network computes between its neurons."""
+    """The first difference in what the network computes between its neurons, and what to do about it; None if there is none."""
     faults: list[str] = []
     steps = dict.fromkeys(seen, 0)
 
@@ -91,7 +97,15 @@ def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
 
 @dataclass
 class _Seen:
-    """What one neuron of the running network was given, what it got in its place, and how it spiked, a tensor for each step."""
+    """What was seen of one neuron of the running network, a tensor `[B, ...]` per step.
+
+    Attributes:
+        neuron: the canonical neuron that the adapter says it is.
+        noise: draws the currents that replace its own.
+        currents: what the network computed for it.
+        given: what it got instead.
+        spikes: what it returned.
+    """
 
     neuron: Neuron
     noise: torch.Generator
@@ -99,20 +113,25 @@ class _Seen:
     given: list[Tensor] = field(default_factory=list)
     spikes: list[Tensor] = field(default_factory=list)
 
-    def replace(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def replace_current(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Give the neuron other currents than its own; a forward pre-hook."""
         current, *rest = inputs
-        steps = [step.clone() for step in self._steps(current)]  # the network may go on to change it in place
+        steps = [step.clone() for step in self._steps(current)]  # the network may still change it in place
         given = [self._around_threshold(step) for step in steps]
         self.currents += steps
         self.given += given
         return (given[0] if current.dim() == given[0].dim() else torch.stack(given), *rest)
 
-    def look(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+    def note_spikes(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        """Note the spikes that the neuron returned; a forward hook."""
         spikes = output[0] if isinstance(output, tuple) else output
         self.spikes += [step.to(self.neuron.threshold.dtype, copy=True) for step in self._steps(spikes)]
 
-    def first_other_spike(self, tolerance: float) -> int | None:
-        """The first step at which the neuron spikes otherwise than the canonical one, potentials on the threshold left aside."""
+    def first_different_spike(self, tolerance: float) -> int | None:
+        """The first step at which the neuron spikes differently from the canonical one; None if there is none.
+
+        Where a potential is on the threshold, within `tolerance`, and from then on, the two may differ.
+        """
         state, unsure = None, torch.zeros((), dtype=torch.bool)
         for t, (current, spikes) in enumerate(zip(self.given, self.spikes, strict=True)):
             u, own, state = self.neuron.step(current, state, t)
@@ -125,7 +144,7 @@ class _Seen:
         return None
 
     def _steps(self, value: Tensor) -> list[Tensor]:
-        """The steps of `[T, B, ...]`, or `[B, ...]` as the one step that it is."""
+        """The steps of `[T, B, ...]`, or the single step `[B, ...]`."""
         return list(value) if value.dim() > len(self.neuron.shape) + 1 else [value]
 
     def _around_threshold(self, like: Tensor) -> Tensor:
@@ -134,7 +153,7 @@ class _Seen:
 
 
 def _size(neuron: Neuron) -> Tensor:
-    """How large a current brings a potential to the threshold, about."""
+    """About how large a current brings the potential to the threshold."""
     if neuron.norm is None:
         size = neuron.threshold.abs()
     else:

@@ -1,8 +1,8 @@
-"""Checkpoints of the MPBN authors (arXiv 2308.08359): thirteen networks, told apart by keys and shapes alone.
+"""The thirteen networks of the MPBN authors (arXiv 2308.08359), which differ in their keys and shapes.
 
-Every network is a plain sequence of layers, named as the authors name them without the leading `model.`, so a state-dict loads as
-it is. What it does not hold comes from the paper: leak 0.25, threshold 0.5 with a strict comparison, hard reset to 0, four time
-steps.
+Every network is a plain sequence of layers, named as the authors name them without the leading `model.`, so that a state-dict can
+be loaded as it is. What it does not hold comes from the paper: leak 0.25, threshold 0.5 with a strict comparison, hard reset to
+0, four time steps.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from snnconv.nn import LIF, MPBN
 
 @dataclass(frozen=True)
 class Layers:
-    """What the state-dict leaves open, and the layers that depend on it; the defaults are the authors'.
+    """Makes the layers of a network; its fields are what a state-dict does not hold, by default the authors' values.
 
-    The authors wrap every layer in a module that goes over time; only the name that the layer has in it is left here.
+    The authors wrap every layer in a module that loops over time. Here only the name of the layer in that module is left.
     """
 
     leak: float = 0.25
@@ -32,12 +32,15 @@ class Layers:
     timesteps: int = 4
 
     def neuron(self, channels: int) -> LIF:
+        """A neuron with a membrane norm."""
         return LIF(leak=self.leak, threshold=self.threshold, strict=self.strict, norm=MPBN(channels))
 
     def norm(self, channels: int) -> nn.Sequential:
+        """The batch norm after a convolution."""
         return _named(bn=_NormOverTime(channels, self.timesteps))
 
     def conv(self, inputs: int, outputs: int, size: int, stride: int = 1, bias: bool = False) -> nn.Sequential:
+        """A convolution of kernel size `size` that keeps the image size, but for its stride."""
         return _named(pool=_ConvOverTime(inputs, outputs, size, stride, bias, self.timesteps))
 
 
@@ -48,8 +51,8 @@ def _named(**layers: nn.Module) -> nn.Sequential:
 class _ConvOverTime(nn.Conv2d):
     """A convolution, rounded as the authors' code rounds it.
 
-    They convolve the images of all time steps at once. Torch gives several images to oneDNN, but one small image alone to code of
-    its own. A graph keeps the plain convolution.
+    They convolve the images of all time steps at once. Torch convolves several images with oneDNN, but a single small image with
+    a kernel of its own, which rounds differently. A captured graph keeps the plain convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, size: int, stride: int, bias: bool, timesteps: int) -> None:
@@ -69,8 +72,9 @@ class _ConvOverTime(nn.Conv2d):
 class _NormOverTime(nn.BatchNorm2d):
     """The norm after a convolution, rounded as the authors' code rounds it.
 
-    They normalise `[B, C, T, H, W]` as a view on `[T, B, C, H, W]`, and the strides decide how torch rounds; those of two steps
-    are like those of any number above one. A graph keeps the plain batch norm: one spike in millions sits on the difference.
+    They normalise `[B, C, T, H, W]` as a view on `[T, B, C, H, W]`, and torch's rounding depends on the strides; those of two
+    steps are like those of any number above one. A captured graph keeps the plain batch norm, in which one spike in millions
+    differs.
     """
 
     def __init__(self, channels: int, timesteps: int) -> None:
@@ -86,7 +90,7 @@ class _NormOverTime(nn.BatchNorm2d):
 
 
 class _Block(nn.Module):
-    """Residual block: the shortcut joins the potential of the output neuron."""
+    """Residual block, whose shortcut is added to the input of the output neuron."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, shortcut: nn.Module | None, make: Layers) -> None:
         super().__init__()
@@ -126,21 +130,26 @@ def _modified_stem(inputs: int, make: Layers) -> dict[str, nn.Module]:
 
 
 class Plan(Hashable, Protocol):
-    """The layers of a network, and the keys whose shapes tell its input channels and its classes."""
+    """How a network is built, and the keys whose shapes tell its input channels and its number of classes."""
 
     @property
-    def stem_key(self) -> str: ...
+    def stem_key(self) -> str:
+        """The key of the weight `[C, inputs, ...]` of the first convolution."""
+
     @property
-    def head_key(self) -> str: ...
-    def build(self, inputs: int, classes: int, make: Layers) -> nn.Module: ...
+    def head_key(self) -> str:
+        """The key of the weight `[classes, C]` of the linear read-out."""
+
+    def build(self, inputs: int, classes: int, make: Layers) -> nn.Module:
+        """The network for images of `inputs` channels, untrained."""
 
 
 @dataclass(frozen=True)
 class ResNetPlan:
     """Stem, layers of `blocks` residual blocks each, global average pool, linear read-out.
 
-    The first layer has the `width` channels of the stem; every further one halves the image and doubles the channels in its first
-    block, the only one whose shortcut has layers of its own.
+    The first layer has the `width` channels of the stem. Every further one halves the image and doubles the channels in its first
+    block, which is the only one whose shortcut has layers.
     """
 
     blocks: tuple[int, ...]
@@ -188,10 +197,7 @@ class VGGPlan:
 
 @dataclass(frozen=True)
 class Architecture:
-    """One of the authors' networks by its name, its plan, and the `size` of the images it is usually shown.
-
-    `golden` names the file that holds a run of the authors' code.
-    """
+    """One of the authors' networks: its name, its plan, and the height and width of its usual images."""
 
     name: str
     plan: Plan
@@ -199,37 +205,38 @@ class Architecture:
 
     @property
     def golden(self) -> str:
+        """The file that holds a run of the authors' code."""
         return f"tests/golden/official/{self.name}.npz"
 
     def shapes(self, inputs: int = 3, classes: int = 10) -> dict[str, tuple[int, ...]]:
-        """The state-dict layout, by the authors' keys without `model.`."""
+        """The shape of every tensor of the state-dict, by the authors' keys without `model.`."""
         return _layout(self.plan, inputs, classes)
 
-    def fitted(self, state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
-        """The layout with the input channels and classes that `state` shows."""
-        stem, head = state.get(self.plan.stem_key), state.get(self.plan.head_key)
+    def layout_like(self, tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        """The same with as many input channels and classes as the weights in `tensors` have."""
+        stem, head = tensors.get(self.plan.stem_key), tensors.get(self.plan.head_key)
         inputs = stem.shape[1] if stem is not None and stem.dim() == 4 else 3
         classes = head.shape[0] if head is not None and head.dim() == 2 else 10
         return self.shapes(inputs, classes)
 
-    def module(self, state: dict[str, Tensor], make: Layers) -> nn.Module:
-        """The network in evaluation mode, with the weights of `state` (whose layout has been checked)."""
-        net = self.plan.build(state[self.plan.stem_key].shape[1], state[self.plan.head_key].shape[0], make)
-        ours = {_authors(key): key for key in net.state_dict()}
-        # The counters of training batches play no part at inference, and some files leave them out.
-        net.load_state_dict({ours[key]: value for key, value in state.items()}, strict=False)
+    def module(self, tensors: dict[str, Tensor], make: Layers) -> nn.Module:
+        """The network in evaluation mode, with the weights in `tensors`, whose layout has been checked."""
+        net = self.plan.build(tensors[self.plan.stem_key].shape[1], tensors[self.plan.head_key].shape[0], make)
+        ours = {_authors_key(key): key for key in net.state_dict()}
+        # Counters of training batches are not used at inference, and some files leave them out.
+        net.load_state_dict({ours[key]: value for key, value in tensors.items()}, strict=False)
         return net.eval()
 
 
 @cache
 def _layout(plan: Plan, inputs: int, classes: int) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        held = plan.build(inputs, classes, Layers()).state_dict()
-    return {_authors(key): tuple(value.shape) for key, value in held.items()}
+        tensors = plan.build(inputs, classes, Layers()).state_dict()
+    return {_authors_key(key): tuple(value.shape) for key, value in tensors.items()}
 
 
-def _authors(key: str) -> str:
-    """The authors keep a neuron's membrane norm under `bn`."""
+def _authors_key(key: str) -> str:
+    """The authors' key of one of our tensors: they call a neuron's membrane norm `bn`."""
     return key.replace(".norm.", ".bn.")
 
 

@@ -1,4 +1,4 @@
-"""The options of a source and where each of them comes from: command line, configuration file, file at hand, stated default."""
+"""The options of a source, and where the value of each comes from: command line, configuration file, source, data or default."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ _OTHERS = ("tool", "project", "verify")
 class SourceOptions:
     """What a user may say about a source; None leaves it to the configuration file, the checkpoint or the stated default.
 
-    Args:
-        arch: a name from `snnconv.sources`, or `package.module:factory`.
+    Raises `InputError` for a value out of range.
+
+    Attributes:
+        arch: the name of an architecture (`snnconv.sources.mpbn`), or `package.module:factory`.
         timesteps: T.
         input: "static" (one image shown T times) or "event" (T frames).
         input_shape: shape of one frame, `(C, H, W)`.
         readout: mean, sum, last or none.
         leak, threshold, strict: constants of the neurons that a state-dict does not hold.
-        samples: what the shape of one sample of the data may be, if there are data: what is left open follows from it.
+        configured: the configuration file of each option that was read from one.
+        samples: the shapes that one sample of the data may have, if there are data; options left open follow from them.
     """
 
     arch: str | None = None
@@ -67,30 +70,36 @@ class SourceOptions:
 
 
 class Resolver:
-    """Settles each option in the order option, configuration file, what the source or the data say, stated default, and remembers
-    which it was."""
+    """Gives each option its value, and remembers where that came from.
+
+    An option given on the command line comes first, then the configuration file, the source or the data, and the stated default.
+
+    Attributes:
+        resolved: every option asked for so far, as `VALUE (ORIGIN)`.
+    """
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options
-        self.settled: dict[str, str] = {}
+        self.resolved: dict[str, str] = {}
 
     def __call__(self, name: str, default: Any, origin: str = DEFAULT) -> Any:
+        """The value of option `name`: what the user gave, or else `default`, which comes from `origin`."""
         given = getattr(self.options, name)
         if given is None:
             value, where = default, origin
         else:
             value, where = given, self.options.configured.get(name, "option")
-        self.settled[name] = f"{_shown(value)} ({where})"
+        self.resolved[name] = f"{_shown(value)} ({where})"
         return value
 
     def frame(self, default: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of one frame; unless it is given, its sizes follow from data of as many channels."""
+        """The shape of one frame. If it is not given, it follows from data with as many channels as `default`."""
         seen = [shape[-len(default) :] for shape in self.options.samples]
         fitting = [shape for shape in seen if len(shape) == len(default) and shape[0] == default[0]]
         return tuple(self("input_shape", *((fitting[0], DATA) if fitting else (default, DEFAULT))))
 
     def contract(self, frame: tuple[int, ...], timesteps: int, origin: str = DEFAULT) -> TimeContract:
-        """How frames of this shape come over time: T is `timesteps` unless it is given, or follows from frames in the data.
+        """How frames of this shape come over time. T is `timesteps`, unless it is given or follows from frames in the data.
 
         Raises `InputError` if what is given contradicts the data.
         """
@@ -109,19 +118,22 @@ class Resolver:
 
     def _contradiction(self, name: str, sample: tuple[int, ...], words: str, seen: object) -> InputError:
         return InputError(
-            f"{name} is {self.settled[name]}, but one sample of the data is {list(sample)}: {words}",
+            f"{name} is {self.resolved[name]}, but one sample of the data is {list(sample)}: {words}",
             f"pass --{name} {seen} to take the data as they are, or give data that fit",
         )
 
     def reject(self, *names: str, reason: str) -> None:
-        """Raise `InputError` for options that mean nothing to this source."""
+        """Raise `InputError` if one of these options was given, because it means nothing to this source."""
         for name in names:
             if getattr(self.options, name) is not None:
                 raise InputError(f"--{name.replace('_', '-')} does not apply: {reason}", "leave it out")
 
 
 def configure(options: SourceOptions, config: Path | None) -> SourceOptions:
-    """Fill what the command line leaves open from `config`, or from `[tool.snnconv]` in ./pyproject.toml."""
+    """Take the options that were not given from `config`, or from `[tool.snnconv]` in ./pyproject.toml.
+
+    Raises `InputError` for a file that cannot be read, an unknown setting or a wrong value.
+    """
     path, table = read_settings(config)
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -150,10 +162,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "strict": (bool,),
 }
 NAMES = tuple(_TYPES)
-"""The settings of a source in the order in which they are shown."""
+"""The settings of a source, in the order in which results show them."""
 
 
 def _typed(path: Path, key: str, name: str, value: Any) -> Any:
+    """The value of a setting in the type of its option. Raises `InputError` if it has another type."""
     if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and bool not in _TYPES[name]):
         raise InputError(f"{path}: '{key}' is {value!r}", f"it is a {' or '.join(t.__name__ for t in _TYPES[name])}")
     if name == "input_shape":
@@ -182,12 +195,12 @@ def _shown(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """A number in short, if that loses nothing."""
+    """A number in its short form, if that is exact."""
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 def span(values: Sequence[Tensor]) -> str:
-    """What tensors hold, in short: `0.25`, or `0.25..0.9`."""
+    """The values in tensors, in short: `0.25`, or `0.25..0.9`."""
     low, high = (torch.stack([extreme(value) for value in values]) for extreme in (torch.amin, torch.amax))
     ends = low.min().item(), high.max().item()
     return f"{ends[0]:g}" if ends[0] == ends[1] else f"{ends[0]:g}..{ends[1]:g}"

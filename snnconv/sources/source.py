@@ -1,4 +1,4 @@
-"""What every source gives: the model in its own framework's code, and its program."""
+"""A loaded model: the user's own code, and the program captured from it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from snnconv import adapters
-from snnconv.adapters.step_form import one_step
-from snnconv.capture import Interface, capture, is_in_inference_form
-from snnconv.errors import Refused
-from snnconv.ir.neuron import Neuron, fitted
-from snnconv.ir.program import Drive, Origin, SpikingProgram, TimeContract
-from snnconv.sources.checkpoint import Checkpoint
-from snnconv.sources.fidelity import ensure_faithful
-from snnconv.sources.forwards import Forward, MultiStep, SingleStep, forward_of
-from snnconv.sources.kept import run_twice
-from snnconv.sources.options import NAMES, Resolver, span
-from snnconv.sources.time_mixing import ensure_steps_apart
-from snnconv.sources.turns import taken_in_turn
+from snnconv.ir.neuron import fitted
+from snnconv.ir.program import Drive, SpikingProgram
+from snnconv.sources.forwards import Forward, SingleStep
+from snnconv.sources.options import NAMES, span
 from snnconv.user_code import running_user_code
 
 
@@ -31,10 +23,12 @@ from snnconv.user_code import running_user_code
 class Source:
     """A loaded model.
 
-    `module` computes by its framework's own code, called over time as `forward` says; it is None for a program read back from a
-    `.pt2`.
-    `program` is captured from it and not folded. `notes` tells what was changed when the file was read. `archive_sha256` is that
-    of the `.pt2` it was read from; any other source was read from the checkpoint that its origin names.
+    Attributes:
+        program: captured from `module`, and not folded.
+        module: the network in the user's own code; None for a program that was read from a `.pt2`.
+        notes: in words, what was changed when the file was read.
+        forward: how `module` is called over time.
+        archive_sha256: that of the `.pt2` it was read from; empty if it was read from the checkpoint that its origin names.
     """
 
     program: SpikingProgram
@@ -45,31 +39,32 @@ class Source:
 
     @property
     def sha256(self) -> str:
-        """Of the file that was read."""
+        """The SHA-256 of the file that was read, in hex."""
         return self.archive_sha256 or self.program.origin.sha256
 
     @property
     def reference(self) -> str:
-        """What an artifact is held against, in words: whose code it is, or the program captured from it."""
+        """In words, what an artifact is compared with: whose code it is, or the program captured from that code."""
         origin = self.program.origin
         whose = origin.reference or origin.arch
         return whose if self.module is not None else f"the program captured from {whose}"
 
     @property
     def settings(self) -> dict[str, str]:
-        """Every setting with its own origin; constants of the neurons that no option sets come from the layers."""
+        """Every setting with where it comes from; constants of the neurons that no option sets come from the layers."""
         neurons = self.program.neurons.values()
         strict = " and ".join(sorted({str(neuron.strict) for neuron in neurons}))
-        held = {name: span([getattr(neuron, name) for neuron in neurons]) for name in ("leak", "threshold")}
-        layers = {name: f"{value} (layers)" for name, value in {**held, "strict": strict}.items()}
+        spans = {name: span([getattr(neuron, name) for neuron in neurons]) for name in ("leak", "threshold")}
+        layers = {name: f"{value} (layers)" for name, value in {**spans, "strict": strict}.items()}
         known = {**layers, **self.program.origin.settings}
         return {name: known[name] for name in dict.fromkeys((*NAMES, *known)) if name in known}
 
     def run(self, x: Tensor, drive: Drive | None = None) -> Tensor:
-        """The model's output on `x` from a fresh state, by its own code where there is any.
+        """The model's output on `x` `[B, C, H, W]`, or `[B, T, C, H, W]` for frames, from a fresh state.
 
-        `drive(neuron, current, spikes)` sees every neuron at every step; spikes that it returns take the place of the neuron's
-        own for the layers behind it.
+        It is computed by the user's own code, or by the program if there is none. `drive(neuron, current, spikes)` sees every
+        neuron at every step; spikes that it returns replace the neuron's own for the layers that follow. Raises `UserCodeError`
+        if the user's code fails.
         """
         contract = self.program.contract
         if self.module is None:
@@ -79,37 +74,24 @@ class Source:
             watched = drive is not None or self.program.dtype is not torch.float32
             for name in self.program.neurons if watched else ():
                 layer, driving = self.module.get_submodule(name), _driving(name, drive, self.program)
-                # Before hooks of the user's own, which see what the neuron spikes or what takes its place.
+                # Before hooks of the user's own: they see the spikes of the neuron, or those that replace them.
                 hooks.callback(layer.register_forward_hook(driving, prepend=True).remove)
             with running_user_code(f"--arch {self.program.origin.arch}", f"its forward on an input of shape {list(x.shape)}"):
                 return self.forward.run(self.module, x, contract)
 
     def to(self, dtype: torch.dtype) -> Source:
-        """The same source computing in `dtype`, with the constants of the module's neurons as they are in it."""
+        """The same source computing in `dtype`, with the neurons' constants as the module gives them in that type.
+
+        Raises `UserCodeError` if the module cannot be copied or converted.
+        """
         program = self.program.to(dtype)
         if self.module is None:
             return replace(self, program=program)
         with running_user_code(f"--arch {self.program.origin.arch}", f"a copy of it in {str(dtype).removeprefix('torch.')}"):
             module = copy.deepcopy(self.module).to(dtype)
-            told = adapters.known(module, dtype)
-        neurons = {name: fitted(told[name], neuron.shape, name) for name, neuron in program.neurons.items()}
+            own = adapters.neurons_of(module, dtype)
+        neurons = {name: fitted(own[name], neuron.shape, name) for name, neuron in program.neurons.items()}
         return replace(self, program=replace(program, neurons=neurons), module=module)
-
-
-class UnknownLayers(Refused):
-    """Layers that keep a state and have no adapter: `unknown` names the class of each by its path.
-
-    `known` are the neurons of `module` that have one; `origin` is where the module comes from.
-    """
-
-    def __init__(self, module: nn.Module, known: dict[str, Neuron], unknown: dict[str, str], origin: Origin) -> None:
-        first, kind = next(iter(unknown.items()))
-        others = f"; so do {len(unknown) - 1} more layers" if len(unknown) > 1 else ""
-        super().__init__(
-            f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{others}",
-            "teach it in the file of the factory: from snnconv.adapters import adapter",
-        )
-        self.module, self.known, self.unknown, self.origin = module, known, unknown, origin
 
 
 def _driving(name: str, drive: Drive | None, program: SpikingProgram) -> Callable[[nn.Module, tuple[Tensor, ...], Any], Any]:
@@ -130,50 +112,3 @@ def _driving(name: str, drive: Drive | None, program: SpikingProgram) -> Callabl
 def _driven(name: str, drive: Drive | None, current: Tensor, spikes: Tensor) -> Tensor:
     driven = None if drive is None else drive(name, current, spikes)
     return (spikes if driven is None else driven).to(current.dtype)
-
-
-def captured(
-    module: nn.Module, arch: str, checkpoint: Checkpoint, contract: TimeContract, settle: Resolver, reference: str
-) -> Source:
-    """The source of a module whose spiking layers have adapters; `reference` says whose code the module is.
-
-    Raises `Refused` if another layer keeps a state.
-    """
-    with running_user_code(f"--arch {arch}", "bringing it into evaluation mode"):
-        module = _cut_loose(module.eval().requires_grad_(False))
-    with running_user_code(f"--arch {arch}", "asking for the constants of its neurons"):
-        table = adapters.known(module)
-        adapters.reset(module)
-    with running_user_code(f"--arch {arch}", "copying it"):
-        copy.deepcopy(module)
-    forward = forward_of(module, contract)
-    origin = Origin(arch, checkpoint.sha256, settle.settled, reference)
-    _ensure_known(module, table, contract, forward, origin)
-    step, has_time_axis = one_step(module, contract.timesteps, taken_in_turn(module, forward, contract))
-    if isinstance(forward, MultiStep):
-        forward.shorten(step, contract.timesteps)
-        ensure_steps_apart(module, step, forward, contract)
-    states = adapters.states_returned(module)
-    interfaces = {path: Interface(path in has_time_axis, states[path]) for path in table}
-    program = capture(step, table, contract, origin, forward.step, interfaces)
-    source = Source(program, module, checkpoint.notes, forward)
-    if is_in_inference_form(program):
-        ensure_faithful(source)
-    return source
-
-
-def _ensure_known(module: nn.Module, table: dict[str, Neuron], contract: TimeContract, forward: Forward, origin: Origin) -> None:
-    """Raise `UnknownLayers` if a layer remembers something without being known for it."""
-    found = run_twice(module, forward, contract)
-    unknown = {path: kind for path, kind in found.items() if not any(f"{path}.".startswith(f"{name}.") for name in table)}
-    if unknown:
-        raise UnknownLayers(module, table, unknown, origin)
-
-
-def _cut_loose(module: nn.Module) -> nn.Module:
-    """Forget how tensors were computed that are no parameters, as old `weight_norm` keeps one: they cannot be copied else."""
-    for layer in module.modules():
-        for name, value in list(vars(layer).items()):
-            if isinstance(value, Tensor) and not value.is_leaf:
-                setattr(layer, name, value.detach())
-    return module

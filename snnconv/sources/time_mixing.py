@@ -1,7 +1,7 @@
-"""Does a network that takes all time steps in one call compute each step from that step and the neurons' states alone?
+"""Checking that a network that takes all time steps in one call computes each step from that step and the neurons' states alone.
 
-Then running it step by step gives the same, and one step is all of it. Otherwise (attention over time, a convolution over time, a
-neuron without a step) the first place that differs is named: a layer by its path, or a line of the network's own code.
+If it does, running it step by step gives the same. If not (attention over time, a convolution over time, a neuron without a
+step), the first place that differs is named: a layer by its path, or a line of the network's own code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
 from snnconv.ir.time import frames, read_out
 from snnconv.sources.forwards import MultiStep
-from snnconv.sources.precision import in_widest
+from snnconv.sources.widest_dtype import in_widest_dtype
 from snnconv.user_code import described, is_library, place_of, running_user_code
 from snnconv.words import READOUTS
 
@@ -32,11 +32,11 @@ _Seen = list[tuple[str, Tensor]]
 
 
 def ensure_steps_apart(module: nn.Module, step: nn.Module, forward: MultiStep, contract: TimeContract) -> None:
-    """Raise `Refused` unless `step`, the form of one step of `module`, is the same run step by step on noise.
+    """Raise `Refused` unless `step`, which is `module` in the form of one step, gives the same when run step by step on noise.
 
     Raises `UserCodeError` if `module` does not run at all.
     """
-    in_widest(lambda dtype, tolerance: _ensure_apart(module, step, forward, contract, dtype, tolerance))
+    in_widest_dtype(lambda dtype, tolerance: _ensure_apart(module, step, forward, contract, dtype, tolerance))
 
 
 def _ensure_apart(
@@ -63,7 +63,7 @@ def _ensure_apart(
     other = next((r for r in READOUTS if r != "none" and _close(y, read_out(outputs, r), tolerance)), None)
     if other is not None:
         raise Refused(f"the network reads out by itself, by {other}, not by {contract.readout}", f"give --readout {other}")
-    where = _first_unlike(whole, steps, tolerance)
+    where = _first_difference(whole, steps, tolerance)
     raise Refused(f"the network mixes time steps, first in {where}: run step by step it computes something else", _TODO)
 
 
@@ -71,8 +71,8 @@ def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, tolerance, tolerance)
 
 
-def _first_unlike(whole: _Seen, steps: list[_Seen], tolerance: float) -> str:
-    """The first place at which the steps together are not the whole."""
+def _first_difference(whole: _Seen, steps: list[_Seen], tolerance: float) -> str:
+    """The first place at which the steps, put together, are not what the whole run computed."""
     for (where, value), *parts in zip(whole, *steps, strict=False):
         if any(place != where for place, _ in parts) or not _is_whole(value, [part for _, part in parts], tolerance):
             return where
@@ -80,7 +80,7 @@ def _first_unlike(whole: _Seen, steps: list[_Seen], tolerance: float) -> str:
 
 
 def _is_whole(value: Tensor, parts: list[Tensor], tolerance: float) -> bool:
-    """Whether `value` is the steps one after the other, along whichever dimension, or the same at each of them."""
+    """Whether `value` is the parts of all steps along some dimension, or is the same at every step."""
     if all(_close(value, part, tolerance) for part in parts):
         return True
     return any(_close(value, torch.cat(parts, dim), tolerance) for dim in range(value.dim()) if _fit(parts, dim))
@@ -91,13 +91,13 @@ def _fit(parts: list[Tensor], dim: int) -> bool:
 
 
 def _last(steps: list[_Seen]) -> str:
-    """Where a step was when it failed: behind the last place that it passed."""
-    seen = next((s for s in reversed(steps) if s), None)
-    return f"what comes after {seen[-1][0]}" if seen else ""
+    """In words, where a step failed: after the last place that was recorded. Empty if none was."""
+    last = next((seen for seen in reversed(steps) if seen), None)
+    return f"what comes after {last[-1][0]}" if last else ""
 
 
 class _Lines(TorchFunctionMode):
-    """Notes what every line of the network's own code computes."""
+    """Records every float tensor that a line of the network's own code computes."""
 
     def __init__(self, seen: _Seen) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class _Lines(TorchFunctionMode):
 
 @contextmanager
 def _recorded(net: nn.Module, seen: _Seen) -> Iterator[None]:
-    """Note what the layers and the lines of `net` compute while the block runs."""
+    """Record in `seen` what the layers and the lines of `net` compute while the block runs."""
 
     def hooked(path: str) -> Any:
         def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
@@ -133,7 +133,7 @@ def _recorded(net: nn.Module, seen: _Seen) -> Iterator[None]:
 
 
 def _layers(net: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
-    """The layers that are called as one: they have no layers of their own, or are a framework's."""
+    """The layers of a network with their paths, down to those without layers of their own and those of a framework."""
     for name, layer in net.named_children():
         inner = f"{path}.{name}" if path else name
         if not any(True for _ in layer.children()) or type(layer).__module__.split(".")[0] in adapters.FRAMEWORKS:

@@ -1,17 +1,17 @@
-"""A neuron that snnconv has never seen converts once it is taught, and is named where it is not."""
+"""A neuron that snnconv has never seen converts once it is taught, and is named if it is not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from snnconv import adapters
-from snnconv.adapters import adapter, known, lif
+from snnconv import registry
+from snnconv.adapters import adapter, lif, neurons_of, registration
 from snnconv.data import synthetic
 from snnconv.engines import open_candidate
 from snnconv.errors import Refused
@@ -88,8 +88,8 @@ def one_step() -> nn.Module:
 
 @pytest.fixture(autouse=True)
 def _forget_adapters(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    known(nn.Identity())  # those of frameworks are registered once and for all
-    monkeypatch.setattr(adapters, "ADAPTERS", dict(adapters.ADAPTERS))
+    neurons_of(nn.Identity())  # those of frameworks are registered once and for all
+    monkeypatch.setattr(registration, "ADAPTERS", dict(registration.ADAPTERS))
     yield
 
 
@@ -143,16 +143,18 @@ def test_an_adapter_serves_derived_classes_until_they_have_their_own() -> None:
         pass
 
     adapter(Delayed, reset=Delayed.forget)(delayed)
-    assert list(known(nn.Sequential(Derived()))) == ["0"]
+    assert list(neurons_of(nn.Sequential(Derived()))) == ["0"]
     adapter(Derived, reset=Derived.forget)(lambda layer: lif(0.1, 0.2))
-    assert known(nn.Sequential(Derived()))["0"].soft is False
+    assert neurons_of(nn.Sequential(Derived()))["0"].soft is False
 
 
 @dataclass
 class Point:
     """An entry point of another package."""
 
-    loads: list[str]
+    name: str = "mine"
+    value: str = "my_package.neurons"
+    loads: list[str] = field(default_factory=list)
 
     def load(self) -> None:
         self.loads.append("loaded")
@@ -160,9 +162,9 @@ class Point:
 
 
 def test_a_package_teaches_through_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = Point([])
-    monkeypatch.setattr(adapters, "entry_points", lambda group: [point] if group == "snnconv.adapters" else [])
-    assert list(known(nn.Sequential(Delayed()))) == ["0"] and point.loads
+    point = Point()
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "snnconv.adapters" else [])
+    assert list(neurons_of(nn.Sequential(Delayed()))) == ["0"] and point.loads
 
 
 def test_lif_computes_what_it_says() -> None:

@@ -12,8 +12,7 @@ import snntorch.utils
 import torch
 from torch import Tensor, nn
 
-from snnconv import adapters
-from snnconv.adapters import known
+from snnconv.adapters import neurons_of, registration
 from snnconv.data import Data
 from snnconv.engines import open_candidate
 from snnconv.errors import Refused
@@ -196,9 +195,9 @@ def test_a_synaptic_current_that_decays_otherwise_is_found(tmp_path: Path) -> No
 
 
 def test_an_adapter_that_forgets_the_synapse_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known(nn.Identity())
-    forgetful = replace(adapters.ADAPTERS[snntorch.Synaptic], neuron=adapters.ADAPTERS[snntorch.Leaky].neuron)
-    monkeypatch.setitem(adapters.ADAPTERS, snntorch.Synaptic, forgetful)
+    neurons_of(nn.Identity())
+    forgetful = replace(registration.ADAPTERS[snntorch.Synaptic], neuron=registration.ADAPTERS[snntorch.Leaky].neuron)
+    monkeypatch.setitem(registration.ADAPTERS, snntorch.Synaptic, forgetful)
     with pytest.raises(Refused, match=r"neuron 2 \(Synaptic\) spikes otherwise than its adapter says, first at step 2"):
         source_of("hidden_synaptic", tmp_path)
 
@@ -242,7 +241,7 @@ WRONG = {
 @pytest.mark.parametrize("reason", WRONG)
 def test_what_no_canonical_neuron_does_is_refused_with_its_reason(reason: str) -> None:
     with pytest.raises(Refused, match=reason):
-        known(nn.Sequential(WRONG[reason]()))
+        neurons_of(nn.Sequential(WRONG[reason]()))
 
 
 def test_what_the_checkpoint_has_otherwise_than_the_factory_holds_and_is_told(tmp_path: Path) -> None:

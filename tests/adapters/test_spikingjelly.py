@@ -10,7 +10,7 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
-from snnconv.adapters import known
+from snnconv.adapters import neurons_of
 from snnconv.errors import Refused
 from tests.adapters.conversions import in_turn, loaded, mixed_signs, trained, verified
 
@@ -112,8 +112,8 @@ WRONG = {
 @pytest.mark.parametrize("reason", WRONG)
 def test_what_no_canonical_neuron_does_is_refused_with_its_reason(reason: str) -> None:
     with pytest.raises(Refused, match=reason):
-        known(nn.Sequential(WRONG[reason]()))
+        neurons_of(nn.Sequential(WRONG[reason]()))
 
 
 def test_a_node_that_computes_something_else_than_the_one_it_derives_from_is_unknown() -> None:
-    assert known(nn.Sequential(neuron.LIAFNode(torch.relu, False))) == {}
+    assert neurons_of(nn.Sequential(neuron.LIAFNode(torch.relu, False))) == {}

@@ -425,7 +425,7 @@ def test_a_framework_that_is_not_installed_is_named_with_the_command(frameworks:
 def test_another_version_of_a_framework_is_named_beside_the_supported_one(
     frameworks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snnconv.adapters.version", lambda name: "0.9.4")
+    monkeypatch.setattr("snnconv.adapters.loading.version", lambda name: "0.9.4")
     words = "snntorch 0.9.4 is installed; 1.x is supported; pip install 'snnconv[snntorch]'"
     check(run("inspect", frameworks, "--arch", "nets:lone"), BACKEND, words)
 

@@ -36,33 +36,33 @@ def same(found: State, expected: State) -> bool:
 
 def test_a_plain_state_dict_comes_back_as_it_is(state: State, tmp_path: Path) -> None:
     read = read_checkpoint(saved(tmp_path, state))
-    assert same(read.state, state)
+    assert same(read.tensors, state)
     assert read.notes == ()
 
 
 @pytest.mark.parametrize("nest", ["state_dict", "model", "net", "model_state_dict"])
 def test_a_nested_state_dict_is_found(nest: str, state: State, tmp_path: Path) -> None:
     read = read_checkpoint(saved(tmp_path, {"epoch": 3, nest: state, "optimizer": {"lr": 0.1}}))
-    assert same(read.state, state)
+    assert same(read.tensors, state)
     assert read.notes == (f"state-dict found under '{nest}'",)
 
 
 def test_nests_may_be_nested(state: State, tmp_path: Path) -> None:
     read = read_checkpoint(saved(tmp_path, {"model": {"state_dict": state}}))
-    assert same(read.state, state)
+    assert same(read.tensors, state)
     assert read.notes == ("state-dict found under 'state_dict' in 'model'",)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "module.module."])
 def test_the_prefix_of_data_parallel_is_dropped(prefix: str, state: State, tmp_path: Path) -> None:
     read = read_checkpoint(saved(tmp_path, {prefix + key: value for key, value in state.items()}))
-    assert same(read.state, state)
+    assert same(read.tensors, state)
     assert read.notes == ("prefix 'module.' dropped from every key",)
 
 
 def test_a_prefix_that_only_some_keys_have_is_kept(state: State, tmp_path: Path) -> None:
     mixed = {**state, "module.head.bias": state["head.bias"]}
-    assert list(read_checkpoint(saved(tmp_path, mixed)).state) == list(mixed)
+    assert list(read_checkpoint(saved(tmp_path, mixed)).tensors) == list(mixed)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
@@ -74,27 +74,27 @@ def test_other_floats_become_float32_with_a_note(dtype: torch.dtype, suffix: str
     read = read_checkpoint(path)
     assert read.notes == (f"{str(dtype).removeprefix('torch.')} tensors converted to float32",)
     for key, value in other.items():
-        assert read.state[key].dtype == (torch.float32 if value.is_floating_point() else value.dtype)
-        assert torch.equal(read.state[key].to(value.dtype), value)
+        assert read.tensors[key].dtype == (torch.float32 if value.is_floating_point() else value.dtype)
+        assert torch.equal(read.tensors[key].to(value.dtype), value)
 
 
 def test_safetensors_equal_pth(state: State, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save_file(state, path)
     found, expected = read_checkpoint(path), read_checkpoint(saved(tmp_path, state))
-    assert same(dict(sorted(found.state.items())), dict(sorted(expected.state.items())))
+    assert same(dict(sorted(found.tensors.items())), dict(sorted(expected.tensors.items())))
     assert found.notes == expected.notes
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt", ""])
 def test_the_suffix_of_a_torch_file_does_not_matter(suffix: str, state: State, tmp_path: Path) -> None:
-    assert same(read_checkpoint(saved(tmp_path, state, f"net{suffix}")).state, state)
+    assert same(read_checkpoint(saved(tmp_path, state, f"net{suffix}")).tensors, state)
 
 
 def test_the_format_of_old_torch_is_read(state: State, tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     torch.save(state, path, _use_new_zipfile_serialization=False)
-    assert same(read_checkpoint(path).state, state)
+    assert same(read_checkpoint(path).tensors, state)
 
 
 def test_the_sha256_is_that_of_the_file(state: State, tmp_path: Path) -> None:
@@ -103,12 +103,12 @@ def test_the_sha256_is_that_of_the_file(state: State, tmp_path: Path) -> None:
 
 
 def test_what_is_no_tensor_is_left_out(state: State, tmp_path: Path) -> None:
-    assert same(read_checkpoint(saved(tmp_path, {**state, "epoch": 3, "name": "net"})).state, state)
+    assert same(read_checkpoint(saved(tmp_path, {**state, "epoch": 3, "name": "net"})).tensors, state)
 
 
 def test_parameters_and_views_become_plain_contiguous_tensors(tmp_path: Path) -> None:
     value = nn.Parameter(torch.rand(3, 4))
-    read = read_checkpoint(saved(tmp_path, {"a": value, "b": value.detach().T})).state
+    read = read_checkpoint(saved(tmp_path, {"a": value, "b": value.detach().T})).tensors
     assert torch.equal(read["b"], read["a"].T)
     for tensor in read.values():
         assert type(tensor) is Tensor
@@ -165,7 +165,7 @@ def test_the_sha256_is_of_the_bytes_that_were_read(state: State, tmp_path: Path,
     monkeypatch.setattr(torch, "load", meanwhile)
     found = read_checkpoint(path)
     assert found.sha256 == digest
-    assert all(torch.equal(found.state[key], value) for key, value in state.items())
+    assert all(torch.equal(found.tensors[key], value) for key, value in state.items())
 
 
 def test_a_tensor_may_not_claim_far_more_than_the_file_holds(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_tensor_may_not_claim_far_more_than_the_file_holds(tmp_path: Path) -> 
 def test_a_small_tensor_may_repeat_its_values(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     torch.save({"weight": torch.ones(1).expand(64)}, path)
-    assert torch.equal(read_checkpoint(path).state["weight"], torch.ones(64))
+    assert torch.equal(read_checkpoint(path).tensors["weight"], torch.ones(64))
 
 
 def test_a_compressed_archive_may_not_claim_far_more_than_the_file_holds(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ import torch
 from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import Tensor, nn
 
-from snnconv import adapters
-from snnconv.adapters import adapter, lif
+from snnconv.adapters import adapter, lif, registration
 from snnconv.errors import Refused
 from snnconv.sources import Source, SourceOptions, factory, load_source
 from snnconv.user_code import UserCodeError
@@ -155,7 +154,7 @@ class Half(nn.Module):
 def test_an_adapter_that_leaves_out_the_first_potential_is_found_though_the_network_is_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapters, "ADAPTERS", dict(adapters.ADAPTERS))
+    monkeypatch.setattr(registration, "ADAPTERS", dict(registration.ADAPTERS))
     adapter(Half, reset=lambda layer: setattr(layer, "v", 0.25))(lambda layer: lif(1.0, 0.5, v_reset=None))
     net = Net(plain, Half())
     nn.init.zeros_(net.fc1.weight)

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from snnconv.errors import InputError
-from snnconv.ir.program import TimeContract
+from snnconv.ir.program import Origin, TimeContract
 from snnconv.nn import neurons
 from snnconv.sources import SourceOptions, configure, load_source, official
 from snnconv.sources.mpbn import ARCHITECTURES, Architecture, Layers
-from snnconv.sources.options import Resolver
 from tests.networks import trained
 
 BY_NAME = {arch.name: arch for arch in ARCHITECTURES}
@@ -32,7 +31,7 @@ def recognised(state: dict[str, Tensor]) -> tuple[str, str]:
     """The name of the nearest architecture, and what differs from it."""
     bare = official._without_root(state)
     arch = official._nearest(bare)
-    return arch.name, official.misfit(bare, arch.fitted(bare))
+    return arch.name, official.misfit(bare, arch.layout_like(bare))
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -107,15 +106,13 @@ def checkpoint(folder: Path, name: str, inputs: int = 3, classes: int = 10) -> P
 def settled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, SourceOptions], tuple[TimeContract, Settings]]:
     """Load an official checkpoint up to the capture, which takes seconds, and see what was settled."""
 
-    def stop(module: object, arch: str, checkpoint: object, contract: TimeContract, settle: Resolver, reference: str) -> object:
-        assert (
-            reference
-            == f"snnconv's form of {arch}, checked against a run of the authors' code (tests/golden/official/{arch}.npz)"
-        )
-        return contract, settle.settled
+    def stop(module: object, contract: TimeContract, origin: Origin, notes: object) -> object:
+        golden = f"tests/golden/official/{origin.arch}.npz"
+        assert origin.reference == f"snnconv's form of {origin.arch}, checked against a run of the authors' code ({golden})"
+        return contract, origin.settings
 
-    monkeypatch.setattr(official, "captured", stop)
-    monkeypatch.setattr(Architecture, "module", lambda self, state, make: torch.nn.Identity())
+    monkeypatch.setattr(official, "capture_source", stop)
+    monkeypatch.setattr(Architecture, "module", lambda self, tensors, make: torch.nn.Identity())
     return official.load  # type: ignore[return-value]
 
 

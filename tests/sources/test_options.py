@@ -175,12 +175,12 @@ def test_wrong_values_are_refused_from_python_too(wrong: dict[str, Any]) -> None
 
 
 def test_a_resolver_remembers_where_each_setting_came_from() -> None:
-    settle = Resolver(SourceOptions(timesteps=2, leak=0.5, configured={"leak": "snn.toml"}))
-    assert settle("timesteps", 4) == 2
-    assert settle("leak", 0.25) == 0.5
-    assert settle("threshold", 0.5) == 0.5
-    assert settle("input_shape", (3, 8, 8), "factory") == (3, 8, 8)
-    assert settle.settled == {
+    resolve = Resolver(SourceOptions(timesteps=2, leak=0.5, configured={"leak": "snn.toml"}))
+    assert resolve("timesteps", 4) == 2
+    assert resolve("leak", 0.25) == 0.5
+    assert resolve("threshold", 0.5) == 0.5
+    assert resolve("input_shape", (3, 8, 8), "factory") == (3, 8, 8)
+    assert resolve.resolved == {
         "timesteps": "2 (option)",
         "leak": "0.5 (snn.toml)",
         "threshold": "0.5 (default)",
@@ -189,10 +189,10 @@ def test_a_resolver_remembers_where_each_setting_came_from() -> None:
 
 
 def test_a_resolver_rejects_what_does_not_apply() -> None:
-    settle = Resolver(SourceOptions(input_shape=(1, 2, 3)))
-    settle.reject("leak", "arch", reason="of reasons")
+    resolve = Resolver(SourceOptions(input_shape=(1, 2, 3)))
+    resolve.reject("leak", "arch", reason="of reasons")
     with pytest.raises(InputError, match="--input-shape does not apply: of reasons; leave it out"):
-        settle.reject("leak", "input_shape", reason="of reasons")
+        resolve.reject("leak", "input_shape", reason="of reasons")
 
 
 # What follows from the data.
@@ -200,13 +200,13 @@ def test_a_resolver_rejects_what_does_not_apply() -> None:
 
 def settled(samples: tuple[tuple[int, ...], ...], frame: tuple[int, ...] = (2, 8, 8), **given: Any) -> tuple[Any, ...]:
     """Kind of input and T, each with its origin, for data whose samples may have these shapes."""
-    settle = Resolver(SourceOptions(**given, samples=samples))
-    contract = settle.contract(frame, timesteps=4)
+    resolve = Resolver(SourceOptions(**given, samples=samples))
+    contract = resolve.contract(frame, timesteps=4)
     assert (contract.input_shape, contract.batch_shape(1)[1:]) == (
         frame,
         ((contract.timesteps,) if contract.event else ()) + frame,
     )
-    return settle.settled["input"], settle.settled["timesteps"]
+    return resolve.resolved["input"], resolve.resolved["timesteps"]
 
 
 @pytest.mark.parametrize(
@@ -261,9 +261,9 @@ def test_a_contradiction_names_both_sides(sample: tuple[int, ...], given: dict[s
 
 
 def test_t_of_the_network_itself_is_no_default() -> None:
-    settle = Resolver(SourceOptions(samples=((6, 2, 8, 8),)))
+    resolve = Resolver(SourceOptions(samples=((6, 2, 8, 8),)))
     with pytest.raises(InputError, match=r"timesteps is 4 \(factory\), but one sample of the data is \[6, 2, 8, 8\]: 6 frames"):
-        settle.contract((2, 8, 8), 4, "factory")
+        resolve.contract((2, 8, 8), 4, "factory")
 
 
 @pytest.mark.parametrize(
@@ -279,12 +279,12 @@ def test_t_of_the_network_itself_is_no_default() -> None:
 def test_the_sizes_of_a_frame_follow_from_data_of_as_many_channels(
     sample: tuple[int, ...], given: dict[str, Any], found: str
 ) -> None:
-    settle = Resolver(SourceOptions(**given, samples=(sample,)))
-    settle.frame((3, 32, 32))
-    assert settle.settled["input_shape"] == found
+    resolve = Resolver(SourceOptions(**given, samples=(sample,)))
+    resolve.frame((3, 32, 32))
+    assert resolve.resolved["input_shape"] == found
 
 
 def test_a_number_is_shown_in_full_where_it_would_lose_something() -> None:
-    settle = Resolver(SourceOptions(leak=0.12345678, threshold=0.5))
-    settle("leak", 0.25), settle("threshold", 1.0)
-    assert settle.settled == {"leak": "0.12345678 (option)", "threshold": "0.5 (option)"}
+    resolve = Resolver(SourceOptions(leak=0.12345678, threshold=0.5))
+    resolve("leak", 0.25), resolve("threshold", 1.0)
+    assert resolve.resolved == {"leak": "0.12345678 (option)", "threshold": "0.5 (option)"}

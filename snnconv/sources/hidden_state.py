@@ -1,4 +1,4 @@
-"""What the layers of a network keep from step to step: tensors, and the numbers and lists of the user's own code."""
+"""State that the layers of a network keep from step to step: tensors, and numbers and lists of the user's own code."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from snnconv.ir.program import TimeContract
 from snnconv.sources.forwards import Forward
 from snnconv.user_code import running_user_code
 
-_TORCH_S_OWN = frozenset(vars(nn.Module()))
+_MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 
 
-def run_twice(module: nn.Module, forward: Forward, contract: TimeContract) -> dict[str, str]:
-    """The class of every layer that holds other tensors after a run on one input than after a run on another, by its path.
+def layers_with_state(module: nn.Module, forward: Forward, contract: TimeContract) -> dict[str, str]:
+    """The class of every layer that keeps tensors from step to step, by its path.
 
-    Empty if the network does not run: capturing runs it as well, and says what is wrong.
+    Such a layer holds other tensors after a run on one input than after a run on another. Empty if the network does not run: the
+    capture runs it as well, and says what is wrong.
     """
     probe = copy.deepcopy(module)
     noise = torch.Generator().manual_seed(0)
@@ -32,48 +33,48 @@ def run_twice(module: nn.Module, forward: Forward, contract: TimeContract) -> di
             forward.run(probe, torch.rand(contract.batch_shape(2), generator=noise), contract)
     except SnnconvError:
         return {}
-    changed = {path for path, held in _tensors(probe).items() if not _alike(held, before[path])}
+    changed = {path for path, values in _tensors(probe).items() if not _equal(values, before[path])}
     return {path: type(layer).__name__ for path, layer in probe.named_modules() if path in changed}
 
 
-def counted(module: nn.Module, forward: Forward, contract: TimeContract, neurons: Collection[str]) -> str:
-    """In words, the first attribute besides those of `neurons` that a run changes; empty if there is none."""
+def changed_attribute(module: nn.Module, forward: Forward, contract: TimeContract, neurons: Collection[str]) -> str:
+    """In words, the first attribute without tensors that a run changes, those of `neurons` left out; empty if none changes."""
     probe = copy.deepcopy(module)
     adapters.reset(probe)
-    before = _plain(probe)
+    before = _plain_attributes(probe)
     with torch.no_grad():
         forward.run(probe, torch.rand(contract.batch_shape(2)), contract)
-    for (path, name), value in _plain(probe).items():
+    for (path, name), value in _plain_attributes(probe).items():
         if path not in neurons and before.get((path, name)) != value:
             return f"{path or 'the network'} ({type(probe.get_submodule(path)).__name__}) changes its attribute {name}"
     return ""
 
 
 def _tensors(module: nn.Module) -> dict[str, list[Tensor]]:
-    """Copies of the tensors that a layer holds besides its parameters, by the path of the layer."""
-    found = {}
+    """Copies of the tensors that each layer holds besides its parameters, by the path of the layer."""
+    tensors = {}
     for path, layer in module.named_modules():
-        values = [v for held in vars(layer).values() for v in (held.values() if isinstance(held, dict) else [held])]
-        found[path] = [v.clone() for v in values if isinstance(v, Tensor) and not isinstance(v, nn.Parameter)]
-    return found
+        values = [v for value in vars(layer).values() for v in (value.values() if isinstance(value, dict) else [value])]
+        tensors[path] = [v.clone() for v in values if isinstance(v, Tensor) and not isinstance(v, nn.Parameter)]
+    return tensors
 
 
-def _alike(some: list[Tensor], others: list[Tensor]) -> bool:
+def _equal(some: list[Tensor], others: list[Tensor]) -> bool:
     return len(some) == len(others) and all(map(torch.equal, some, others))
 
 
-def _plain(module: nn.Module) -> dict[tuple[str, str], str]:
+def _plain_attributes(module: nn.Module) -> dict[tuple[str, str], str]:
     """The attributes and memories that hold no tensor, as text, by the path of their layer and their own name."""
-    found = {}
+    attributes = {}
     for path, layer in module.named_modules():
-        own = {name: value for name, value in vars(layer).items() if name not in _TORCH_S_OWN}
+        own = {name: value for name, value in vars(layer).items() if name not in _MODULE_ATTRIBUTES}
         memories = own.pop("_memories", {})
         for name, value in {**own, **memories}.items():
             if isinstance(value, bool | int | float | str | list | tuple | dict | set):
-                found[path, name] = _shown(value)
-    return found
+                attributes[path, name] = _shown(value)
+    return attributes
 
 
 def _shown(value: Any) -> str:
-    """Numbers as they are, of a collection its length."""
+    """A number or text as it is, a collection by its length."""
     return repr(value) if isinstance(value, bool | int | float | str) else str(len(value))

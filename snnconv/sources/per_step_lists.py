@@ -1,6 +1,6 @@
-"""Lists of layers of which each time step takes the next entry, as networks with BNTT do, told from lists for anything else.
+"""Lists of layers of which each time step takes the next entry, as networks with BNTT have them.
 
-Nothing in such a list says what it is for: whether it is taken in turn is seen from a run of the network.
+Nothing in such a list says what it is for: whether it is used this way is seen from a run of the network.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _Calls = list[tuple[int, int]]
 """The calls of the entries of a list, in order: which entry, and how many samples it was given."""
 
 
-def taken_in_turn(module: nn.Module, forward: Forward, contract: TimeContract) -> frozenset[str]:
-    """The paths of the lists whose entry t is called at step t, and nowhere else."""
+def per_step_lists(module: nn.Module, forward: Forward, contract: TimeContract) -> frozenset[str]:
+    """The paths of the lists whose entry t is called at step t, and at no other."""
     probe = copy.deepcopy(module)
     lists = {path: layers for path, layers in probe.named_modules() if isinstance(layers, nn.ModuleList) and len(layers) > 1}
     if not lists:
@@ -31,7 +31,7 @@ def taken_in_turn(module: nn.Module, forward: Forward, contract: TimeContract) -
     for path, layers in lists.items():
         for number, layer in enumerate(layers):
             layer.register_forward_pre_hook(partial(_note, calls[path], number))
-    samples = contract.timesteps + 1  # A batch of this size is no dimension of time, and not both in one.
+    samples = contract.timesteps + 1  # A batch of this size can be told from time steps, and from both in one dimension.
     with torch.no_grad(), suppress(UserCodeError), running_user_code("the network", "its forward"):
         forward.run(probe, torch.rand(contract.batch_shape(samples)), contract)
     steps = {path: range(min(contract.timesteps, len(layers))) for path, layers in lists.items()}

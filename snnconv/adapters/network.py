@@ -1,0 +1,68 @@
+"""What is asked of a whole network: its neurons, how they are called, and that it forgets its state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.adapters.loading import load
+from snnconv.adapters.registration import CHECKPOINT_HOOKS, MULTI_STEP, NETWORK_RESETS, Adapter, adapter_of
+from snnconv.capture import Interface
+from snnconv.ir.neuron import Neuron
+
+
+def neurons_of(module: nn.Module, dtype: torch.dtype = torch.float32) -> dict[str, Neuron]:
+    """The canonical neuron of every spiking layer in `module`, by its path, its constants in `dtype`.
+
+    Raises `Refused` for a layer that no canonical neuron equals, and `BackendMissing` for an unsupported version of a framework.
+    """
+    load()
+    return {path: known.neuron(layer).to(dtype) for path, layer, known in _spiking(module)}
+
+
+def interfaces_of(module: nn.Module) -> dict[str, Interface]:
+    """How `module` calls each of its spiking layers, by its path."""
+    return {path: Interface(_is_multi_step(layer), known.states(layer)) for path, layer, known in _spiking(module)}
+
+
+def takes_all_steps(module: nn.Module) -> bool:
+    """Whether a layer of `module` takes all time steps in one call, `[T, B, ...]`."""
+    return any(_is_multi_step(layer) for layer in module.modules())
+
+
+def reset(module: nn.Module) -> None:
+    """Forget every state in `module`: the next call is the first time step of a new sample.
+
+    Raises `Refused` if an adapter does not say how its layer forgets.
+    """
+    for reset_layers in NETWORK_RESETS:
+        reset_layers(module)
+    for _, layer, known in _spiking(module):
+        known.reset(layer)
+
+
+def checkpoint_loaded(module: nn.Module, before: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Bring every layer of `module` in line with a checkpoint that was just loaded; returns notes in words.
+
+    `before` is the state-dict that the module had before.
+    """
+    load()
+    notes = []
+    for path, layer in module.named_modules():
+        own = {key.removeprefix(f"{path}."): value for key, value in before.items() if key.startswith(f"{path}.")}
+        notes += [note for hook in CHECKPOINT_HOOKS for note in hook(path, layer, own)]
+    return tuple(notes)
+
+
+def _spiking(module: nn.Module) -> Iterator[tuple[str, nn.Module, Adapter]]:
+    """Every spiking layer, with its path and its adapter."""
+    for path, layer in module.named_modules():
+        known = adapter_of(layer)
+        if known is not None:
+            yield path, layer, known
+
+
+def _is_multi_step(layer: nn.Module) -> bool:
+    return any(question(layer) for question in MULTI_STEP)

@@ -1,0 +1,71 @@
+"""Bringing a copy of a framework's network into the form of one step, for the capture.
+
+A layer that takes all time steps in one call is called with a single one, `[1, B, ...]`; a layer that knows which step it is
+names its constants by `snnconv::at_step`. The network's own code between them stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconv.adapters.registration import adapter_of, overrides
+
+Change = Callable[[nn.Module, int], None]
+STEP_LAYERS: dict[type[nn.Module], Change] = {}
+"""What brings a layer of a copied network into the form of one step; see `step_layer`."""
+
+
+def step_layer(*kinds: type[nn.Module]) -> Callable[[Change], Change]:
+    """Register the decorated function as what brings layers of the classes `kinds` into the form of one step.
+
+    `function(layer, timesteps)` changes a layer of a copied network in place. If a constant of the layer changes from step to
+    step, it calls `torch.ops.snnconv.at_step(constants)` on all of them, `[T, ...]`. Layers with an adapter, and layers that
+    override a method of their class in `kinds`, are left alone.
+    """
+
+    def register(change: Change) -> Change:
+        STEP_LAYERS.update(dict.fromkeys(kinds, change))
+        return change
+
+    return register
+
+
+def one_step(module: nn.Module, timesteps: int, per_step_lists: Collection[str] = ()) -> nn.Module:
+    """A copy of `module` in the form of one step.
+
+    `per_step_lists` are the paths of the lists of which each step takes the next entry; other lists are left alone.
+    """
+    copied = copy.deepcopy(module)
+    for path, layer in list(copied.named_modules()):
+        kind = next((kind for kind in type(layer).__mro__ if kind in STEP_LAYERS), None)
+        if kind is None or (isinstance(layer, nn.ModuleList) and path not in per_step_lists):
+            continue
+        if adapter_of(layer) is None and not overrides(type(layer), kind):
+            STEP_LAYERS[kind](layer, timesteps)
+    return copied
+
+
+def without_time_axis(layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
+    """Let `layer`, which is called with `[1, B, ...]`, compute `forward` on `[B, ...]`."""
+    layer.forward = partial(_without_time_axis, forward)
+
+
+def _without_time_axis(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return forward(x.squeeze(0)).unsqueeze(0)
+
+
+def batch_norm_through_time(norms: nn.ModuleList, x: Tensor) -> Tensor:
+    """The batch norm of the running step, one of `norms`, without a bias, on `x` `[B, C, ...]` (BNTT, arXiv 2010.01729)."""
+    steps: list[Any] = list(norms)
+
+    def at_step(name: str) -> Tensor:
+        return torch.ops.snnconv.at_step(torch.stack([getattr(norm, name) for norm in steps]))
+
+    weight = None if steps[0].weight is None else at_step("weight")
+    return nn.functional.batch_norm(x, at_step("running_mean"), at_step("running_var"), weight, None, False, 0.0, steps[0].eps)

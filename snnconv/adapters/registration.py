@@ -1,0 +1,129 @@
+"""Registering adapters of single layers, and what else a framework needs: a reset, its step modes, its checkpoints.
+
+An adapter is found by the class of a layer, which is why this registry is a decorator and not a list of names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from snnconv.errors import Refused
+from snnconv.ir.neuron import Neuron
+from snnconv.nn import LIF
+from snnconv.nn import reset as reset_own
+from snnconv.user_code import FRAMEWORKS
+
+Layer = TypeVar("Layer", bound=nn.Module)
+CheckpointHook = Callable[[str, nn.Module, Mapping[str, Tensor]], list[str]]
+
+_DECISIVE = frozenset({"__call__", "__getattr__", "__getattribute__", "__setattr__"})
+"""The methods with two underscores that can change what a layer computes."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What snnconv knows of the layers of one class.
+
+    Attributes:
+        neuron: the canonical neuron of a layer, its constants included.
+        reset: makes a layer forget its state.
+        states: how many states a call of a layer returns after its spikes.
+    """
+
+    neuron: Callable[[nn.Module], Neuron]
+    reset: Callable[[nn.Module], None]
+    states: Callable[[nn.Module], int] = lambda layer: 0
+
+
+def reset_with_network(layer: nn.Module) -> None:
+    """The reset of a layer whose framework resets the whole network at once (`network_reset`): nothing is left to do."""
+
+
+ADAPTERS: dict[type[nn.Module], Adapter] = {LIF: Adapter(LIF.neuron, reset_with_network)}  # type: ignore[arg-type]
+"""The adapter of each class of layers."""
+NETWORK_RESETS: list[Callable[[nn.Module], None]] = [reset_own]
+"""What makes a whole network forget its state, one function per framework."""
+MULTI_STEP: list[Callable[[nn.Module], bool]] = []
+"""Whether a layer takes all time steps of a run in one call, `[T, B, ...]`, one question per framework."""
+CHECKPOINT_HOOKS: list[CheckpointHook] = []
+"""What is called on each layer after a checkpoint was loaded; see `on_checkpoint_loaded`."""
+
+
+def adapter(
+    kind: type[Layer], reset: Callable[[Layer], object] | None = None, states: Callable[[Layer], int] = lambda layer: 0
+) -> Callable[[Callable[[Layer], Neuron]], Callable[[Layer], Neuron]]:
+    """Register the decorated function, `layer -> Neuron`, as the adapter of layers of class `kind`.
+
+    A class derived from `kind` has the same adapter, unless it overrides one of its methods.
+
+    Args:
+        kind: the class of the layers.
+        reset: makes a layer forget its state before a new sample; by default the layer's own method `reset()`.
+        states: how many states a call of the layer returns after its spikes; by default none.
+    """
+
+    def register(neuron: Callable[[Layer], Neuron]) -> Callable[[Layer], Neuron]:
+        ADAPTERS[kind] = Adapter(neuron, reset or _own_reset, states)  # type: ignore[arg-type]
+        return neuron
+
+    return register
+
+
+def network_reset(reset: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
+    """Register the decorated function as what makes every layer of a framework in a network forget its state."""
+    NETWORK_RESETS.append(reset)
+    return reset
+
+
+def multi_step(question: Callable[[nn.Module], bool]) -> Callable[[nn.Module], bool]:
+    """Register the decorated function, `layer -> bool`, which says whether a layer takes all time steps in one call."""
+    MULTI_STEP.append(question)
+    return question
+
+
+def on_checkpoint_loaded(hook: CheckpointHook) -> CheckpointHook:
+    """Register the decorated function to be called on each layer after a checkpoint was loaded into the network.
+
+    `hook(path, layer, before)` gets the tensors that the layer held before, by their names. It brings the layer in line with the
+    checkpoint, which overrides what the factory had set, and returns a note in words for each difference.
+    """
+    CHECKPOINT_HOOKS.append(hook)
+    return hook
+
+
+def adapter_of(layer: nn.Module) -> Adapter | None:
+    """The adapter of the layer's class, or of the nearest class that it derives from.
+
+    None if there is none, or if the layer overrides a method of that class: it may compute something else then.
+    """
+    kind = next((kind for kind in type(layer).__mro__ if kind in ADAPTERS), None)
+    return None if kind is None or overrides(type(layer), kind) or _is_patched(layer) else ADAPTERS[kind]
+
+
+def overrides(derived: type, kind: type) -> bool:
+    """Whether `derived`, or a class between it and `kind`, overrides a method of `kind`.
+
+    A property in the place of a constant does not count, because an adapter reads its value.
+    """
+    between = derived.__mro__[: derived.__mro__.index(kind)]
+    named = {name for c in between for name in vars(c) if not name.startswith("__")} - {"extra_repr"}
+    own = {name for c in between for name in vars(c) if c.__module__.partition(".")[0] not in ("torch", *FRAMEWORKS)}
+    return bool(own & _DECISIVE) or any(callable(getattr(kind, name, None)) for name in named)
+
+
+def _is_patched(layer: nn.Module) -> bool:
+    """Whether a method was replaced on this one layer: `layer.forward = ...`."""
+    return any(callable(value) and callable(getattr(type(layer), name, None)) for name, value in vars(layer).items())
+
+
+def _own_reset(layer: nn.Module) -> None:
+    method = getattr(layer, "reset", None)
+    if not callable(method):
+        raise Refused(
+            f"{type(layer).__name__} has no method reset()", "tell its adapter how to forget: @adapter(..., reset=function)"
+        )
+    method()
