@@ -1,4 +1,4 @@
-"""What the tensors of a file may claim to be: a few bytes can describe a tensor that no memory holds."""
+"""Checking the sizes that a file claims for its tensors: a few bytes can describe a tensor larger than any memory."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 _TIMES = 16
 _ALWAYS = 2**26
-"""Bytes that a file of any size may claim: repeated values (stride 0) and tensors that share memory are sound, in measure."""
+"""How many bytes a file of any size may claim: repeated values (stride 0) and tensors that share memory are sound."""
 
 
 def check_span(elements: int, offset: int, shape: Sequence[int], strides: Sequence[int]) -> None:
-    """Raise `ValueError` unless a tensor lies within a storage of that many elements."""
+    """Raise `ValueError` unless a tensor at `offset` lies within a storage of `elements` elements."""
     if not all(type(n) is int and n >= 0 for n in (elements, offset, *shape, *strides)) or len(shape) != len(strides):
         raise ValueError(f"a tensor of shape {shape} and strides {strides} at {offset} is none")
     reach = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) + 1
@@ -20,6 +20,6 @@ def check_span(elements: int, offset: int, shape: Sequence[int], strides: Sequen
 
 
 def check_total(claimed: int, size: int) -> None:
-    """Raise `ValueError` if what is in a file of `size` bytes claims to be far larger: over 16 times as much and 64 MiB."""
+    """Raise `ValueError` if a file of `size` bytes claims contents of more than 16 times that and 64 MiB."""
     if claimed > _TIMES * size + _ALWAYS:
         raise ValueError(f"its contents claim {claimed} bytes, but the file holds {size}")

@@ -1,4 +1,4 @@
-"""Reading files once, writing them whole or not at all."""
+"""Reading a file once and completely, and writing it completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from snnconv.errors import InputError, SnnconvError, first_line
+from snnconv.errors import InputError, first_line, translated
 
 _DEEPEST_JSON = 64
 
 
 @dataclass(frozen=True)
 class Content:
-    """The bytes of a file as they were read, once: whatever is found in them is true of `sha256` and of nothing else."""
+    """The bytes of a file, read once, so that `sha256` is the hash of the very bytes that were looked at."""
 
     path: Path
     data: bytes
 
     @cached_property
     def sha256(self) -> str:
-        """In hex, as `sha256sum` prints it."""
+        """The SHA-256 of the bytes in hex, as `sha256sum` prints it."""
         return hashlib.sha256(self.data).hexdigest()
 
 
 def read(path: Path) -> Content:
-    """Read a whole file. Raises `InputError` if there is nothing to read."""
+    """Read a whole file. Raises `InputError` if it cannot be read or is empty."""
     with readable(path).open("rb") as file:
         content = Content(path, file.read())
     if not content.data:
@@ -40,22 +40,16 @@ def read(path: Path) -> Content:
     return content
 
 
-@contextmanager
-def undamaged(path: Path, what: str, todo: str) -> Iterator[None]:
-    """Whatever a damaged file makes its readers raise, as one `InputError`: `what` the file is not, and the cause.
+def reading(path: Path, problem: str, todo: str) -> AbstractContextManager[None]:
+    """Parse the contents of `path` in the block: any error of the parser becomes an `InputError`, `problem` and its cause.
 
-    Damage reaches every corner of a reader, so that no list of its exceptions is complete. Errors of ours pass as they are.
+    A damaged file can make a parser raise an error of any type. Errors of snnconv's own pass as they are.
     """
-    try:
-        yield
-    except SnnconvError:
-        raise
-    except Exception as error:
-        raise InputError(f"{path}: {what} ({first_line(error)})", todo) from error
+    return translated(lambda error: InputError(f"{path}: {problem} ({first_line(error)})", todo))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """JSON that nobody stumbles over: not too deep, and of characters that can be written again. Raises `ValueError`."""
+    """The value of a JSON text. Raises `ValueError` for bad JSON, deep nesting, and characters that cannot be written again."""
     try:
         value = json.loads(text)
     except RecursionError as error:
@@ -77,12 +71,12 @@ def _inside(value: Any) -> list[Any]:
 
 
 def shown(path: Path) -> str:
-    """How a file is called in results: as the user wrote it, but never by a path of this machine alone."""
+    """How results call a file: by its path as the user wrote it, or by its name if that path is absolute."""
     return path.name if path.is_absolute() else path.as_posix()
 
 
 def readable(path: Path) -> Path:
-    """`path`, if it is a file with something in it. Raises `InputError` otherwise."""
+    """`path`, if it is a file that can be read and is not empty. Raises `InputError` if not."""
     if not _there(path):
         raise InputError(f"{path}: no such file", "check the path")
     if path.is_dir():
@@ -99,7 +93,7 @@ def _empty(path: Path) -> InputError:
 
 
 def writable(path: Path, force: bool) -> Path:
-    """`path`, if a file may be written there. Raises `InputError` otherwise, before any work is done."""
+    """`path`, if a file can be written there. Raises `InputError` if not; `force` allows an existing file to be replaced."""
     there = _there(path)
     if path.is_dir():
         raise InputError(f"{path}: is a directory", "name a file in it")
@@ -124,23 +118,23 @@ def _there(path: Path) -> bool:
 
 @dataclass
 class Draft:
-    """What will become `path`, kept at `temporary` until then, and dropped at the end if `keep` is taken back."""
+    """A file at `temporary` that is to become `path`; it is dropped instead if `keep` is set to False."""
 
     path: Path
     temporary: Path
     keep: bool = True
 
     def write(self, content: bytes) -> None:
-        """Write all of the draft. Raises `InputError` if the disk or the permissions do not allow it."""
+        """Write the whole draft. Raises `InputError` if the disk or the permissions do not allow it."""
         with _writing(self.path):
             self.temporary.write_bytes(content)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Draft]:
-    """A draft beside `path`, with its suffix, that becomes `path` if the block ends well and vanishes if not.
+    """A draft beside `path`, with its suffix, that becomes `path` at the end of the block, or is removed if the block raises.
 
-    Raises `InputError` if the disk or the permissions do not allow it; an error of the block's own stays what it is.
+    Raises `InputError` if the disk or the permissions do not allow it. What the block raises passes as it is.
     """
     with _writing(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
@@ -157,12 +151,11 @@ def replacing(path: Path) -> Iterator[Draft]:
             draft.temporary.unlink()
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot write: {error.strerror}", "free some space or choose another place") from error
+def _writing(path: Path) -> AbstractContextManager[None]:
+    def failed(error: Exception) -> InputError:
+        return InputError(f"{path}: cannot write: {getattr(error, 'strerror', error)}", "free some space or choose another place")
+
+    return translated(failed, (OSError,))
 
 
 def _umask() -> int:

@@ -1,4 +1,4 @@
-"""What a user probably meant: the name nearest to a misspelt one, and the `package.module:name` behind a path."""
+"""What a user probably meant: the known name nearest to a misspelt one, and `package.module:name` for a path of a module."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import PurePath
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'sequence'? `, to put in front of the whole list; nothing if none of `known` looks like `word`."""
+    """`did you mean 'sequence'? `, to be put in front of the list of names; empty if none of `known` resembles `word`."""
     spelt = {name.lower(): name for name in known}
     near = get_close_matches(word.lower(), spelt, n=1)
     return f"did you mean '{spelt[near[0]]}'? " if near else ""
 
 
 def factory_meant(text: str) -> str:
-    """`did you mean common:net? ` for `common.py:net`, `./common.py:net` and `common.net`; nothing if that is how it is spelt.
+    """`did you mean common:net? ` for `common.py:net`, `./common.py:net` and `common.net`; empty for `common:net` itself.
 
-    A folder of the path becomes a package, unless it lies outside the present one.
+    A folder in the path becomes a package, unless it is outside the current folder.
     """
     place, colon, name = text.rpartition(":") if ":" in text else (text, "", "")
     path = PurePath(place)

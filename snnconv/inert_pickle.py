@@ -1,4 +1,4 @@
-"""Reading a pickle without making anything of it: classes and functions stay names, objects and calls stay what was asked for."""
+"""Reading a pickle without running it: classes and functions stay names, and objects and calls stay records of what was asked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Name:
-    """A class or function that a pickle asks for, by its module and its own name."""
+    """The name of a class or function that a pickle asks for, and of its module."""
 
     module: str
     name: str
@@ -21,9 +21,9 @@ class Name:
 
 @dataclass
 class Made:
-    """What a pickle wants made: `what(*arguments)`, by a call or as a new object, and the state that is then put into it.
+    """An object that a pickle asks for: `what(*arguments)`, by a call or as a new object, with `state` set on it.
 
-    `what` is None for an object that is stored outside of the pickle, which `arguments` identify.
+    `what` is None for an object that is stored outside the pickle and identified by `arguments`.
     """
 
     what: Any
@@ -32,7 +32,7 @@ class Made:
 
 
 def read_pickle(data: bytes) -> Any:
-    """The value of a pickle, inert. Raises `ValueError` for damage, and for anything that torch does not write."""
+    """The value of a pickle, in plain data, `Name` and `Made`. Raises `ValueError` for damage and for what torch never writes."""
     machine = _Machine()
     try:
         for operation, argument, _ in pickletools.genops(data):
@@ -51,6 +51,7 @@ class _Machine:
     memo: dict[int, Any] = field(default_factory=dict)
 
     def run(self, name: str, argument: Any) -> None:
+        """Run one operation of the pickle. Raises `ValueError` for one that torch never writes."""
         if name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name])
         elif name in _EMPTY:
@@ -63,6 +64,7 @@ class _Machine:
             raise ValueError(f"torch does not write {name}")
 
     def since_mark(self) -> list[Any]:
+        """Take the values since the last mark, and the mark, off the stack."""
         values, self.stack = self.stack, self.below.pop()
         return values
 

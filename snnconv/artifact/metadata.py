@@ -10,7 +10,7 @@ from typing import Any
 
 import snnconv
 from snnconv.errors import InputError
-from snnconv.files import parse_json, undamaged
+from snnconv.files import parse_json, reading
 from snnconv.ir.neuron import Shape
 from snnconv.ir.program import SpikingProgram, TimeContract
 
@@ -87,7 +87,7 @@ def _version(package: str) -> str:
 
 def read_metadata(path: Path, text: str | bytes) -> Metadata:
     """Read the metadata of an artifact. Raises `InputError` if it is damaged or of another format."""
-    with undamaged(path, "its snnconv metadata is damaged", "export it again"):
+    with reading(path, "its snnconv metadata is damaged", "export it again"):
         document = parse_json(text)
         if document["format"] != METADATA_FORMAT:
             raise InputError(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snnconv.artifact.metadata import Metadata, foreign, read_metadata
 from snnconv.errors import InputError, first_line
-from snnconv.files import Content, undamaged
+from snnconv.files import Content, reading
 
 METADATA_KEY = "snnconv"
 _VALUES = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
@@ -87,7 +87,7 @@ def read_onnx(content: Content) -> OnnxFile:
 def read_model(content: Content) -> onnx.ModelProto:
     """The model of a file. Raises `InputError` for damage, and for weights that are kept in other files."""
     path = content.path
-    with undamaged(path, "not an ONNX file, or truncated", "export it again"):
+    with reading(path, "not an ONNX file, or truncated", "export it again"):
         model = onnx.load_model_from_string(content.data)
         _ensure_text(model)
     for tensor in _tensors(model):
@@ -96,7 +96,7 @@ def read_model(content: Content) -> onnx.ModelProto:
                 f"{path}: keeps '{tensor.name}' in another file, which is not the one that is named and hashed",
                 "save it as one file: onnx.save_model(onnx.load(FILE), FILE, save_as_external_data=False)",
             )
-        with undamaged(path, f"its tensor '{tensor.name}' is damaged", "export it again"):
+        with reading(path, f"its tensor '{tensor.name}' is damaged", "export it again"):
             _check(tensor)
     return model
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from snnconv.claims import check_span, check_total
-from snnconv.files import Content, undamaged
+from snnconv.files import Content, reading
 from snnconv.inert_pickle import Made, Name, read_pickle
 
 METADATA_FILE = "snnconv.json"
@@ -78,7 +78,7 @@ class ScriptArchive:
 
 def read_archive(content: Content) -> ScriptArchive:
     """Read the records of a TorchScript file. Raises `InputError` for one that is damaged or claims more than it holds."""
-    with undamaged(content.path, "not a TorchScript file, or truncated", "export it again"):
+    with reading(content.path, "not a TorchScript file, or truncated", "export it again"):
         reader = torch._C.PyTorchFileReader(io.BytesIO(content.data))
         names = reader.get_all_records()
         if len(names) != len(set(names)):

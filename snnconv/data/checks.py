@@ -1,4 +1,4 @@
-"""What samples must be, whatever they come from. `where` is what a message calls the place: a file or a factory."""
+"""Checks on samples from any source. `where` names their place, a file or a factory, in messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FLOATS = ("float16", "float32", "float64")
 
 
 def check_dtype(where: str, dtype: np.dtype | torch.dtype) -> None:
-    """Raises `InputError` where samples of `dtype` would have to be scaled or guessed at."""
+    """Raise `InputError` if samples of `dtype` are no floats: how to scale them is not known."""
     name = dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
     if name not in _FLOATS:
         shown = str(dtype).removeprefix("torch.")
@@ -20,7 +20,7 @@ def check_dtype(where: str, dtype: np.dtype | torch.dtype) -> None:
 
 
 def misshapen(where: str, shape: tuple[int, ...], contract: TimeContract) -> InputError:
-    """The error for an x of a shape that the network does not take."""
+    """The error for an x of a `shape` that the network does not take."""
     frame = ", C, H, W" if len(contract.input_shape) == 3 else ", ..."
     form = f"[N, T{frame}]" if contract.event else f"[N{frame}]"
     sizes = ", ".join(map(str, contract.batch_shape(0)[1:]))
@@ -31,7 +31,10 @@ def misshapen(where: str, shape: tuple[int, ...], contract: TimeContract) -> Inp
 
 
 def narrowed(where: str, x: np.ndarray, start: int) -> np.ndarray:
-    """A float32 copy of `x` `[b, ...]`, whose first sample is number `start`. Raises `InputError` unless all of it is finite."""
+    """A float32 copy of `x` `[b, ...]`, whose first sample is number `start`.
+
+    Raises `InputError` unless every value is finite.
+    """
     with np.errstate(over="ignore"):
         narrow = x.astype(np.float32, order="C")
     if np.isfinite(narrow).all():

@@ -1,6 +1,6 @@
-"""Samples of the user's own: `package.module:factory` gives a torch `Dataset` or anything else that can be iterated over.
+"""Samples from the user's own code: `package.module:factory` returns a torch `Dataset`, or anything that can be iterated over.
 
-The factory takes no arguments. Naming it is the user's word that its code may run.
+The factory takes no arguments. By naming it, the user allows its code to run.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch.utils.data import IterableDataset
 from snnconv.data.indexed import Indexed, fetched
 from snnconv.data.items import shapes_of
 from snnconv.data.iterated import Iterated
+from snnconv.data.kind import DataKind
 from snnconv.data.samples import Preview, Samples
 from snnconv.errors import InputError
 from snnconv.ir.program import TimeContract
@@ -24,13 +25,13 @@ _RETURNS = "it must return a Dataset, or an iterable, of x, (x, y) or {'x': x, '
 
 
 def claims(text: str) -> bool:
-    """By the colon between two names."""
+    """Whether `text` is two names with a colon between them."""
     module, colon, name = text.partition(":")
     return bool(colon) and all(part.isidentifier() for part in (*module.split("."), name))
 
 
 def preview(text: str) -> Preview:
-    """Call the factory and look at its first item. Raises `InputError` if either fails or there is none."""
+    """Call the factory and look at its first item. Raises `InputError` if either fails, or if there is no item."""
     factory = imported(text)
     made = _made(text, factory)
     with running_user_code(text, "looking at what it returns"):
@@ -68,9 +69,12 @@ def _made(text: str, factory: Callable[[], Any]) -> Any:
 
 
 def _is_indexed(made: Any) -> bool:
-    """Whether any sample can be asked for by its number. An `IterableDataset` inherits `__getitem__`, but only to refuse it."""
+    """Whether any sample can be asked for by its number. An `IterableDataset` inherits a `__getitem__` that only raises."""
     return hasattr(made, "__len__") and hasattr(made, "__getitem__") and not isinstance(made, IterableDataset)
 
 
 def _by_index(made: Any, length: int) -> Iterator[Any]:
     return (made[index] for index in range(length))
+
+
+KIND = DataKind("package.module:factory", claims, preview)

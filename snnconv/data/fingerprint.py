@@ -1,4 +1,4 @@
-"""What identifies a set of samples: it may be summed up in chunks, in any order and by several processes."""
+"""A hash that identifies a set of samples; it can be computed in chunks, in any order and by several processes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from snnconv.data.samples import Samples
 
 _MODULUS = 2**256
 _IDENTIFYING = 16
-"""Samples that tell data sets of one name and size apart."""
+"""How many samples are enough to tell data sets of the same name and size apart."""
 
 
 class Fingerprint:
     """The sum modulo 2^256 of one SHA-256 for each sample, read as a big-endian integer.
 
-    Hashed are the sample's number (8 bytes), its x (float32) and its label, if it has one (8 bytes), all little-endian.
+    The hash is over the sample's number (8 bytes), its x (float32) and its label if it has one (8 bytes), all little-endian.
     """
 
     def __init__(self, value_hex: str = "0" * 64) -> None:
-        """Go on from a saved value. Raises `ValueError` unless it is 64 hexadecimal digits."""
+        """Continue from a saved value. Raises `ValueError` unless it is 64 hexadecimal digits."""
         if len(value_hex) != 64 or len(bytes.fromhex(value_hex)) != 32:
             raise ValueError(f"'{value_hex}' is not 64 hexadecimal digits")
         self._value = int(value_hex, 16)
@@ -43,7 +43,7 @@ class Fingerprint:
         return f"{self._value:064x}"
 
     def __add__(self, other: Fingerprint) -> Fingerprint:
-        """Of the samples of both; a sample in both counts twice."""
+        """The fingerprint of the samples of both; a sample in both counts twice."""
         return Fingerprint(f"{(self._value + other._value) % _MODULUS:064x}")
 
 

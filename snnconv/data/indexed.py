@@ -1,4 +1,4 @@
-"""Samples that the user's code gives by their number, as a torch `Dataset` does."""
+"""Samples that the user's code returns by their number, as a torch `Dataset` does."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Indexed:
 
 
 def fetched(text: str, made: Any, index: int, contract: TimeContract) -> Item:
-    """The item at `index`. Raises `InputError` where the user's code fails or gives what does not fit."""
+    """The item at `index`. Raises `InputError` if the user's code fails or returns what does not fit."""
     with running_user_code(text, f"item {index}"):
         given = made[index]
     return item_of(f"{text}: item {index}", given, contract)

@@ -1,4 +1,4 @@
-"""What a user's code gives at a time: `x`, `(x, y)` or a mapping with `x` and perhaps `y`, of one sample or a batch of them."""
+"""Items of the user's code: `x`, `(x, y)` or a mapping with `x` and perhaps `y`, each one sample or a batch of samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from snnconv.user_code import running_user_code
 
 @dataclass(frozen=True)
 class Item:
-    """Samples as the user gave them: x `[b, ...]`, or `[...]` where it is one sample; `count` is b; y int64 `[b]` or None."""
+    """Samples as the user gave them: x `[b, ...]`, or `[...]` if it is one sample; y int64 `[b]`, or None without labels."""
 
     where: str
     x: Tensor | np.ndarray
@@ -28,10 +28,14 @@ class Item:
 
     @property
     def count(self) -> int:
+        """How many samples it holds: b."""
         return len(self.x) if self.batched else 1
 
     def block(self, at: int, stop: int, start: int) -> Block:
-        """A copy of the samples `at` to `stop`, the first being number `start` of all. Raises `InputError` unless finite."""
+        """A copy of the samples `at` to `stop`, the first of which is number `start` of all.
+
+        Raises `InputError` unless finite.
+        """
         with running_user_code(self.where, "reading x"):
             part = self.x[at:stop] if self.batched else self.x[None]
             array = part.numpy(force=True) if isinstance(part, Tensor) else part
@@ -39,7 +43,10 @@ class Item:
 
 
 def item_of(where: str, given: Any, contract: TimeContract) -> Item:
-    """Tell the parts of an item apart. Raises `InputError` where its type, shape or dtype does not fit; values are not read."""
+    """What the user's code gave, as an `Item`; values are not read.
+
+    Raises `InputError` if its type, shape or dtype does not fit.
+    """
     with running_user_code(where, "taking it apart"):
         x, y = _parts(where, given)
     if not isinstance(x, Tensor | np.ndarray):
@@ -53,7 +60,7 @@ def item_of(where: str, given: Any, contract: TimeContract) -> Item:
 
 
 def shapes_of(given: Any) -> tuple[tuple[int, ...], ...]:
-    """What the shape of one sample of an item may be: a label tells a sample from a batch, without one it may be either."""
+    """The shapes that one sample of an item may have. Without a label, the item may be a sample or a batch."""
     try:
         x, y = _parts("", given)
     except InputError:
@@ -68,14 +75,14 @@ def shapes_of(given: Any) -> tuple[tuple[int, ...], ...]:
 
 
 def check_labelled(item: Item, labelled: bool) -> None:
-    """Either all samples have labels or none."""
+    """Raise `InputError` unless the item has a label if and only if the others have."""
     if (item.y is not None) != labelled:
         what = "has no label, but others have" if labelled else "has a label, but others have none"
         raise InputError(f"{item.where}: {what}", "label all samples or none")
 
 
 def _parts(where: str, given: Any) -> tuple[Any, Any]:
-    """x and y, None where there is none."""
+    """x and y of an item; y is None if there is none. Raises `InputError` if it has another form."""
     if isinstance(given, Mapping):
         if "x" not in given:
             names = ", ".join(map(str, given)) or "nothing"

@@ -1,4 +1,4 @@
-"""Samples and batches that the user's code gives one after the other, as a `DataLoader` or a generator does."""
+"""Samples and batches that the user's code yields one after the other, as a `DataLoader` or a generator does."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _END = object()
 
 
 class Iterated:
-    """Samples and batches that come one after the other, in any sizes. Each read but the first calls the factory anew."""
+    """Samples and batches of any sizes, one after the other. Each read but the first calls the factory again."""
 
     length: int | None = None
 
     def __init__(self, origin: str, contract: TimeContract, make: Callable[[], Iterable[Any]], made: Iterable[Any]) -> None:
-        """`made` is what the factory gave first: its first item is looked at here, and the first `read` goes on with it."""
+        """`made` is what the factory returned first. Its first item is looked at here, and the first `read` goes on with it."""
         self.origin, self._contract, self._make = origin, contract, make
         rows = self._rows(made)
         rows.look()
@@ -39,7 +39,7 @@ class Iterated:
 
 
 class ItemRows:
-    """A place in the samples of items that come one after the other."""
+    """A position in the samples of items that come one after the other."""
 
     def __init__(self, origin: str, contract: TimeContract, items: Iterator[Any]) -> None:
         self._origin, self._contract, self._items = origin, contract, items
@@ -48,21 +48,24 @@ class ItemRows:
         self._asked, self._used, self._at = 0, 0, 0
 
     def look(self) -> None:
-        """Read the first item without using it. Raises `InputError` where it does not fit or there is none."""
+        """Read the first item without using it. Raises `InputError` if it does not fit or there is none."""
         self._current()
 
     def take(self, count: int) -> Block:
+        """The next `count` samples, fewer only at the end. Raises `InputError` for an item that fails or does not fit."""
         nothing = Block(torch.zeros(self._contract.batch_shape(0)), None)
         return joined([item.block(at, stop, start) for item, at, stop, start in self._parts(count)] or [nothing])
 
     def skip(self, count: int) -> int:
+        """Pass over the next `count` samples; returns how many there were. Their items are read all the same."""
         return sum(stop - at for _, at, stop, _ in self._parts(count))
 
     def close(self) -> None:
+        """Let go of the items."""
         self._item, self._items = None, iter(())
 
     def _parts(self, count: int) -> Iterator[tuple[Item, int, int, int]]:
-        """The next `count` samples: an item, the first of its samples and the one after the last, the number of the first."""
+        """The next `count` samples, as `(item, at, stop, start)`: samples `at` to `stop` of `item`, from number `start` on."""
         while count and (item := self._current()):
             at, start = self._used, self._at
             stop = min(item.count, at + count)
@@ -70,7 +73,7 @@ class ItemRows:
             yield item, at, stop, start
 
     def _current(self) -> Item | None:
-        """The item that the next sample is in; None at the end. Raises `InputError` where there was no sample at all."""
+        """The item that holds the next sample; None at the end. Raises `InputError` if there was no sample at all."""
         while self._item is None or self._used == self._item.count:
             self._item, self._used = None, 0
             with running_user_code(self._origin, f"item {self._asked}"):

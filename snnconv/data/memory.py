@@ -1,4 +1,4 @@
-"""Samples in memory, and the synthetic ones that stand in where no data were given."""
+"""Samples in memory, and synthetic ones for when no data were given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SYNTHETIC_SAMPLES = 16
 
 @dataclass(frozen=True)
 class Data:
-    """Samples `x` `[N, C, H, W]` or `[N, T, C, H, W]`, float32, labels `y` `[N]` if there are any, and where they come from."""
+    """Samples `x` `[N, C, H, W]` or `[N, T, C, H, W]`, float32, labels `y` `[N]` or None, and `origin`, where they come from."""
 
     x: Tensor
     y: Tensor | None
@@ -24,6 +24,7 @@ class Data:
 
     @property
     def length(self) -> int:
+        """N."""
         return len(self.x)
 
     def read(self, size: int, wanted: Wanted = every) -> Iterator[Chunk]:
@@ -35,7 +36,7 @@ class Data:
 
 
 def synthetic(contract: TimeContract, seed: int = 0, samples: int = SYNTHETIC_SAMPLES) -> Data:
-    """Uniform noise in [0, 1) for static input, 10 % binary events for frames."""
+    """Uniform noise in [0, 1) for static input; for frames, binary events with a probability of 10 %."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(contract.batch_shape(samples), generator=generator)
     if contract.event:

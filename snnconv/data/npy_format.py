@@ -17,7 +17,13 @@ _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 @dataclass(frozen=True)
 class Header:
-    """The shape and dtype of an array whose values begin at byte `start`; its rows are the entries along the first dimension."""
+    """The header of an array, whose rows are its entries along the first dimension.
+
+    Attributes:
+        shape, dtype: those of the array.
+        fortran: whether the values are in Fortran order.
+        start: the byte at which the values begin.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -26,6 +32,7 @@ class Header:
 
     @property
     def row_bytes(self) -> int:
+        """The size of one row in bytes."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
@@ -35,12 +42,12 @@ class Header:
 
     @property
     def end(self) -> int:
-        """The least size of the whole file in bytes."""
+        """The byte at which the values end: a whole file is at least as large."""
         return self.start + math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_header(file: IO[bytes], size: int) -> Header:
-    """Read the header of `file`, which holds `size` bytes, and stop before the first value.
+    """Read the header of `file`, which holds `size` bytes, and stop in front of the first value.
 
     Raises `ValueError` for anything but a whole array of plain values; nothing pickled is ever read.
     """
@@ -60,6 +67,6 @@ def _parsed(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
         raise ValueError(f"version {version} of the format")
     try:
         shape, fortran, dtype = _READERS[version](file)
-    except Exception as error:  # numpy's parser lets through what Python's own raises: SyntaxError, TypeError, RecursionError...
+    except Exception as error:  # numpy parses with Python's parser, which raises SyntaxError, TypeError, RecursionError...
         raise ValueError(str(error) or type(error).__name__) from error
     return shape, dtype, fortran

@@ -1,4 +1,4 @@
-"""An `.npz` with samples `x` and, optionally, integer labels `y` or `label`, as `numpy.savez` and `savez_compressed` write it."""
+"""An `.npz` with samples `x` and perhaps integer labels `y` or `label`, as `numpy.savez` and `savez_compressed` write it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from snnconv.data.kind import DataKind
 from snnconv.data.place import Place
 from snnconv.data.samples import Preview
 from snnconv.data.stored import Stored, open_stored
@@ -18,18 +19,18 @@ from snnconv.ir.program import TimeContract
 
 
 def claims(text: str) -> bool:
-    """By the suffix."""
+    """Whether `text` ends in `.npz`."""
     return text.endswith(".npz")
 
 
 def preview(text: str) -> Preview:
-    """The header of x. Raises `InputError` if there is none."""
+    """What the header of x says. Raises `InputError` if there is no x."""
     _names(Path(text))
     return Preview((Place(Path(text), "x.npy").header().shape[1:],), partial(open_npz, text))
 
 
 def open_npz(text: str, contract: TimeContract) -> Stored:
-    """The samples of the file, of which only headers and labels are read here. Raises `InputError` where it does not fit."""
+    """The samples of the file, of which only headers and labels are read here. Raises `InputError` if they do not fit."""
     path = Path(text)
     names = _names(path)
     stored = open_stored(Place(path, "x.npy"), contract)
@@ -38,9 +39,9 @@ def open_npz(text: str, contract: TimeContract) -> Stored:
 
 
 def _names(path: Path) -> list[str]:
-    """The names of its arrays, x among them."""
+    """The names of the arrays in the file. Raises `InputError` if x is not among them."""
     readable(path)
-    with Place(path, "x.npy").undamaged(), zipfile.ZipFile(path) as archive:
+    with Place(path, "x.npy").reading(), zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
     if "x" not in names:
         raise InputError(f"{path}: holds {', '.join(names) or 'nothing'}, no 'x'", "save it with numpy.savez(FILE, x=..., y=...)")
@@ -48,7 +49,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _labels(places: dict[str, Place], path: Path, samples: int) -> Tensor | None:
-    """`y`, or `label` where `y` holds something else than one integer per sample."""
+    """The labels `[N]`: `y`, or `label` if `y` is not one integer per sample. Raises `InputError` if their number is wrong."""
     headers = {name: place.header() for name, place in places.items()}
     for name, header in headers.items():
         if header.are_labels:
@@ -59,3 +60,6 @@ def _labels(places: dict[str, Place], path: Path, samples: int) -> Tensor | None
         y = headers["y"]
         raise InputError(f"{path}: y is {y.dtype} of shape {list(y.shape)}", "labels are integers [N]; leave y out for none")
     return None
+
+
+KIND = DataKind("an .npz with x and optionally y", claims, preview)

@@ -1,4 +1,4 @@
-"""What a verification reads: samples in numbered chunks, so that memory does not grow with their number."""
+"""Samples in numbered chunks, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Wanted = Callable[[int], bool]
 class Chunk:
     """Chunk number `index`, which begins at sample `start`.
 
-    `x` is float32 and contiguous, `[b, C, H, W]` or `[b, T, C, H, W]`; `y` is int64 `[b]`, or None where there are no labels.
+    `x` is float32 and contiguous, `[b, C, H, W]` or `[b, T, C, H, W]`; `y` is int64 `[b]`, or None without labels.
     """
 
     index: int
@@ -32,14 +32,14 @@ class Chunk:
 
 
 class Block(NamedTuple):
-    """Some samples in a row: `x` float32 `[b, ...]`, `y` int64 `[b]` or None."""
+    """Consecutive samples: `x` float32 `[b, ...]`, `y` int64 `[b]` or None."""
 
     x: Tensor
     y: Tensor | None
 
 
 def every(index: int) -> bool:
-    """All chunks are wanted."""
+    """Want all chunks."""
     return True
 
 
@@ -48,17 +48,17 @@ class Samples(Protocol):
 
     @property
     def origin(self) -> str:
-        """Where they come from, as reports show it: never an absolute path."""
+        """Where they come from, as reports show it; never an absolute path."""
 
     @property
     def length(self) -> int | None:
-        """How many there are, where that is known before reading."""
+        """How many there are; None if that is not known before reading."""
 
     def read(self, size: int, wanted: Wanted = every) -> Iterator[Chunk]:
         """The wanted chunks in order. Chunk k holds the samples k * size to (k + 1) * size - 1; the last may hold fewer.
 
-        `wanted` is asked once for each chunk, in order; where the length is not known, perhaps for one past the last too.
-        Raises `InputError` where samples cannot be read or do not fit, `ValueError` for a size below 1.
+        `wanted` is asked once for each chunk, in order; if the length is not known, perhaps also for one after the last.
+        Raises `InputError` if samples cannot be read or do not fit, `ValueError` for a size below 1.
         """
 
 
@@ -66,8 +66,10 @@ class Samples(Protocol):
 class Preview:
     """Data before it is known what the network takes.
 
-    `shapes` is what the shape of one sample may be, `[C, H, W]` or `[T, C, H, W]`: both, if an item of the user's code may be a
-    sample or a batch. `open` makes samples of it, or raises `InputError` if they do not fit the contract.
+    Attributes:
+        shapes: the shapes that one sample may have, `[C, H, W]` or `[T, C, H, W]`: several if an item of the user's code may be a
+            sample or a batch.
+        open: makes samples of them, or raises `InputError` if they do not fit the contract.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -75,7 +77,7 @@ class Preview:
 
 
 class Rows(Protocol):
-    """A place in a series of samples, which moves forward only."""
+    """A position in a series of samples, which only moves forward."""
 
     def take(self, count: int) -> Block:
         """The next `count` samples, fewer only at the end."""
@@ -84,18 +86,21 @@ class Rows(Protocol):
         """Pass over the next `count` samples; returns how many there were, fewer only at the end."""
 
     def close(self) -> None:
-        """Let go of files and the like."""
+        """Close files and whatever else is open."""
 
 
 def sliced(length: int, fetch: Callable[[int, int], Block], size: int, wanted: Wanted) -> Iterator[Chunk]:
-    """The wanted chunks of samples that `fetch(start, stop)` can read anywhere."""
+    """The wanted chunks of samples of which `fetch(start, stop)` can read any."""
     for index, start in enumerate(range(0, length, _checked(size))):
         if wanted(index):
             yield Chunk(index, start, *fetch(start, min(start + size, length)))
 
 
 def streamed(rows: Rows, size: int, wanted: Wanted, length: int | None = None) -> Iterator[Chunk]:
-    """The wanted chunks of samples that come one after the other, `length` in all if known. Closes `rows`, given at the first."""
+    """The wanted chunks of samples that come one after the other, `length` of them if known.
+
+    `rows` must be at the first sample, and is closed at the end.
+    """
     size = _checked(size)
     with closing(rows):
         for index in count() if length is None else range(-(-length // size)):
@@ -111,7 +116,7 @@ def streamed(rows: Rows, size: int, wanted: Wanted, length: int | None = None) -
 
 
 def joined(blocks: list[Block]) -> Block:
-    """Blocks, at least one, as a single one; either all of them have labels or none."""
+    """One block of the samples of `blocks`, of which there is at least one; either all of them have labels or none."""
     filled = [block for block in blocks if len(block.x)] or blocks[:1]
     if len(filled) == 1:
         return filled[0]
@@ -120,7 +125,7 @@ def joined(blocks: list[Block]) -> Block:
 
 
 def first(samples: Samples, n: int) -> Tensor:
-    """The first `n` samples, fewer if there are fewer: `[n, ...]`. Raises `InputError` where there are none."""
+    """The first `n` samples, `[n, ...]`, or all if there are fewer. Raises `InputError` if there are none."""
     for chunk in samples.read(n):
         return chunk.x
     raise InputError(f"{samples.origin}: holds no samples")

@@ -22,7 +22,7 @@ _BLOCK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Stored:
-    """Samples in an array on disk, with labels `y` `[N]` in memory. Use `open_stored`, which checks what the header says."""
+    """Samples in an array on disk, with labels `y` `[N]` in memory, or None. Made by `open_stored`, which checks the header."""
 
     place: Place
     header: Header
@@ -30,10 +30,12 @@ class Stored:
 
     @property
     def origin(self) -> str:
+        """The name of the file."""
         return self.place.path.name
 
     @property
     def length(self) -> int:
+        """N."""
         return self.header.shape[0]
 
     def read(self, size: int, wanted: Wanted = every) -> Iterator[Chunk]:
@@ -41,12 +43,12 @@ class Stored:
         return streamed(self.rows(), size, wanted, self.length)
 
     def rows(self) -> StoredRows:
-        """The first sample; the file is opened once a sample is taken."""
+        """A position at the first sample. The file is opened when a sample is taken."""
         return StoredRows(self)
 
 
 def open_stored(place: Place, contract: TimeContract) -> Stored:
-    """The samples at `place`, without labels, so far as their header tells. Raises `InputError` where they do not fit."""
+    """The samples at `place`, without labels; only the header is read. Raises `InputError` if they do not fit."""
     header, path = place.header(), str(place.path)
     check_dtype(path, header.dtype)
     if header.shape[1:] != contract.batch_shape(0)[1:]:
@@ -59,7 +61,7 @@ def open_stored(place: Place, contract: TimeContract) -> Stored:
 
 
 class StoredRows:
-    """A place in stored samples. Skipping only counts; the bytes are passed over when a sample behind them is taken."""
+    """A position in stored samples. Skipping only counts; the bytes are passed over when a later sample is taken."""
 
     def __init__(self, stored: Stored) -> None:
         self._stored, self._header = stored, stored.header
@@ -68,10 +70,12 @@ class StoredRows:
         self._at, self._reached = 0, 0
 
     def skip(self, count: int) -> int:
+        """Pass over the next `count` samples; returns how many there were."""
         start, self._at = self._at, min(self._at + count, self._stored.length)
         return self._at - start
 
     def take(self, count: int) -> Block:
+        """The next `count` samples, fewer only at the end. Raises `InputError` for damage and for values that do not fit."""
         start, stop = self._at, self._at + self.skip(count)
         x = np.empty((stop - start, *self._header.shape[1:]), np.float32)
         step = max(1, _BLOCK_BYTES // self._header.row_bytes)
@@ -82,23 +86,24 @@ class StoredRows:
         return Block(torch.from_numpy(x), None if y is None else y[start:stop])
 
     def close(self) -> None:
+        """Close the file, if it was opened."""
         if self._file is not None:
             self._file.close()
 
     def _read(self, start: int, stop: int) -> np.ndarray:
         file = self._opened()
-        with self._stored.place.undamaged(f" near sample {start}"):
+        with self._stored.place.reading(f" near sample {start}"):
             self._stored.place.skip(file, (start - self._reached) * self._header.row_bytes)
             content = exactly(file, (stop - start) * self._header.row_bytes)
         self._reached = stop
         return np.frombuffer(content, self._header.dtype).reshape(-1, *self._header.shape[1:])
 
     def _narrowed(self, rows: np.ndarray, start: int) -> np.ndarray:
-        """Damage that decompresses to odd numbers is called damage, not odd numbers."""
+        """The rows as float32. If they are not finite because the file is damaged, the error says so."""
         try:
             return narrowed(str(self._path), rows, start)
         except InputError:
-            with self._stored.place.undamaged(f" near sample {start}"):
+            with self._stored.place.reading(f" near sample {start}"):
                 self._stored.place.finish(self._opened())
             raise
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from snnconv.artifact.script_file import ScriptFile
 from snnconv.engines.engine import Candidate, Engine, Observation, failing, replaced
 from snnconv.engines.over_time import State, Stepped, run_steps
-from snnconv.files import undamaged
+from snnconv.files import reading
 
 # How the code of a script writes torch.float32 and torch.float64.
 _FLOAT, _DOUBLE = 6, 7
@@ -58,7 +58,7 @@ class TorchScript(Candidate):
 
 def load(artifact: ScriptFile) -> TorchScript:
     """Load the code, which runs it: it must be known by now whose code it is. Raises `InputError` if it cannot be loaded."""
-    with undamaged(artifact.content.path, "cannot be loaded by torch.jit", "export it again"):
+    with reading(artifact.content.path, "cannot be loaded by torch.jit", "export it again"):
         module = torch.jit.load(artifact.archive.packed(), map_location="cpu")
     return TorchScript(artifact, ENGINE, module.eval())
 

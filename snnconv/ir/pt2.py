@@ -26,7 +26,7 @@ from torch import Tensor, fx, nn
 
 from snnconv.claims import check_total
 from snnconv.errors import InputError, Refused
-from snnconv.files import Content, parse_json, read, undamaged
+from snnconv.files import Content, parse_json, read, reading
 from snnconv.ir.neuron import NEURON_OP, pack, unpack_neuron, unpack_norm
 from snnconv.ir.paths import is_name, is_path
 from snnconv.ir.per_step import AT_STEP
@@ -65,9 +65,9 @@ def load(path: Path) -> SpikingProgram:
 def decode(content: Content) -> SpikingProgram:
     """The program of a file. Raises `InputError` for a file that is none and `Refused` for operators that are not torch's own."""
     path, again = content.path, "make it again with snnconv fold"
-    with undamaged(path, "not an snnconv program, or truncated", again):
+    with reading(path, "not an snnconv program, or truncated", again):
         archive = zipfile.ZipFile(io.BytesIO(content.data))
-    with archive, undamaged(path, "is damaged", again):
+    with archive, reading(path, "is damaged", again):
         names = archive.namelist()
         if _MANIFEST not in names:
             raise InputError(f"{path}: not an snnconv program", "make one with: snnconv fold SOURCE -o F.pt2")

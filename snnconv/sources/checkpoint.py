@@ -21,7 +21,7 @@ from torch import Tensor
 
 from snnconv.claims import check_total
 from snnconv.errors import InputError, Refused
-from snnconv.files import Content, read, undamaged
+from snnconv.files import Content, read, reading
 
 NESTS = ("state_dict", "model", "net", "model_state_dict")
 PREFIX = "module."
@@ -64,7 +64,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         )
     notes = [f"state-dict found under {where}"] if where else []
     tensors = _strip_prefix({str(k): v for k, v in nested.items() if isinstance(v, Tensor)}, notes)
-    with undamaged(path, "is damaged", _EXPECTED):
+    with reading(path, "is damaged", _EXPECTED):
         check_total(sum(v.numel() * v.itemsize for v in tensors.values()), len(content.data))
     sound = {k: _sound(path, k, v, notes) for k, v in tensors.items()}
     return Checkpoint(path, content.sha256, sound, tuple(dict.fromkeys(notes)))
@@ -95,7 +95,7 @@ def _read(content: Content) -> Any:
     path = content.path
     if path.suffix == ".safetensors":
         return _read_safetensors(content)
-    with undamaged(path, _UNREADABLE, _EXPECTED):
+    with reading(path, _UNREADABLE, _EXPECTED):
         _check_sizes(content.data)
     try:
         with warnings.catch_warnings():
@@ -129,7 +129,7 @@ _EXPECTED = "pass a .pth, .pt or .safetensors file and check that it was copied 
 def _read_safetensors(content: Content) -> Any:
     from safetensors.torch import load
 
-    with undamaged(content.path, "not a safetensors file, or truncated", _EXPECTED):
+    with reading(content.path, "not a safetensors file, or truncated", _EXPECTED):
         return load(content.data)
 
 
