@@ -44,7 +44,7 @@ def imported(text: str, called: str = "") -> Callable[[], Any]:
     try:
         with running_user_code(text, f"importing {module}"):
             package = importlib.import_module(module)
-            found = getattr(package, name, None)
+            named = getattr(package, name, None)
     except UserCodeError as error:
         if not isinstance(error.__cause__, ImportError):
             raise
@@ -52,9 +52,9 @@ def imported(text: str, called: str = "") -> Callable[[], Any]:
         raise InputError(
             f"{text}: cannot import {module}: {why}", f"{factory_meant(whole)}run beside it, or install it"
         ) from error.__cause__
-    if found is None:
+    if named is None:
         raise InputError(f"{text}: {module} has no '{name}'", f"{meant(name, vars(package))}name a function of it")
-    return found
+    return named
 
 
 @contextmanager

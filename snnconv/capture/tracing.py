@@ -30,6 +30,7 @@ class _ExplicitStateStep(nn.Module):
         self._slots, self._call = slots, call
 
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """y and the next states, for the states in the order of the slots."""
         for slot, state in zip(self._slots, states, strict=True):
             slot.carried = state
         y = self._call(self.net, x)

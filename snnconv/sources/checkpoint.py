@@ -157,12 +157,8 @@ def _sound(path: Path, key: str, value: Tensor, notes: list[str]) -> Tensor:
     if key.endswith(TRACKED) or (value.dtype in _INTEGERS and value.dim() == 0):
         return value  # a counter or a choice, no weight
     if value.layout is not torch.strided or value.is_meta or value.dtype not in _FLOATS:
-        kind = (
-            "no" if value.is_meta else "sparse" if value.layout is not torch.strided else str(value.dtype).removeprefix("torch.")
-        )
         raise InputError(
-            f"{path}: '{key}' holds {kind} values, not floats",
-            "convert the unquantised, floating-point checkpoint",
+            f"{path}: '{key}' holds {_values_of(value)} values, not floats", "convert the unquantised, floating-point checkpoint"
         )
     if not bool(value.isfinite().all()):
         count = int((~value.isfinite()).sum())
@@ -175,6 +171,12 @@ def _sound(path: Path, key: str, value: Tensor, notes: list[str]) -> Tensor:
     if not bool(converted.isfinite().all()):
         raise InputError(f"{path}: '{key}' does not fit into float32", "snnconv computes in float32")
     return converted
+
+
+def _values_of(value: Tensor) -> str:
+    if value.is_meta:
+        return "no"
+    return "sparse" if value.layout is not torch.strided else str(value.dtype).removeprefix("torch.")
 
 
 def _describe(loaded: Any) -> str:

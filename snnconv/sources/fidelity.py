@@ -67,8 +67,8 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int) -
             return f"neuron {name} is seen firing at {len(watched.spikes)} of {timesteps} steps", _CALLED
         step = watched.first_different_spike(tolerance)
         if step is not None:
-            kind = type(layers[name]).__name__
-            return f"neuron {name} ({kind}) spikes otherwise than its adapter says, first at step {step + 1}", _TAUGHT
+            layer_class = type(layers[name]).__name__
+            return f"neuron {name} ({layer_class}) spikes otherwise than its adapter says, first at step {step + 1}", _TAUGHT
     return _fault_between(source, x, y, seen, tolerance)
 
 

@@ -60,6 +60,7 @@ class _ConvOverTime(nn.Conv2d):
         self.several = timesteps > 1
 
     def forward(self, x: Tensor) -> Tensor:
+        """`x` `[B, C, H, W]` of one step, convolved as one of several."""
         if torch.compiler.is_exporting() or not self._alone_among_steps(x):
             return super().forward(x)
         padding, stride, dilation = self.padding, self.stride, self.dilation
@@ -82,6 +83,7 @@ class _NormOverTime(nn.BatchNorm2d):
         self.steps = min(timesteps, 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """`x` `[B, C, H, W]` of one step, normalised as one of several."""
         if torch.compiler.is_exporting():
             return super().forward(x)
         over_time = torch.stack([x] * self.steps).permute(1, 2, 0, 3, 4)
@@ -101,6 +103,7 @@ class _Block(nn.Module):
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
+        """The spikes of the output neuron for `x` `[B, C, H, W]`."""
         out = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         out = out + (x if self.downsample is None else self.downsample(x))
         return self.output_act(out)
@@ -160,6 +163,7 @@ class ResNetPlan:
     head_key: str = "fc.conv.weight"
 
     def build(self, inputs: int, classes: int, make: Layers) -> nn.Sequential:
+        """The network for images of `inputs` channels, untrained."""
         layers = {f"layer{i + 1}": self._layer(i, make) for i in range(len(self.blocks))}
         head = _named(conv=nn.Linear(self._channels(len(self.blocks) - 1), classes))
         return _named(**self.stem(inputs, make), **layers, globalpool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=head)
@@ -185,6 +189,7 @@ class VGGPlan:
     head_key: str = "classifier.conv.weight"
 
     def build(self, inputs: int, classes: int, make: Layers) -> nn.Sequential:
+        """The network for images of `inputs` channels, untrained."""
         parts: list[nn.Module] = []
         for width, convolutions in zip((64, 128, 256, 512, 512), self.convolutions, strict=True):
             for _ in range(convolutions):

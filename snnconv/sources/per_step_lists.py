@@ -31,7 +31,7 @@ def per_step_lists(module: nn.Module, forward: Forward, contract: TimeContract) 
     for path, layers in lists.items():
         for number, layer in enumerate(layers):
             layer.register_forward_pre_hook(partial(_note, calls[path], number))
-    samples = contract.timesteps + 1  # A batch of this size can be told from time steps, and from both in one dimension.
+    samples = contract.timesteps + 1  # Told apart from the time steps, and from the samples of all steps together.
     with torch.no_grad(), suppress(UserCodeError), running_user_code("the network", "its forward"):
         forward.run(probe, torch.rand(contract.batch_shape(samples)), contract)
     steps = {path: range(min(contract.timesteps, len(layers))) for path, layers in lists.items()}
