@@ -177,7 +177,7 @@ def test_the_reference_is_snntorchs_own_loop(name: str, tmp_path: Path) -> None:
 def test_a_synaptic_current_that_decays_otherwise_is_found(tmp_path: Path) -> None:
     source = source_of("hidden_synaptic", tmp_path)
     export(fold(source.program), tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"), "step")
-    candidate = open_candidate(tmp_path / "n.onnx")
+    candidate = open_candidate(tmp_path / "n.onnx").load()
     off = torch.nextafter(candidate.constants()["2.synaptic_decay"], torch.tensor(1.0))
     found = judge(
         verify(Reference(source), candidate.with_constants({"2.synaptic_decay": off}), Data(images(), None, "noise"), ("s", "n"))

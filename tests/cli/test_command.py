@@ -8,8 +8,8 @@ from typing import Any
 
 from snnconv.cli.command import command
 from snnconv.cli.options import CHECKPOINTS, FORMATS
-from snnconv.engines import RUNTIMES
-from snnconv.export import FORMATS as EXPORTED
+from snnconv.export import FORMATS as REGISTERED
+from snnconv.export import format_names
 from snnconv.lower import FORMS
 from snnconv.words import TIME_FORMS
 
@@ -63,7 +63,6 @@ def test_a_command_keeps_its_name_and_what_it_says_of_itself() -> None:
 
 
 def test_help_lists_what_there_is_to_choose() -> None:
-    assert {format.name: format.suffixes for format in EXPORTED} == FORMATS
-    assert {".pt2", *(suffix for suffixes in FORMATS.values() for suffix in suffixes)} == set(RUNTIMES)
+    assert {name: REGISTERED[name].suffixes for name in format_names()} == FORMATS
     assert tuple(FORMS) == TIME_FORMS
-    assert not set(CHECKPOINTS) & set(RUNTIMES)
+    assert not set(CHECKPOINTS) & {suffix for format in REGISTERED for suffix in format.suffixes}

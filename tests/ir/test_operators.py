@@ -19,9 +19,10 @@ from snnconv.ir.operator_rows import ELEMENTWISE
 from snnconv.ir.operators import OPERATORS, Operator
 from snnconv.ir.rounding_rules import COPY
 from snnconv.nn import LIF
-from snnconv.verify.deployment import judge
+from snnconv.verify.deployment import compare_layers
 from snnconv.verify.rounding import Magnitudes, bound
 from tests.networks import source_of
+from tests.references import reference_to
 
 _ATEN = torch.ops.aten
 SHAPE = (4, 6, 6)
@@ -257,7 +258,7 @@ def test_onnx_runtime_stays_within_the_rules_of_the_functions_of_an_element(tmp_
     folded, path = fold(source.program), tmp_path / "net.onnx"
     export(folded, path, format_of(path))
     x = torch.linspace(-1, 1, 6000).view(1, 3, 50, 40)
-    tallies = judge(source, folded, x, open_candidate(path).load().observe(x)).layers
+    tallies = compare_layers(reference_to(source, folded), x, open_candidate(path).load().observe(x)).layers
     assert len(tallies) == len(functions) + 1 and not any(tally.measured for tally in tallies)
     assert {tally.name: tally.outside for tally in tallies if tally.outside} == {}
 

@@ -155,7 +155,7 @@ def test_a_tail_that_is_not_affine_is_reduced_after_it(tail: str) -> None:
 @pytest.mark.parametrize("tail", ["reshapes", "transposed", "three dimensions"])
 def test_whatever_the_table_calls_affine_runs_after_the_read_out(tail: str) -> None:
     found = order(lower(wired(TAILS[tail]), "sequence"))
-    assert found[found.index("fire_over_time") + 1] == "reduce_time"
+    assert found[found.index("neuron_over_time") + 1] == "reduce_time"
 
 
 def test_a_square_is_not_affine() -> None:

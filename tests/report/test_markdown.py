@@ -110,4 +110,4 @@ def test_a_conversion_shows_its_measures_and_norms() -> None:
 
 def test_a_bound_that_was_measured_is_called_so() -> None:
     found = judge(replace(GOOD, layers=(replace(LAYERS[0], measured=True), *LAYERS[1:])))
-    assert of(found).count("bound measured") == 1 and "bound measured" not in of(judge(GOOD))
+    assert of(found).count(", measured |") == 1 and "measured" not in of(judge(GOOD))

@@ -17,9 +17,11 @@ from snnconv.ir.program import SpikingProgram, put, share, tensors
 from snnconv.nn import LIF
 from snnconv.results import LayerTally
 from snnconv.sources import Source
-from snnconv.verify.deployment import judge, observe
+from snnconv.verify import Reference
+from snnconv.verify.deployment import compare_layers
 from snnconv.verify.measured import FACTOR, measure
 from snnconv.verify.rounding import Magnitudes, allowance, bound
+from snnconv.verify.running import observe
 from tests.networks import SHAPE, inputs, source_of
 
 Function = Callable[[Tensor], Tensor]
@@ -56,7 +58,7 @@ def tallies(source: Source, artifact: SpikingProgram, path: Path) -> dict[str, L
     """The layers of an export of `artifact`, judged as a candidate for `source`."""
     export(artifact, path, format_of(path))
     x = inputs(source, 8)
-    judged = judge(source, fold(source.program), x, observe(open_candidate(path).load(), x))
+    judged = compare_layers(Reference(source), x, observe(open_candidate(path).load(), x))
     return {tally.name: tally for tally in judged.layers}
 
 
