@@ -130,7 +130,7 @@ def _convolutions_only(checkpoint: Path, data: Path, folder: Path) -> dict[str, 
     return _onnx((folder / "floor.onnx").read_bytes(), data)
 
 
-def _bypass(concat, made_by, steps: int) -> None:  # type: ignore[no-untyped-def]
+def _bypass(concat, made_by, steps: int) -> None:
     """Feed the Concat of a neuron's spikes with its current, split or repeated as it comes."""
     potential = concat.input[0].replace(".spike.", ".potential.")
     first = made_by[potential]
@@ -145,7 +145,7 @@ def _bypass(concat, made_by, steps: int) -> None:  # type: ignore[no-untyped-def
             concat.input[i] = potential
 
 
-def _pruned(model):  # type: ignore[no-untyped-def]
+def _pruned(model):
     import onnx_ir as ir
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
@@ -164,7 +164,7 @@ def _onnx(model: bytes, data: Path) -> dict[str, float]:
     return _timed(lambda: session.run(None, {"x": x}))
 
 
-def _sample(data: Path):  # type: ignore[no-untyped-def]
+def _sample(data: Path):
     import numpy as np
 
     with np.load(data, allow_pickle=False) as file:

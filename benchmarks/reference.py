@@ -77,7 +77,7 @@ class AuthorsNetwork(nn.Module):
         super().__init__()
         parts = list(step.conv1)
         stem = [m for i in range(0, 9, 3) for m in (_Merged(parts[i]), _Norm(parts[i + 1].bn), _Neuron(parts[i + 2].norm))]
-        blocks = [_Block(b) for i in range(1, 5) for b in step.get_submodule(f"layer{i}")]
+        blocks = [_Block(b) for i in range(1, 5) for b in step.get_submodule(f"layer{i}").children()]
         self.body = nn.Sequential(*stem, _Merged(nn.AvgPool2d(2)), *blocks, _Merged(nn.AdaptiveAvgPool2d(1)))
         self.head = step.fc
 

@@ -155,7 +155,7 @@ def source_of(
 
 def program_of(net: nn.Module, **contract: object) -> SpikingProgram:
     """The captured program of a network."""
-    return source_of(net, **contract).program  # type: ignore[arg-type]
+    return source_of(net, **contract).program
 
 
 def inputs(source: Source, samples: int = 6, seed: int = 0) -> Tensor:

@@ -67,7 +67,12 @@ def test_source_and_artifact_are_timed_on_the_same_samples(
     batch: int | None, timed: int, source: Source, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr("snnconv.convert.measure", lambda run, x: Latency(len(seen.append(x) or seen), 0.0))
+
+    def measured(run: object, x: torch.Tensor) -> Latency:
+        seen.append(x)
+        return Latency(len(seen), 0.0)
+
+    monkeypatch.setattr("snnconv.convert.measure", measured)
     result = run(source, checkpoint, Target(tmp_path / "a.onnx", batch=batch))
     data = inputs(source)
     assert len(data) < 7, "some are to be shown twice"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ class Half(nn.Module):
 
 
 def untaught() -> nn.Module:
-    net = nn.Sequential(nn.Conv2d(2, 4, 3), Half(), nn.Conv2d(4, 4, 3), LIF(), Half(), nn.Flatten(), nn.Linear(64, 3))
+    net: Any = nn.Sequential(nn.Conv2d(2, 4, 3), Half(), nn.Conv2d(4, 4, 3), LIF(), Half(), nn.Flatten(), nn.Linear(64, 3))
     net.input_shape = (2, 8, 8)
     return net
 

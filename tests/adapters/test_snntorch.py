@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import snntorch
@@ -84,7 +85,7 @@ class Through(nn.Module):
 
 
 class Unnamed(Handed):
-    def forward(self, x: Tensor, mem1: Tensor, mem2: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, mem1: Tensor, mem2: Tensor) -> Any:
         return tuple(super().forward(x, mem1, mem2))
 
 
@@ -100,7 +101,7 @@ class Membrane(Handed):
 class Looping(Handed):
     """Loops over the time steps by itself."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         mem1, mem2, spikes = self.lif1.reset_mem(), self.lif2.reset_mem(), []
         for _ in range(T):
             mem1, mem2, spike = super().forward(x, mem1, mem2)
@@ -124,7 +125,7 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 
 def made(name: str) -> nn.Module:
     torch.manual_seed(0)
-    net = mixed_signs((NETWORKS | OTHERS)[name]())
+    net: Any = mixed_signs((NETWORKS | OTHERS)[name]())
     net.timesteps, net.input_shape = T, (2, 6, 6)
     return net
 

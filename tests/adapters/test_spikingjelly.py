@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def network(made: Made) -> nn.Sequential:
     torch.manual_seed(0)
     head = neuron.MPBNLIFNode(2.0, v_threshold=0.3, out_features=10)
     layers = (layer.Conv2d(2, 6, 3), layer.BatchNorm2d(6), made(), layer.AvgPool2d(2), layer.Flatten(), layer.Dropout(0.2))
-    net = mixed_signs(nn.Sequential(*layers, layer.Linear(24, 10), head))
+    net: Any = mixed_signs(nn.Sequential(*layers, layer.Linear(24, 10), head))
     net.timesteps, net.input_shape = T, (2, 6, 6)
     return net
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ NETWORKS: dict[str, Made] = {
 
 def made(name: str) -> nn.Module:
     torch.manual_seed(0)
-    net = mixed_signs(NETWORKS[name]() if name in NETWORKS else MIXING[name][0]())
+    net: Any = mixed_signs(NETWORKS[name]() if name in NETWORKS else MIXING[name][0]())
     net.timesteps, net.input_shape = T, (2, 6, 6)
     return net
 

@@ -7,6 +7,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import spikingjelly.activation_based
 import torch
@@ -22,7 +23,8 @@ def _model(name: str) -> ModuleType:
         if missing not in sys.modules:
             stub = sys.modules[missing] = ModuleType(missing)
             stub.__spec__ = ModuleSpec(missing, None)
-    sys.modules["torchvision.models.utils"].load_state_dict_from_url = torch.hub.load_state_dict_from_url
+    utils: Any = sys.modules["torchvision.models.utils"]
+    utils.load_state_dict_from_url = torch.hub.load_state_dict_from_url
     if _PACKAGE not in sys.modules:
         package = sys.modules[_PACKAGE] = ModuleType(_PACKAGE)
         package.__path__ = [str(Path(spikingjelly.activation_based.__file__).parent / "model")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -31,7 +32,7 @@ class Wired(nn.Module):
         return self.wiring(self, x)
 
 
-def captured(wiring: Callable[[Wired, Tensor], Tensor], **layers: nn.Module) -> SpikingProgram:
+def captured(wiring: Callable[[Wired, Tensor], Any], **layers: nn.Module) -> SpikingProgram:
     return program_of(trained(Wired(wiring, **layers)), shape=SHAPE)
 
 

@@ -56,7 +56,9 @@ def run(*args: object) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def _show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+def _show(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
     sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 

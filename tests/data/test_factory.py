@@ -99,8 +99,8 @@ def test_big_endian_and_strided_arrays_are_read() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_tensors_on_a_gpu_are_moved() -> None:
-    (chunk,) = opened([(WHOLE.x.cuda(), WHOLE.y.cuda())]).read(50)  # type: ignore[union-attr]
-    assert (chunk.x.device.type, chunk.y.device.type) == ("cpu", "cpu")  # type: ignore[union-attr]
+    (chunk,) = opened([(WHOLE.x.cuda(), WHOLE.y.cuda())]).read(50)
+    assert (chunk.x.device.type, chunk.y.device.type) == ("cpu", "cpu")
 
 
 @pytest.mark.parametrize("whole", [X, WHOLE.x])

@@ -45,7 +45,7 @@ def test_parts_in_any_order_and_in_any_hands_add_up(cuts: set[int], data: st.Dat
     parts = data.draw(st.permutations(list(pairwise(edges))))
     hands = [Fingerprint(), Fingerprint()]
     for start, stop in parts:
-        hands[data.draw(st.integers(0, 1))].add(start, WHOLE.x[start:stop], WHOLE.y[start:stop])  # type: ignore[index]
+        hands[data.draw(st.integers(0, 1))].add(start, WHOLE.x[start:stop], WHOLE.y[start:stop])
     assert (hands[0] + hands[1]).hex == of(WHOLE.x, WHOLE.y)
 
 

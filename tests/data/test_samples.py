@@ -33,7 +33,7 @@ def test_every_kind_gives_the_chunks_of_the_samples_in_memory(kind: str, size: i
     assert [chunk.index for chunk in chunks] == sorted(k for k in wanted if k * size < N)
     for chunk in chunks:
         start, stop = chunk.index * size, min(N, (chunk.index + 1) * size)
-        assert same(chunk, Chunk(chunk.index, start, WHOLE.x[start:stop], WHOLE.y[start:stop]))  # type: ignore[index]
+        assert same(chunk, Chunk(chunk.index, start, WHOLE.x[start:stop], WHOLE.y[start:stop]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,7 +72,12 @@ def test_the_length_is_known_unless_the_samples_come_one_after_the_other(kind: s
 @pytest.mark.parametrize("size", [1, 22, 23, 24])
 def test_each_chunk_is_asked_for_once_where_the_length_is_known(kind: str, size: int, opened: dict[str, Samples]) -> None:
     asked: list[int] = []
-    list(opened[kind].read(size, lambda index: bool(asked.append(index))))
+
+    def wanted(index: int) -> bool:
+        asked.append(index)
+        return False
+
+    list(opened[kind].read(size, wanted))
     assert asked == list(range(-(-N // size)))
 
 

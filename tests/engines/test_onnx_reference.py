@@ -19,7 +19,7 @@ from snnconv.fold import fold
 from tests.networks import inputs, per_element, source_of
 
 IMAGE, LINE, VOLUME = (2, 4, 9, 8), (2, 4, 9), (1, 2, 5, 6, 4)
-POOLED = [
+POOLED: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     (IMAGE, {"kernel_shape": [2, 2]}),
     (IMAGE, {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [1, 0, 1, 1]}),
     (IMAGE, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1}),

@@ -13,6 +13,7 @@ import sys
 import types
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,7 +86,8 @@ def observed(net: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor], floa
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(sys.argv[1])))
-    sys.modules["IPython"] = types.SimpleNamespace(embed=None)  # imported by the authors, never called
+    stub: Any = types.SimpleNamespace(embed=None)
+    sys.modules["IPython"] = stub  # imported by the authors, never called
     torch.set_num_threads(1)
     for each in sys.argv[2:] or CASES:
         record(each)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from snnconv.report.github import annotations
+from snnconv.report import github
 from snnconv.results import Check
 from snnconv.results.verdict import judge
 from tests.report.examples import GOOD, bad, good
 
 
 def test_an_equivalent_candidate_is_one_notice() -> None:
-    assert annotations([good()]) == [
+    assert github.annotations([good()]) == [
         "::notice title=snnconv%3A fashion.onnx::EQUIVALENT: fashion.onnx against fashion.pth"
         " (the user's code, samples.fashion:per_channel)"
     ]
 
 
 def test_every_failed_check_is_an_error() -> None:
-    notice, *errors = annotations([bad()])
+    notice, *errors = github.annotations([bad()])
     assert notice.startswith("::notice title=snnconv%3A broken.onnx::NOT EQUIVALENT: broken.onnx against fashion.pth (the ")
     assert notice.endswith("), 5 of 10 checks failed")
     assert len(errors) == 5
@@ -29,13 +29,13 @@ def test_every_failed_check_is_an_error() -> None:
 
 def test_what_would_end_a_command_is_escaped() -> None:
     check = Check("proof", "a,b:c%d", False, "100% of\r\nall, at: x\x1b[0m")
-    _, error = annotations([judge(replace(GOOD, candidate="n.onnx", checks=(check,)))])
+    _, error = github.annotations([judge(replace(GOOD, candidate="n.onnx", checks=(check,)))])
     assert error == "::error title=n.onnx%3A proof a%2Cb%3Ac%25d::100%25 of%0D%0Aall, at: x\\x1b[0m"
 
 
 def test_at_most_ten_errors_and_then_how_many_more() -> None:
     def lines(count: int) -> list[str]:
-        return annotations([judge(replace(GOOD, checks=(Check("proof", "a", False, "wrong"),) * count))])[1:]
+        return github.annotations([judge(replace(GOOD, checks=(Check("proof", "a", False, "wrong"),) * count))])[1:]
 
     assert len(lines(10)) == 10
     assert lines(13)[:10] == lines(10)

@@ -40,7 +40,7 @@ def saved(folder: Path, net: nn.Module) -> Path:
 
 
 def options(arch: str, **rest: object) -> SourceOptions:
-    return SourceOptions(arch=arch, **rest)  # type: ignore[arg-type]
+    return SourceOptions(arch=arch, **rest)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

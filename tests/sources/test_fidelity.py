@@ -228,7 +228,7 @@ class Norms(nn.Module):
         self.norms = nn.ModuleList([layer.BatchNorm1d(8) for _ in range(3)])
         self.how = how
         for n, norm in enumerate(self.norms):
-            norm.bias = None
+            norm.register_parameter("bias", None)
             norm.running_mean.normal_(generator=torch.Generator().manual_seed(n))
         if how == "all steps in one call":
             functional.set_step_mode(self, "m")

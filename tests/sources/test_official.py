@@ -182,7 +182,7 @@ def test_an_input_shape_that_does_not_fit_is_named(shape: tuple[int, ...], settl
 def test_a_constant_that_is_not_finite_is_an_error_of_the_user(constant: str, value: float, tmp_path: Path) -> None:
     path = checkpoint(tmp_path, "resnet19_cifar")
     with pytest.raises(InputError, match=constant):
-        load_source(path, SourceOptions(**{constant: value}))  # type: ignore[arg-type]
+        load_source(path, SourceOptions(**{constant: value}))
 
 
 def test_a_key_with_and_without_its_root_is_not_lost() -> None:

@@ -48,13 +48,13 @@ def norm64(x: Tensor, norm: nn.Module) -> Tensor:
     def wide(t: Any) -> Tensor:
         return t.double() if t.dim() == 3 else t.double().view(-1, 1, 1)
 
-    out = (x - wide(norm.running_mean)) / torch.sqrt(wide(norm.running_var) + norm.eps)  # type: ignore[operator]
+    out = (x - wide(norm.running_mean)) / torch.sqrt(wide(norm.running_var) + norm.eps)
     return out if norm.weight is None else out * wide(norm.weight) + wide(norm.bias)
 
 
 def conv64(x: Tensor, conv: nn.Module) -> Tensor:
-    bias = None if conv.bias is None else conv.bias.double()  # type: ignore[operator]
-    return nn.functional.conv2d(x, conv.weight.double(), bias, padding=conv.padding)  # type: ignore[operator, arg-type]
+    bias = None if conv.bias is None else conv.bias.double()
+    return nn.functional.conv2d(x, conv.weight.double(), bias, padding=conv.padding)
 
 
 @dataclass
@@ -386,7 +386,7 @@ def test_a_flip_after_another_one_is_judged_by_the_same_rules() -> None:
     assert counted(compare_layers(reference_to(src, program), x, seen)) == {**CLEAN, "act1": (1, 0, 0, 0), "act3": (0, 1, 0, 1)}
 
 
-FAULTS_LATER: dict[str, Callable[[Observation, int], None]] = {
+FAULTS_LATER: dict[str, Callable[[Observation, int], Tensor]] = {
     "potential": lambda seen, sample: seen.potentials["act3"][3][sample].view(-1)[7].add_(1e-2),
     "spike": lambda seen, sample: seen.spikes["act3"][3][sample].view(-1)[7].mul_(-1).add_(1),
     "output": lambda seen, sample: seen.y[sample].view(-1)[0].add_(1e-2),

@@ -40,8 +40,8 @@ def test_the_magnitude_is_the_sum_of_absolute_products() -> None:
 def test_a_norm_counts_its_mean_and_shift_at_full_size() -> None:
     norm = nn.BatchNorm2d(2).eval()
     with torch.no_grad():
-        norm.running_mean.copy_(torch.tensor([3.0, -2.0]))  # type: ignore[union-attr]
-        norm.running_var.copy_(torch.tensor([4.0, 0.25]))  # type: ignore[union-attr]
+        norm.running_mean.copy_(torch.tensor([3.0, -2.0]))
+        norm.running_var.copy_(torch.tensor([4.0, 0.25]))
         norm.weight.copy_(torch.tensor([-1.0, 2.0]))
         norm.bias.copy_(torch.tensor([0.5, -0.5]))
     x = torch.randn(1, *SHAPE)
@@ -110,7 +110,7 @@ def adaptive(size: int, out: int) -> list[range]:
 
 def pool(kernel: int, stride: int, padding: int, divisor: int | None = None) -> Fn:
     def magnitude(m: np.ndarray) -> np.ndarray:
-        return averaged(m, *(windows(size, kernel, stride, padding) for size in m.shape[2:]), divisor)
+        return averaged(m, *(windows(size, kernel, stride, padding) for size in m.shape[2:]), divisor=divisor)
 
     layer = nn.AvgPool2d(kernel, stride, padding, divisor_override=divisor)
     return Fn(lambda x, c: layer(x), magnitude, kernel * kernel + 1)

@@ -71,7 +71,7 @@ def test_another_number_of_steps_is_another_contract(source: Source, tmp_path: P
 def test_another_network_fails_in_every_layer_that_differs(source: Source, tmp_path: Path) -> None:
     other = NETWORKS["per_channel"]()
     with torch.no_grad():
-        other.conv2.weight.add_(0.01)  # type: ignore[union-attr, operator]
+        other.conv2.weight.add_(0.01)
     result = run(source, artifact(source_of(other), tmp_path / "net.onnx"))
     failed = {(check.level, check.layer) for check in result.faults}
     assert ("proof", "conv2") in failed

@@ -81,7 +81,7 @@ def norms(program: SpikingProgram) -> list[fx.Node]:
 def with_statistics(program: SpikingProgram, which: int, leaf: str, change: Callable[[Tensor], Tensor]) -> SpikingProgram:
     """Change the gamma, beta, mean or var of one batch norm."""
     graph = share(program.graph)
-    path = str(norms(program)[which].args[1 + ("gamma", "beta", "mean", "var").index(leaf)].target)  # type: ignore[union-attr]
+    path = str(norms(program)[which].args[1 + ("gamma", "beta", "mean", "var").index(leaf)].target)
     put(graph, path, change(tensors(graph)[path]))
     return replace(program, graph=graph)
 
