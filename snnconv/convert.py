@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from snnconv.artifact.metadata import LARGEST_BATCH
-from snnconv.data import Samples, batch
+from snnconv.data import batch
 from snnconv.engines import Candidate, open_content
 from snnconv.errors import InputError
 from snnconv.export import encode, format_of
@@ -17,21 +16,12 @@ from snnconv.fold import fold
 from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram
 from snnconv.latency import measure
+from snnconv.request import Begin, Loaded, Request, Target, unseen
 from snnconv.results import Conversion, Measure
-from snnconv.results.verdict import Policy, Verdict, judge
+from snnconv.results.verdict import Verdict, judge
 from snnconv.sources import Source
 from snnconv.sources.archive import source_in
-from snnconv.verify import Plan, Reference, verify
-
-
-@dataclass(frozen=True)
-class Target:
-    """An artifact to make: its path, its format (None: from the suffix), "sequence" or "step", its batch (None: any)."""
-
-    path: Path
-    format: str | None = None
-    form: str = "sequence"
-    batch: int | None = None
+from snnconv.verify import Reference, verify
 
 
 def check_output(path: Path, force: bool, suffixes: tuple[str, ...] | None = None) -> Path:
@@ -73,64 +63,55 @@ def open_folded(path: Path) -> tuple[SpikingProgram, Source]:
     return program, source_in(program, content)
 
 
-def export_verified(
-    source: Source,
-    folded: SpikingProgram,
-    target: Target,
-    data: Samples,
-    path: Path,
-    policy: Policy,
-    plan: Plan,
-    progress: Callable[[str, float], None],
-) -> Verdict:
-    """Export, verify, and name the file if it is equivalent; otherwise nothing is left of it."""
+def export(request: Request, folded: SpikingProgram, loaded: Loaded, begin: Begin = unseen) -> Verdict:
+    """Make the one target of a request from a folded program, verify it, and name the file if it is equivalent.
+
+    Otherwise nothing is left of it.
+    """
+    (target,) = request.targets
+    progress = begin(target.path.name)
     with replacing(target.path) as draft:
-        candidate = _export(folded, target, draft, progress)
-        names = (shown(path), shown(target.path))
-        verdict = judge(verify(Reference(source), candidate, data, names, plan, progress), policy)
+        candidate = _export(folded, target, draft, request.engine, progress)
+        names = (shown(Path(loaded.name)), shown(target.path))
+        found = verify(Reference(loaded.source), candidate, loaded.samples, names, request.plan, progress)
+        verdict = judge(found, request.policy)
         draft.keep = verdict.equivalent
     return verdict
 
 
-def convert(
-    source: Source,
-    targets: Sequence[Target],
-    data: Samples,
-    path: Path,
-    policy: Policy,
-    plan: Plan,
-    begin: Callable[[str], Callable[[str, float], None]],
-) -> Conversion:
-    """Fold a source, make every target, verify each, measure before and after.
+def convert(request: Request, loaded: Loaded, begin: Begin = unseen) -> Conversion:
+    """Fold a source, make every target of a request, verify each, measure before and after.
 
     Source and artifacts are timed on the same samples: as many as an artifact of fixed batch takes, else one. An error leaves
-    none of the files; a verdict leaves those that are equivalent. `begin(name)` starts a stage of a progress display and returns
-    its update function.
+    none of the files; a verdict leaves those that are equivalent.
     """
-    check_targets(targets)
-    reference = Reference(source)
+    check_targets(request.targets)
+    source, reference = loaded.source, Reference(loaded.source)
     folded = reference.folded
-    x = batch(data, max((target.batch or 1 for target in targets), default=1))
-    verdicts, measures = [], [Measure("source, eager torch", path.stat().st_size, measure(source.run, x).median, len(x))]
+    x = batch(loaded.samples, max((target.batch or 1 for target in request.targets), default=1))
+    size = request.source.stat().st_size
+    verdicts, measures = [], [Measure("source, eager torch", size, measure(source.run, x).median, len(x))]
     with ExitStack() as drafts:
-        for target in targets:
+        for target in request.targets:
             progress = begin(target.path.name)
             draft = drafts.enter_context(replacing(target.path))
-            candidate = _export(folded, target, draft, progress)
-            names = (shown(path), shown(target.path))
-            found = verify(reference, candidate, data, names, plan, progress, fresh=True)
-            verdict = judge(found, policy)
+            candidate = _export(folded, target, draft, request.engine, progress)
+            names = (shown(request.source), shown(target.path))
+            found = verify(reference, candidate, loaded.samples, names, request.plan, progress, fresh=True)
+            verdict = judge(found, request.policy)
             draft.keep = verdict.equivalent
             verdicts.append(verdict)
             if verdict.equivalent:
                 name, size = f"{target.path.name}, {found.runtime}", draft.temporary.stat().st_size
                 measures.append(Measure(name, size, measure(candidate.run, x).median, len(x)))
-    return Conversion(shown(path), folded.origin.arch, folded.sites, tuple(verdicts), tuple(measures))
+    return Conversion(shown(request.source), folded.origin.arch, folded.sites, tuple(verdicts), tuple(measures))
 
 
-def _export(folded: SpikingProgram, target: Target, draft: Draft, progress: Callable[[str, float], None]) -> Candidate:
+def _export(
+    folded: SpikingProgram, target: Target, draft: Draft, engine: str | None, progress: Callable[[str, float], None]
+) -> Candidate:
     format = format_of(target.path, target.format)
     progress("export", 0.0)
     content = Content(target.path, encode(folded, format, target.form, target.batch))
     draft.write(content.data)
-    return open_content(content, format.name).load()
+    return open_content(content, format.name, engine).load()

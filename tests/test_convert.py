@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from snnconv.convert import Target, convert
+from snnconv.convert import convert
 from snnconv.data import Data
 from snnconv.errors import InputError
 from snnconv.latency import Latency
+from snnconv.request import Loaded, Request, Target
 from snnconv.results import Conversion
 from snnconv.results.verdict import Policy
 from snnconv.sources import Source, SourceOptions, load_source
-from snnconv.verify import Plan
 from tests.networks import inputs, per_channel
 
 
@@ -31,8 +31,8 @@ def source(checkpoint: Path) -> Source:
 
 
 def run(source: Source, checkpoint: Path, *targets: Target) -> Conversion:
-    data = Data(inputs(source), None, "noise")
-    return convert(source, targets, data, checkpoint, Policy(), Plan(), lambda stage: lambda part, share: None)
+    loaded = Loaded(source, Data(inputs(source), None, "noise"), checkpoint.name)
+    return convert(Request(checkpoint, targets=targets), loaded)
 
 
 def test_one_conversion_makes_and_verifies_every_target(source: Source, checkpoint: Path, tmp_path: Path) -> None:
@@ -47,10 +47,8 @@ def test_one_conversion_makes_and_verifies_every_target(source: Source, checkpoi
 def test_an_artifact_that_is_not_equivalent_replaces_nothing(source: Source, checkpoint: Path, tmp_path: Path) -> None:
     target = tmp_path / "net.ts"
     target.write_text("the old one")
-    data = Data(inputs(source), None, "noise")
-    result = convert(
-        source, [Target(target)], data, checkpoint, Policy(accuracy_drop=0.0), Plan(), lambda stage: lambda part, share: None
-    )
+    loaded = Loaded(source, Data(inputs(source), None, "noise"), checkpoint.name)
+    result = convert(Request(checkpoint, policy=Policy(accuracy_drop=0.0), targets=(Target(target),)), loaded)
     assert not result.equivalent
     assert [p.name for p in tmp_path.iterdir()] == ["net.ts"]
     assert target.read_text() == "the old one"

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from snnconv.convert import Target, convert
-from snnconv.data import open_data
-from snnconv.results.verdict import Policy
-from snnconv.sources import SourceOptions, load_source
-from snnconv.verify import Plan
+from snnconv.convert import convert
+from snnconv.request import Request, Target
+from snnconv.sources import SourceOptions
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 CHECKPOINTS = {
@@ -29,10 +27,9 @@ ACCURACY = {"per_channel": 0.91, "per_element": 0.898, "psp": 0.90, "tebn": 0.90
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_sample_converts(name: str, tmp_path: Path) -> None:
     file, suffix, kinds = CHECKPOINTS[name]
-    source = load_source(SAMPLES / file, SourceOptions(arch=f"samples.{FILES.get(name, 'fashion')}:{name}"))
-    data = open_data(str(SAMPLES / "fashion_test500.npz"), source.program.contract)
-    target, quiet = Target(tmp_path / f"net{suffix}"), lambda stage: lambda part, share: None
-    result = convert(source, [target], data, SAMPLES / file, Policy(), Plan(), quiet)
+    target, options = Target(tmp_path / f"net{suffix}"), SourceOptions(arch=f"samples.{FILES.get(name, 'fashion')}:{name}")
+    request = Request(SAMPLES / file, options, str(SAMPLES / "fashion_test500.npz"), targets=(target,))
+    result = convert(request, request.load())
     assert {site.kind for site in result.sites} == kinds
     (verdict,) = result.verdicts
     assert verdict.equivalent, verdict.faults

@@ -12,9 +12,11 @@ from snnconv.cli.options import (
     SUFFIXES,
     ArtifactArguments,
     DataArguments,
+    EngineName,
     PolicyArguments,
     ReportArguments,
     SourceArguments,
+    load,
     say_if_dropped,
 )
 
@@ -31,21 +33,23 @@ def convert(
     data: DataArguments,
     policy: PolicyArguments,
     results: ReportArguments,
+    engine: EngineName = None,
 ) -> int:
     """Fold a checkpoint, export it, verify it: the main job in one command."""
     from snnconv.cli import progress, render
     from snnconv.convert import check_targets
     from snnconv.convert import convert as run
+    from snnconv.request import Request
     from snnconv.verify import Plan
 
-    targets = [artifact.target(path) for path in output]
+    targets = tuple(artifact.target(path) for path in output)
     check_targets(targets)
     results.check()
-    demanded = policy.read()
+    given = (data.data, data.labels, Plan(seed=data.seed), policy.read(), targets)
+    request = Request(source.path, source.options(), *given, engine=engine)
     with progress.stages(len(targets) + 1) as begin:
         begin("reading")
-        loaded, samples = data.load(source)
-        result = run(loaded, targets, samples, source.path, demanded, Plan(seed=data.seed), begin)
+        result = run(request, load(request), begin)
     for verdict in result.verdicts:
         say_if_dropped(verdict)
     return render.finish_conversion(result, results.files, results.json)

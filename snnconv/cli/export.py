@@ -18,6 +18,7 @@ from snnconv.cli.options import (
     choice,
     say_assumed,
     say_if_dropped,
+    say_if_noise,
 )
 
 Program = Annotated[Path, typer.Argument(metavar="F.pt2", help="A folded program, made by `snnconv fold`.")]
@@ -37,17 +38,22 @@ def export(
 ) -> int:
     """Export a folded program; the file gets its name only once it is verified."""
     from snnconv.cli import progress, render
-    from snnconv.convert import check_targets, export_verified, open_folded
+    from snnconv.convert import check_targets, open_folded
+    from snnconv.convert import export as run
+    from snnconv.request import Loaded, Request
     from snnconv.verify import Plan
 
-    target = artifact.target(output, format)
-    check_targets([target], also=", or --format")
+    targets = (artifact.target(output, format),)
+    check_targets(targets, also=", or --format")
     results.check()
     folded, source = open_folded(program)
     say_assumed(source.settings, fixed=True)
-    samples = data.open(data.preview(), source)
-    demanded, plan = policy.read(), Plan(seed=data.seed)
+    plan = Plan(seed=data.seed)
+    request = Request(program, data=data.data, labels=data.labels, plan=plan, policy=policy.read(), targets=targets)
+    seen = request.preview()
+    say_if_noise(request)
+    loaded = Loaded(source, seen.open(source.program.contract), str(program))
     with progress.stages(1) as begin:
-        verdict = export_verified(source, folded, target, samples, program, demanded, plan, begin(output.name))
+        verdict = run(request, folded, loaded, begin)
     say_if_dropped(verdict)
     return render.finish_verifications([verdict], results.files, results.printed)

@@ -18,10 +18,9 @@ from snnconv.words import INPUTS, READOUTS, TIME_FORMS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from snnconv.convert import Target
-    from snnconv.data import Preview, Samples
+    from snnconv.request import Loaded, Request, Target
     from snnconv.results import Verdict
-    from snnconv.sources import Source
+    from snnconv.sources import Source, SourceOptions
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
 FORMATS = {"onnx": (".onnx",), "torchscript": (".ts", ".torchscript")}
@@ -76,6 +75,10 @@ SourceFile = Annotated[
 ]
 Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help="Fire on > or on >=.")]
 Threshold = Annotated[float | None, typer.Option(help="Firing threshold, if the checkpoint does not hold it.")]
+EngineName = Annotated[
+    str | None,
+    typer.Option("--engine", metavar="NAME", help="What runs the artifacts; by default the first that knows their format."),
+]
 TimeForm = Annotated[str, choice("--time", TIME_FORMS, "Whole sequence, or one step with its state.")]
 Timesteps = Annotated[int | None, typer.Option(metavar="T", help="Number of time steps.")]
 
@@ -95,19 +98,20 @@ class SourceArguments:
     strict: Strict = None
     config: Config = None
 
-    def load(self, seen: Preview | None = None) -> Source:
-        """The source; what the options leave open follows from the data, as far as they were `seen`.
-
-        A note on stderr tells what was assumed. Raises what `snnconv.sources.load_source` does, and `InputError` for a setting
-        that makes no sense.
-        """
-        from snnconv.sources import SourceOptions, configure, load_source
+    def options(self) -> SourceOptions:
+        """What the options and the settings file say. Raises `InputError` for a setting that makes no sense."""
+        from snnconv.sources import SourceOptions, configure
         from snnconv.sources.options import parse_shape
 
         shape = None if self.input_shape is None else parse_shape(self.input_shape)
         given = {name: getattr(self, name) for name in ("arch", "timesteps", "input", "readout", "leak", "threshold", "strict")}
-        options = SourceOptions(input_shape=shape, **given, samples=() if seen is None else seen.shapes)
-        source = load_source(self.path, configure(options, self.config))
+        return configure(SourceOptions(input_shape=shape, **given), self.config)
+
+    def load(self) -> Source:
+        """The source without any data. A note on stderr tells what was assumed. Raises what `load_source` does."""
+        from snnconv.sources import load_source
+
+        source = load_source(self.path, self.options())
         say_assumed(source.settings, fixed=source.module is None)
         return source
 
@@ -119,24 +123,6 @@ class DataArguments:
     data: Data = None
     labels: Labels = None
     seed: Seed = 0
-
-    def preview(self) -> Preview:
-        """What can be seen of the samples before the source is loaded. Raises `InputError` if there are none."""
-        from snnconv.data import preview
-
-        return preview(self.data, self.labels, self.seed)
-
-    def open(self, seen: Preview, source: Source) -> Samples:
-        """The samples that were `seen`, for this source; a loud word on stderr if they are noise. Raises `InputError`."""
-        if self.data is None:
-            typer.echo("warning: no --data given; verifying on synthetic noise, which says little about the real task", err=True)
-        return seen.open(source.program.contract)
-
-    def load(self, source: SourceArguments) -> tuple[Source, Samples]:
-        """The source and the samples: the settings of the one follow from the other as far as they are left open."""
-        seen = self.preview()
-        loaded = source.load(seen)
-        return loaded, self.open(seen, loaded)
 
 
 @dataclass(frozen=True)
@@ -168,7 +154,8 @@ class ArtifactArguments:
 
     def target(self, path: Path, format: str | None = None) -> Target:
         """The artifact to make at `path`, in `format` or in the one of its suffix. Raises `InputError` if it cannot go there."""
-        from snnconv.convert import Target, check_output
+        from snnconv.convert import check_output
+        from snnconv.request import Target
 
         return Target(check_output(path, self.force), format, self.time, None if self.batch == "dynamic" else int(self.batch))
 
@@ -212,6 +199,20 @@ class PrintArguments(ReportArguments):
     def printed(self) -> str:
         """What goes to stdout: "text", "json" or "github"."""
         return self.format or super().printed
+
+
+def load(request: Request) -> Loaded:
+    """The source and the samples of a request, with a word on stderr about settings and samples that nobody gave."""
+    loaded = request.load()
+    say_assumed(loaded.source.settings, fixed=loaded.source.module is None)
+    say_if_noise(request)
+    return loaded
+
+
+def say_if_noise(request: Request) -> None:
+    """A loud word on stderr if the samples of a request are noise."""
+    if request.data is None:
+        typer.echo("warning: no --data given; verifying on synthetic noise, which says little about the real task", err=True)
 
 
 def say_assumed(settings: Mapping[str, str], fixed: bool = False) -> None:

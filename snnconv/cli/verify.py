@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from snnconv.cli.command import command
-from snnconv.cli.options import CHECKPOINTS, FORMATS, SUFFIXES, DataArguments, PolicyArguments, PrintArguments, SourceArguments
+from snnconv.cli.options import (
+    CHECKPOINTS,
+    FORMATS,
+    SUFFIXES,
+    DataArguments,
+    EngineName,
+    PolicyArguments,
+    PrintArguments,
+    SourceArguments,
+    load,
+)
 from snnconv.errors import InputError
 from snnconv.hints import meant
 from snnconv.results import LEVELS
@@ -39,27 +49,28 @@ def verify(
     shard: ShardOf = None,
     resume: Resume = None,
     run_foreign_code: RunForeignCode = False,
+    engine: EngineName = None,
 ) -> int:
     """Verify artifacts against their source. Exits 0 if all are equivalent, 1 if one is not."""
     levels = _levels(level)
     from snnconv.cli import progress, render
-    from snnconv.engines import open_candidate
+    from snnconv.request import Request
     from snnconv.results.shards import parse_shard
-    from snnconv.results.verdict import judge
-    from snnconv.verify import Plan, Reference
-    from snnconv.verify.several import verify_all
+    from snnconv.verification import open_candidates, verify_candidates
+    from snnconv.verify import Plan
 
     plan = Plan(levels, parse_shard(shard) if shard else None, data.seed, run_foreign_code)
-    demanded = policy.read()
+    given = (data.data, data.labels, plan, policy.read())
     results.check()
     if resume is not None and resume.resolve() in [path.resolve() for path in results.files]:
         raise InputError(f"--resume and --report both name {resume}", "give each its own file")
     _check_order(source.path, candidates)
-    opened = [(path, open_candidate(path)) for path in candidates]
-    loaded, samples = data.load(source)
+    request = Request(source.path, source.options(), *given, candidates=tuple(candidates), engine=engine, resume=resume)
+    opened = open_candidates(request)
+    loaded = load(request)
     with progress.stages(len(candidates)) as begin:
-        found, journal = verify_all(Reference(loaded), source.path, opened, samples, plan, begin, resume)
-    code = render.finish_verifications([judge(one, demanded) for one in found], results.files, results.printed)
+        verdicts, journal = verify_candidates(request, loaded, opened, begin)
+    code = render.finish_verifications(verdicts, results.files, results.printed)
     if journal is not None:
         journal.discard()
     return code

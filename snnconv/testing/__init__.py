@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snnconv.data import Preview, Samples
+    from snnconv.data import Samples
+    from snnconv.request import Loaded, Request
     from snnconv.results.verdict import Policy, Verdict
     from snnconv.sources import Source
 
@@ -36,6 +37,7 @@ def assert_equivalent(
     shard: str | None = None,
     config: Path | str | None = None,
     run_foreign_code: bool = False,
+    engine: str | None = None,
     **options: Any,
 ) -> Verdict:
     """Verify `candidate` against `source` as `snnconv verify` does, and give back the verdict.
@@ -49,54 +51,58 @@ def assert_equivalent(
         levels: some of proof, algebra, deployment, task; None for all.
         labels, shard, config: as the options of `snnconv verify`.
         run_foreign_code: also run a TorchScript file of which the code is not snnconv's. A program may do anything.
+        engine: the name of the engine that is to run the candidate; by default the first that knows its format.
         options: those of `snnconv.sources.SourceOptions`, such as `arch` and `timesteps`.
 
     Raises `NotEquivalent` if anything fails, and the errors of `snnconv.errors` for what cannot be read.
     """
-    from snnconv.config import read_policy
-    from snnconv.engines import open_candidate
     from snnconv.files import shown
+    from snnconv.request import Request
     from snnconv.results import LEVELS
     from snnconv.results.shards import parse_shard
-    from snnconv.results.verdict import Policy, judge, policy_from
-    from snnconv.sources import Source
-    from snnconv.verify import Plan, Reference, verify
+    from snnconv.sources import Source, SourceOptions, configure
+    from snnconv.verification import open_candidates, verify_candidates
+    from snnconv.verify import Plan
 
-    if isinstance(source, Source) and options:
-        raise TypeError(f"{', '.join(options)}: a source that is loaded has its settings already")
     settings = None if config is None else Path(config)
-    demanded = policy if isinstance(policy, Policy) else policy_from(policy or {}, read_policy([], settings))
+    if isinstance(source, Source):
+        if options:
+            raise TypeError(f"{', '.join(options)}: a source that is loaded has its settings already")
+        path, given = Path(source.program.origin.arch), SourceOptions()
+    else:
+        path, given = Path(source), configure(SourceOptions(**options), settings)
     plan = Plan(levels or LEVELS, None if shard is None else parse_shard(shard), seed, run_foreign_code)
-    artifact = Path(candidate)
-    opened = open_candidate(artifact)
-    seen = _preview(data, labels, seed)
-    name, loaded = (
-        (source.program.origin.arch, source) if isinstance(source, Source) else _loaded(source, options, seen, settings)
-    )
-    verdict = judge(
-        verify(Reference(loaded), opened, seen.open(loaded.program.contract), (name, shown(artifact)), plan), demanded
-    )
+    place = str(data) if isinstance(data, str | Path) else None
+    files = (place, None if labels is None else Path(labels))
+    request = Request(path, given, *files, plan, _policy(policy, settings), candidates=(Path(candidate),), engine=engine)
+    opened = open_candidates(request)
+    loaded = _loaded(request, source, data, shown(path))
+    ((verdict,), _) = verify_candidates(request, loaded, opened)
     if not verdict.equivalent:
         raise NotEquivalent(verdict)
     return verdict
 
 
-def _loaded(source: Path | str, options: dict[str, Any], seen: Preview, settings: Path | None) -> tuple[str, Source]:
-    from snnconv.files import shown
-    from snnconv.sources import SourceOptions, configure, load_source
+def _policy(given: Policy | Mapping[str, float] | None, settings: Path | None) -> Policy:
+    from snnconv.config import read_policy
+    from snnconv.results.verdict import Policy, policy_from
 
-    path, given = Path(source), SourceOptions(**options, samples=seen.shapes)
-    return shown(path), load_source(path, configure(given, settings))
+    return given if isinstance(given, Policy) else policy_from(given or {}, read_policy([], settings))
 
 
-def _preview(data: Samples | Path | str | None, labels: Path | str | None, seed: int) -> Preview:
-    from snnconv.data import Preview, first, preview, synthetic
+def _loaded(request: Request, source: Source | Path | str, data: Samples | Path | str | None, name: str) -> Loaded:
+    """What the request names, but for a source or samples that are in memory."""
+    from snnconv.data import Preview, first
     from snnconv.errors import InputError
+    from snnconv.request import Loaded
+    from snnconv.sources import Source
 
-    if isinstance(data, str | Path):
-        return preview(str(data), None if labels is None else Path(labels))
-    if labels is not None:
-        raise InputError(f"{labels}: labels go with the samples of a file", "give the file as data")
-    if data is None:
-        return Preview((), lambda contract: synthetic(contract, seed))
-    return Preview((tuple(first(data, 1).shape[1:]),), lambda contract: data)
+    if request.labels is not None and request.data is None:
+        raise InputError(f"{request.labels}: labels go with the samples of a file", "give the file as data")
+    if data is None or isinstance(data, str | Path):
+        seen = request.preview()
+    else:
+        samples = data
+        seen = Preview((tuple(first(samples, 1).shape[1:]),), lambda contract: samples)
+    read = source if isinstance(source, Source) else request.load_source(seen)
+    return Loaded(read, seen.open(read.program.contract), name)
