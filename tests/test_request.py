@@ -57,7 +57,7 @@ def test_a_request_survives_a_pickle_and_cannot_be_changed(request_: Request) ->
     whole = replace(request_, targets=(Target(Path("a.onnx"), batch=2),), engine="onnxruntime", resume=Path("journal"))
     assert pickle.loads(pickle.dumps(whole)) == whole
     with pytest.raises(FrozenInstanceError):
-        whole.data = None  # type: ignore[misc]
+        whole.data = None
 
 
 def test_another_process_finds_the_same(request_: Request) -> None:
