@@ -13,14 +13,14 @@ MOST_ERRORS = 10
 
 
 def annotations(verdicts: Iterable[Verdict]) -> list[str]:
-    """One notice with the verdict per candidate, then an error per failed check; if there are too many to show, a warning
-    says how many were left out (warnings have their own limit)."""
+    """One notice with the verdict per candidate, then an error per failed or unproven check; if there are too many to show, a
+    warning says how many were left out (warnings have their own limit). What was not checked is one warning each."""
     return [line for verdict in verdicts for line in _of(verdict)]
 
 
 def _of(verdict: Verdict) -> list[str]:
-    found, faults = verdict.verification, verdict.faults
-    failed = f", {len(faults)} of {len(verdict.checks)} checks failed" if faults else ""
+    found, faults = verdict.verification, (*verdict.faults, *verdict.unproven)
+    failed = f", {len(verdict.faults)} of {len(verdict.checks)} checks failed" if verdict.faults else ""
     lines = [
         _command(
             "notice", f"snnconv: {found.candidate}", f"{verdict.word}: {found.candidate} against {_reference(found)}{failed}"
@@ -29,6 +29,7 @@ def _of(verdict: Verdict) -> list[str]:
     lines += (_command("error", f"{found.candidate}: {place(check)}", check.detail) for check in faults[:MOST_ERRORS])
     if len(faults) > MOST_ERRORS:
         lines.append(_command("warning", found.candidate, f"{len(faults) - MOST_ERRORS} more failed checks are in the report"))
+    lines += (_command("warning", f"{found.candidate}: {place(check)} not checked", check.detail) for check in verdict.unchecked)
     return lines
 
 

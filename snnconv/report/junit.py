@@ -9,13 +9,13 @@ import snnconv
 from snnconv.report.provenance import provenance
 from snnconv.report.renderers import Renderer
 from snnconv.report.text import one_line, printable
-from snnconv.report.verdicts import PASSED, check_state
-from snnconv.results import LEVELS, Verdict
+from snnconv.report.verdicts import check_state
+from snnconv.results import LEVELS, NOT_CHECKED, Verdict
 from snnconv.results.document import Report
 
 
 def render_junit(report: Report) -> str:
-    """A report as JUnit XML. A level that did not run is a skipped case."""
+    """A report as JUnit XML. A level that did not run, or a check that could not, is a skipped case."""
     from junitparser import JUnitXml
 
     xml = JUnitXml(f"snnconv {report.command}")
@@ -40,10 +40,12 @@ def _suite(verdict: Verdict, names: set[tuple[str, str]]) -> Any:
         suite.add_property(one_line(key), one_line(value))
     for check in verdict.checks:
         case = _case(found.candidate, check.level, check.layer, check.probe, names)
-        if check_state(check) == PASSED:
+        if check.passed:
             case.system_out = printable(check.detail)
+        elif check.open == NOT_CHECKED:
+            case.result = [Skipped(one_line(check.detail))]
         else:
-            failure = Failure(one_line(check.detail), "not equivalent")
+            failure = Failure(one_line(check.detail), "unproven" if check.open else "not equivalent")
             failure.text = printable(check.detail)
             case.result = [failure]
         suite.append(case)

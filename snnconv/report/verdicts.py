@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snnconv.report.text import count, number, of_bound, percent
-from snnconv.results import LEVELS, OUTPUT, Check, LayerTally, Verdict, Verification
+from snnconv.results import LEVELS, NOT_CHECKED, OUTPUT, UNPROVEN, Check, LayerTally, Verdict, Verification
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,15 @@ class State:
 
 
 PASSED, NOT_RUN, FAILED = State("passed", "ok", "✓"), State("not run", "-", "◦"), State("failed", "FAIL", "✕")
-_RANKS = (NOT_RUN, PASSED, FAILED)
+OPEN = {NOT_CHECKED: State("not checked", "-", "◦"), UNPROVEN: State("unproven", "??", "◐")}
+"""The states of checks that did not pass and are no faults."""
+_RANKS = (NOT_RUN, PASSED, OPEN[NOT_CHECKED], OPEN[UNPROVEN], FAILED)
 """From good to bad: the state of several things is that of the worst."""
 
 
 def check_state(check: Check) -> State:
     """How a check came out."""
-    return PASSED if check.passed else FAILED
+    return PASSED if check.passed else OPEN.get(check.open, FAILED)
 
 
 def place(check: Check) -> str:
@@ -107,15 +109,17 @@ class Outcome:
 
 EQUIVALENT = Outcome("equivalent", "EQUIVALENT", "equivalent", "✓", "✅")
 INCOMPLETE = Outcome("incomplete", "NO FAULT FOUND", "without a fault, but not checked in full", "◐", "⚠️")
+UNDECIDED = Outcome("undecided", "UNPROVEN", "without a fault, but unproven", "◐", "⚠️")
 FAULT = Outcome("fault", "NOT EQUIVALENT", "not equivalent", "✕", "❌")
-_OUTCOMES = (EQUIVALENT, INCOMPLETE, FAULT)
+_OUTCOMES = (EQUIVALENT, INCOMPLETE, UNDECIDED, FAULT)
 """From good to bad."""
 
 
 def outcome(verdict: Verdict) -> Outcome:
-    """`EQUIVALENT`, `INCOMPLETE` (no fault, but not everything was checked) or `FAULT`."""
+    """`EQUIVALENT`, `INCOMPLETE` (no fault, but not everything was checked), `UNDECIDED` (no fault, but what was asked for was
+    not shown) or `FAULT`."""
     if not verdict.equivalent:
-        return FAULT
+        return FAULT if verdict.faults else UNDECIDED
     return EQUIVALENT if verdict.complete else INCOMPLETE
 
 
@@ -138,8 +142,10 @@ def summary(verdicts: tuple[Verdict, ...]) -> str:
 
 def sentence(verdict: Verdict) -> str:
     """What a verdict means, in one sentence."""
-    if not verdict.equivalent:
+    if verdict.faults:
         return f"{len(verdict.faults)} of {len(verdict.checks)} checks failed."
+    if not verdict.equivalent:
+        return "Nothing failed, but what was asked for was not shown: the artifact may be its source, or not."
     if not verdict.complete:
         return "Nothing failed, but not everything was checked: this alone does not show that the artifact is its source."
     return f"All {len(verdict.checks)} checks passed: the artifact does what its source does."

@@ -23,6 +23,7 @@ def first_flaw(found: Verification, at: JsonPath = ()) -> str:
 
 def _flaws(found: Verification) -> Iterator[Flaw]:
     yield from ((at, "is negative") for at, value in _integers(asdict(found)) if value < 0)
+    yield from ((("checks", i), "passed, and is open") for i, check in enumerate(found.checks) if check.passed and check.open)
     for number, tally in enumerate(found.layers):
         yield from _tally_flaws(("layers", number), tally)
     for kind, probe in enumerate(found.probes):

@@ -9,7 +9,7 @@ from typing import Any
 
 from snnconv.errors import InputError
 from snnconv.hints import meant
-from snnconv.results.verification import LEVELS, OUTPUT, Check, LayerTally, Task, Verification
+from snnconv.results.verification import LEVELS, NOT_CHECKED, OUTPUT, UNPROVEN, Check, LayerTally, Task, Verification
 
 
 @dataclass(frozen=True)
@@ -70,32 +70,60 @@ class Verdict:
 
     @property
     def equivalent(self) -> bool:
-        """Whether nothing failed. Only a `complete` verdict says that the artifact is its source."""
-        return all(check.passed for check in self.checks)
+        """Whether something was checked, nothing failed and nothing is unproven. Only a `complete` verdict says that the artifact
+        is its source."""
+        return not (self.faults or self.unproven or (self.unchecked and not self.checked_levels))
 
     @property
     def complete(self) -> bool:
-        """Whether every level ran, on all of the data."""
-        return set(LEVELS) <= set(self.verification.levels) and self.verification.shard is None
+        """Whether every level ran in full, on all of the data."""
+        found = self.verification
+        return set(LEVELS) <= set(found.levels) and found.shard is None and not self.unchecked
 
     @property
     def faults(self) -> tuple[Check, ...]:
         """The checks that failed."""
-        return tuple(check for check in self.checks if not check.passed)
+        return tuple(check for check in self.checks if check.failed)
+
+    @property
+    def unproven(self) -> tuple[Check, ...]:
+        """The checks that showed neither that the artifact is right nor that it is wrong."""
+        return tuple(check for check in self.checks if check.open == UNPROVEN)
+
+    @property
+    def unchecked(self) -> tuple[Check, ...]:
+        """What the engine or the source cannot do."""
+        return tuple(check for check in self.checks if check.open == NOT_CHECKED)
+
+    @property
+    def checked_levels(self) -> tuple[str, ...]:
+        """The levels that ran and on which everything that could be checked passed, in order."""
+        passed = {check.level for check in self.checks if check.passed}
+        wrong = {check.level for check in (*self.faults, *self.unproven)}
+        return tuple(level for level in self.verification.levels if level in passed - wrong)
 
     @property
     def word(self) -> str:
-        """EQUIVALENT, NOT EQUIVALENT or, if nothing failed but not everything was checked, NO FAULT FOUND and in what."""
-        if not self.equivalent:
+        """EQUIVALENT or NOT EQUIVALENT; UNPROVEN, NO FAULT FOUND or NOT CHECKED, and in what, if neither was shown."""
+        if self.faults:
             return "NOT EQUIVALENT"
-        if self.complete:
-            return "EQUIVALENT"
+        if self.unproven:
+            return f"UNPROVEN: {self._spoken('no fault found')} ({self.unproven[-1].detail})"
+        if not self.equivalent:
+            return f"NOT CHECKED: {self.unchecked[0].detail}"
+        return "EQUIVALENT" if self.complete else self._spoken("NO FAULT FOUND")
+
+    def _spoken(self, word: str) -> str:
+        """`word`, the levels in which it holds, and those that did not speak in full."""
         found = self.verification
         parts = [f"shard {found.shard[0]}/{found.shard[1]}"] if found.shard else []
+        spoke = self.checked_levels if self.unproven or self.unchecked else found.levels
         missing = [level for level in LEVELS if level not in found.levels]
-        if missing:
-            parts.append(f"{', '.join(found.levels)} ({', '.join(missing)} not checked)")
-        return f"NO FAULT FOUND in {', '.join(parts)}"
+        missing += [_unchecked(check) for check in self.unchecked]
+        if missing or self.unproven:
+            apart = f" ({', '.join(dict.fromkeys(missing))} not checked)" if missing else ""
+            parts.append(f"{', '.join(spoke) or 'nothing'}{apart}")
+        return f"{word} in {', '.join(parts)}"
 
 
 def judge(found: Verification, policy: Policy | None = None) -> Verdict:
@@ -110,6 +138,11 @@ def judge(found: Verification, policy: Policy | None = None) -> Verdict:
     if found.task is not None:
         checks += _task(found.task, policy)
     return Verdict(found, policy, tuple(checks))
+
+
+def _unchecked(check: Check) -> str:
+    """What was not checked: a level, or the probes of one."""
+    return f"{check.level} {check.probe} probes" if check.probe else check.level
 
 
 def _layer(tally: LayerTally, probe: str = "") -> Check:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from typing import Literal
 
 LEVELS = ("proof", "algebra", "deployment", "task")
 """The levels of a verification, in the order in which they run."""
@@ -14,6 +15,9 @@ OUTPUT = "output"
 """The name under which the network's output stands among the layers."""
 DEFAULT = "default"
 """The origin of a setting that nobody gave and that is in no file: it was assumed."""
+
+UNPROVEN: Literal["unproven"] = "unproven"
+NOT_CHECKED: Literal["not checked"] = "not checked"
 
 MARGIN_BINS_PER_DECADE = 2
 MARGIN_DECADES = (-2, 6)
@@ -24,7 +28,12 @@ MARGIN_BINS = (MARGIN_DECADES[1] - MARGIN_DECADES[0]) * MARGIN_BINS_PER_DECADE
 class Check:
     """One thing that was checked, on one level, for one layer or for the whole (`layer` is empty).
 
-    `probe` is the kind of probe that showed it; empty for the data, and for what needs none.
+    Attributes:
+        passed: whether it was shown to be right.
+        detail: what was seen or, if it was not checked, why.
+        probe: the kind of probe that showed it; empty for the data, and for what needs none.
+        open: why a check that did not pass is no fault: "unproven" if what was seen shows neither that the artifact is right nor
+            that it is wrong, "not checked" if the engine or the source cannot do what the check takes; empty otherwise.
     """
 
     level: str
@@ -32,6 +41,12 @@ class Check:
     passed: bool
     detail: str
     probe: str = ""
+    open: Literal["", "unproven", "not checked"] = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it shows a fault."""
+        return not (self.passed or self.open)
 
 
 @dataclass(frozen=True)
