@@ -7,6 +7,8 @@ from dataclasses import replace
 from snnconv.results import (
     LEVELS,
     MARGIN_BINS,
+    NOT_CHECKED,
+    UNPROVEN,
     Check,
     DataSummary,
     Difference,
@@ -107,6 +109,8 @@ BAD = replace(
     notes=(),
     seconds=0.4,
 )  # fmt: skip
+UNPROVEN_GRAPH = Check("proof", "graph", False, "the graph is not what snnconv 1 and torch 2 export: line 12", "", UNPROVEN)
+NO_FLOAT64 = Check("algebra", "", False, "Toy 1 does not compute in float64", "", NOT_CHECKED)
 POLICY = Policy(agreement=0.99, explained_flips=1e-6)
 
 
@@ -121,3 +125,14 @@ def bad() -> Verdict:
 def partial() -> Verdict:
     """Nothing failed, but a shard of the data is not all of it."""
     return judge(replace(GOOD, candidate="shard.onnx", shard=(0, 4), levels=("proof", "deployment", "task")), POLICY)
+
+
+def unproven() -> Verdict:
+    """Nothing failed, but the graph is another than that of an export, and the engine has no float64."""
+    checks = (*GOOD.checks[:3], UNPROVEN_GRAPH, NO_FLOAT64)
+    return judge(replace(GOOD, candidate="slim.onnx", checks=checks), POLICY)
+
+
+def unchecked() -> Verdict:
+    """Nothing failed, but the engine has no float64."""
+    return judge(replace(GOOD, candidate="toy.onnx", checks=(*GOOD.checks[:3], NO_FLOAT64)), POLICY)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from snnconv.report import github
 from snnconv.results import Check
 from snnconv.results.verdict import judge
-from tests.report.examples import GOOD, bad, good
+from tests.report.examples import GOOD, bad, good, unproven
 
 
 def test_an_equivalent_candidate_is_one_notice() -> None:
@@ -40,3 +40,12 @@ def test_at_most_ten_errors_and_then_how_many_more() -> None:
     assert len(lines(10)) == 10
     assert lines(13)[:10] == lines(10)
     assert lines(13)[10:] == ["::warning title=fashion.onnx::3 more failed checks are in the report"]
+
+
+def test_what_is_unproven_is_an_error_and_what_was_not_checked_a_warning() -> None:
+    notice, error, warning = annotations([unproven()])
+    assert notice.startswith(
+        "::notice title=snnconv%3A slim.onnx::UNPROVEN: no fault found in deployment, task (algebra not checked)"
+    )
+    assert error.startswith("::error title=slim.onnx%3A proof graph::the graph is not what snnconv")
+    assert warning == "::warning title=slim.onnx%3A algebra not checked::Toy 1 does not compute in float64"

@@ -13,7 +13,7 @@ import snnconv
 from snnconv.report import REPORTS, write_report
 from snnconv.results import Conversion, Measure, Site
 from snnconv.results.document import conversion_report, verification_report
-from tests.report.examples import bad, good
+from tests.report.examples import bad, good, unproven
 
 SITES = (
     Site("first.bn", "BatchNorm2d", "first.conv", "rounding", "into weight [8, 1, 3, 3] and bias, in float64"),
@@ -21,7 +21,11 @@ SITES = (
 )
 MEASURES = (Measure("source, eager torch", 120_000, 2.5), Measure("fashion.onnx, ONNX Runtime 1.31.1", 121_000, 0.2))
 CONVERSION = Conversion("fashion.pth", "samples.fashion:per_channel", SITES, (good(),), MEASURES)
-CASES = {"verify": verification_report([good(), bad()]), "convert": conversion_report(CONVERSION)}
+CASES = {
+    "verify": verification_report([good(), bad()]),
+    "open": verification_report([unproven()]),
+    "convert": conversion_report(CONVERSION),
+}
 
 
 @pytest.fixture(autouse=True)

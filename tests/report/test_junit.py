@@ -11,7 +11,7 @@ from snnconv.report.junit import render_junit
 from snnconv.results import Check
 from snnconv.results.document import verification_report
 from snnconv.results.verdict import Verdict, judge
-from tests.report.examples import BAD, GOOD, bad, good
+from tests.report.examples import BAD, GOOD, bad, good, unproven
 
 
 def suites(*verdicts: Verdict) -> list[TestSuite]:
@@ -61,6 +61,14 @@ def test_a_failure_carries_its_detail_and_a_level_left_out_is_skipped() -> None:
     assert failed.result[0].text == failed.result[0].message
     (skipped,) = [case for case in suite if case.is_skipped]
     assert skipped.classname == "broken.onnx.algebra"
+
+
+def test_what_is_unproven_fails_and_what_was_not_checked_is_skipped_with_its_reason() -> None:
+    (suite,) = suites(unproven())
+    (failed,) = [case for case in suite if case.is_failure]
+    assert (failed.classname, failed.name, failed.result[0].type) == ("slim.onnx.proof", "graph", "unproven")
+    (skipped,) = [case for case in suite if case.is_skipped]
+    assert skipped.classname == "slim.onnx.algebra" and skipped.result[0].message == "Toy 1 does not compute in float64"
 
 
 def test_properties_tell_where_it_comes_from() -> None:

@@ -12,7 +12,9 @@ from snnconv.report.verdicts import (
     FAULT,
     INCOMPLETE,
     NOT_RUN,
+    OPEN,
     PASSED,
+    UNDECIDED,
     Level,
     check_state,
     facts,
@@ -26,9 +28,9 @@ from snnconv.report.verdicts import (
     worst_error,
     worst_outcome,
 )
-from snnconv.results import Check, LayerTally, Verdict
+from snnconv.results import NOT_CHECKED, UNPROVEN, Check, LayerTally, Verdict
 from snnconv.results.verdict import judge
-from tests.report.examples import GOOD, bad, good, partial
+from tests.report.examples import GOOD, bad, good, partial, unchecked, unproven
 
 
 def level(name: str, verdict: Verdict) -> Level:
@@ -38,6 +40,12 @@ def level(name: str, verdict: Verdict) -> Level:
 def test_a_check_and_a_layer_pass_or_fail() -> None:
     assert check_state(Check("proof", "", True, "")) == PASSED and check_state(Check("proof", "", False, "")) == FAILED
     assert layer_state(LayerTally("a", explained=3)) == PASSED and layer_state(LayerTally("a", unexplained=1)) == FAILED
+
+
+def test_what_is_open_neither_passed_nor_failed_and_marks_its_level() -> None:
+    assert level("proof", unproven()).state == OPEN[UNPROVEN] and level("proof", unproven()).said == "1 of 3 checks unproven"
+    assert level("algebra", unproven()).state == OPEN[NOT_CHECKED]
+    assert level("algebra", unproven()).said == "Toy 1 does not compute in float64"
 
 
 def test_a_check_is_placed_by_its_level_and_layer() -> None:
@@ -78,6 +86,8 @@ def test_levels_stand_in_the_order_in_which_they_run_and_others_behind() -> None
 
 def test_a_report_is_as_bad_as_its_worst_candidate() -> None:
     assert [outcome(verdict) for verdict in (good(), partial(), bad())] == [EQUIVALENT, INCOMPLETE, FAULT]
+    assert (outcome(unproven()), outcome(unchecked())) == (UNDECIDED, INCOMPLETE)
+    assert worst_outcome([partial(), unproven()]) == UNDECIDED and worst_outcome([bad(), unproven()]) == FAULT
     assert worst_outcome([good(), partial()]) == INCOMPLETE and worst_outcome([bad(), good()]) == FAULT
     assert worst_outcome([]) == FAULT
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from snnconv.errors import InputError
-from snnconv.results import LEVELS, Check, DataSummary, LayerTally, Probe, Task, Verification
+from snnconv.results import LEVELS, NOT_CHECKED, UNPROVEN, Check, DataSummary, LayerTally, Probe, Task, Verification
 from snnconv.results.verdict import Policy, judge, policy_from
 
 CONTRACT = Check("contract", "", True, "T = 4")
@@ -375,3 +375,44 @@ def test_a_logit_error_is_not_negative(value: float) -> None:
 def test_the_ends_are_allowed(name: str) -> None:
     for value in (0, 1):
         policy_from({name: value})
+
+
+# What is open.
+
+OPEN_GRAPH = Check("proof", "graph", False, "the graph is another", open=UNPROVEN)
+UNABLE = Check("algebra", "", False, "no float64 here", open=NOT_CHECKED)
+ALGEBRA = Check("algebra", "", True, "")
+FOUND = replace(SOUND, levels=LEVELS, checks=(*SOUND.checks, ALGEBRA))
+
+
+def test_unproven_is_no_fault_and_no_equivalence() -> None:
+    verdict = judge(replace(FOUND, checks=(*FOUND.checks, OPEN_GRAPH)))
+    assert not verdict.equivalent and not verdict.faults
+    assert verdict.word == "UNPROVEN: no fault found in algebra, deployment, task (the graph is another)"
+
+
+def test_a_fault_on_another_level_outweighs_what_is_unproven() -> None:
+    verdict = judge(replace(FOUND, checks=(*FOUND.checks, OPEN_GRAPH), layers=(replace(ACT, unexplained=1), OUTPUT)))
+    assert verdict.word == "NOT EQUIVALENT"
+
+
+def test_unproven_says_which_levels_could_not_speak() -> None:
+    verdict = judge(replace(SOUND, levels=LEVELS, checks=(*SOUND.checks, OPEN_GRAPH, UNABLE)))
+    assert verdict.word == "UNPROVEN: no fault found in deployment, task (algebra not checked) (the graph is another)"
+
+
+def test_what_was_not_checked_is_no_fault_but_nothing_is_complete_without_it() -> None:
+    verdict = judge(replace(SOUND, levels=LEVELS, checks=(*SOUND.checks, Check("proof", "", True, ""), UNABLE)))
+    assert verdict.equivalent and not verdict.complete and not verdict.faults
+    assert verdict.word == "NO FAULT FOUND in proof, deployment, task (algebra not checked)"
+
+
+def test_probes_that_were_not_run_are_named_beside_their_level() -> None:
+    probes = Check("deployment", "", False, "constants stay where they are", "comparison", NOT_CHECKED)
+    verdict = judge(replace(FOUND, checks=(*FOUND.checks, Check("proof", "", True, ""), probes)))
+    assert verdict.word == "NO FAULT FOUND in proof, algebra, deployment, task (deployment comparison probes not checked)"
+
+
+def test_nothing_is_equivalent_of_which_nothing_could_be_checked() -> None:
+    verdict = judge(replace(SOUND, levels=("algebra",), checks=(*SOUND.checks, UNABLE), layers=(), task=None))
+    assert not verdict.equivalent and verdict.word == "NOT CHECKED: no float64 here"
