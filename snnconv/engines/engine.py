@@ -120,6 +120,11 @@ class Candidate(Deployment, ABC):
         """Itself."""
         return self
 
+    @property
+    def unobservable(self) -> str:
+        """Why the potentials and spikes of its neurons cannot be seen; empty if they can."""
+        return "" if self.engine.observes else f"{self.engine} does not show what neurons do"
+
     @abstractmethod
     def constants(self) -> dict[str, Tensor]:
         """The weights and neuron constants that it holds, by the paths of the lowered graph."""

@@ -9,7 +9,6 @@ import snnconv
 from snnconv.report.provenance import provenance
 from snnconv.report.renderers import Renderer
 from snnconv.report.text import one_line, printable
-from snnconv.report.verdicts import check_state
 from snnconv.results import LEVELS, NOT_CHECKED, Verdict
 from snnconv.results.document import Report
 

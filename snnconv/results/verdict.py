@@ -108,21 +108,21 @@ class Verdict:
         if self.faults:
             return "NOT EQUIVALENT"
         if self.unproven:
-            return f"UNPROVEN: {self._spoken('no fault found')} ({self.unproven[-1].detail})"
+            return f"UNPROVEN: {self._spoken('no fault found', self.unproven[-1].detail)}"
         if not self.equivalent:
             return f"NOT CHECKED: {self.unchecked[0].detail}"
         return "EQUIVALENT" if self.complete else self._spoken("NO FAULT FOUND")
 
-    def _spoken(self, word: str) -> str:
-        """`word`, the levels in which it holds, and those that did not speak in full."""
+    def _spoken(self, word: str, reason: str = "") -> str:
+        """`word`, the levels in which it holds, those that did not speak in full, and a reason."""
         found = self.verification
         parts = [f"shard {found.shard[0]}/{found.shard[1]}"] if found.shard else []
         spoke = self.checked_levels if self.unproven or self.unchecked else found.levels
         missing = [level for level in LEVELS if level not in found.levels]
         missing += [_unchecked(check) for check in self.unchecked]
-        if missing or self.unproven:
-            apart = f" ({', '.join(dict.fromkeys(missing))} not checked)" if missing else ""
-            parts.append(f"{', '.join(spoke) or 'nothing'}{apart}")
+        apart = [f"{', '.join(dict.fromkeys(missing))} not checked"] * bool(missing) + [reason] * bool(reason)
+        if apart:
+            parts.append(f"{', '.join(spoke) or 'nothing'} ({'; '.join(apart)})")
         return f"{word} in {', '.join(parts)}"
 
 

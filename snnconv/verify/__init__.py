@@ -64,7 +64,7 @@ def verify(
             result = _before_data(result, run, progress)
         except _Stopped as stopped:
             return replace(stopped.result, seconds=time.perf_counter() - began)
-    if {"deployment", "task"} & set(plan.levels):
+    if run.observes or "task" in plan.levels:
         result = verify_chunks(result, run, progress, journal, began)
     return replace(result, seconds=time.perf_counter() - began)
 
@@ -87,7 +87,7 @@ def _before_data(result: Verification, run: Run, progress: Progress) -> Verifica
             if level.name in run.plan.levels:
                 progress(level.name, 0.0)
                 checks += level.check(run)
-        found = judge_probes(run) if "deployment" in run.plan.levels else []
+        found = judge_probes(run) if run.observes else []
     except (RunFailure, ShapeMismatch) as error:
         raise _Stopped(replace(result, checks=(*checks, failure(error)))) from error
     return replace(result, checks=tuple(checks), probes=tuple(found), thresholds=thresholds(run.reference.folded))

@@ -50,7 +50,7 @@ def verify_chunks(result: Verification, run: Run, progress: Progress, journal: J
 
 def _seen(run: Run, chunk: Chunk) -> tuple[Compared | None, Task | None]:
     """What one chunk shows on the levels that are wanted."""
-    if "deployment" not in run.plan.levels:
+    if not run.observes:
         reference, alone = run.reference.source.run(chunk.x), run_bare(run.candidate, chunk.x)
         return None, tally_bare(tally(reference, alone, chunk.y), reference, alone, alone, None)
     compared = run.compare(chunk.x, chunk.start)

@@ -5,7 +5,7 @@ Its thresholds are put exactly onto potentials that it reaches, and one unit in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from snnconv.engines import Candidate
 from snnconv.ir.dynamics import NeuronConstants, fire
 from snnconv.ir.program import SpikingProgram
-from snnconv.results import Check
+from snnconv.results import NOT_CHECKED, Check
 from snnconv.verify.masks import as_mask
 from snnconv.verify.reference import Reference
 from snnconv.verify.running import check_shapes, observe
@@ -21,16 +21,29 @@ from snnconv.verify.running import check_shapes, observe
 COMPARISON = "comparison"
 
 
-def check_comparisons(reference: Reference, candidate: Candidate, x: Tensor) -> list[Check]:
-    """One check per layer on the artifact with moved thresholds, on the first sample of `x` `[B, ...]`."""
+def check_comparisons(
+    reference: Reference, candidate: Candidate, x: Tensor, ours: Callable[[], bool] = lambda: True
+) -> list[Check]:
+    """One check per layer on the artifact with moved thresholds, on the first sample of `x` `[B, ...]`.
+
+    It is not checked if the engine cannot move them, or if a graph that is not `ours`, that of a fresh export, holds others.
+    """
+    if not candidate.engine.moves_constants:
+        return [_unchecked(f"{candidate.engine} cannot run an artifact with other thresholds")]
     x, folded = x[:1], reference.folded
     held, expected = candidate.constants(), reference.constants(candidate.form)
     unlike = [path for path, value in expected.items() if path not in held or held[path].shape != value.shape]
+    if unlike and not ours():
+        return [_unchecked(f"its constant {unlike[0]} is not that of the source")]
     if unlike:
         return [Check("deployment", unlike[0].rpartition(".")[0], False, "its constants are not those of the source")]
     seen = observe(candidate, x)
     check_shapes(folded, len(x), seen)
     return [_compares(folded, candidate, held, name, x, seen.potentials[name][0]) for name in folded.neurons]
+
+
+def _unchecked(detail: str) -> Check:
+    return Check("deployment", "", False, detail, COMPARISON, NOT_CHECKED)
 
 
 def _compares(

@@ -14,22 +14,29 @@ from torch import Tensor
 
 from snnconv.engines import Candidate
 from snnconv.lower.ops import CONSTANTS
-from snnconv.results import Check
+from snnconv.results import UNPROVEN, Check
 from snnconv.verify.reference import Reference
 
 
-def check_constants(reference: Reference, candidate: Candidate) -> list[Check]:
-    """One check per layer that holds constants."""
+def check_constants(reference: Reference, candidate: Candidate, ours: bool = True) -> list[Check]:
+    """One check per layer that holds constants.
+
+    `ours` says that the graph is that of a fresh export. In another one, a constant may be missing or have another type or shape
+    (a tool may have merged, transposed or narrowed it): that is unproven.
+    """
     fresh, exact = reference.constants(candidate.form), reference.constants64(candidate.form)
     held = candidate.constants()
     neurons = set(reference.folded.neurons)
-    problems = {path: _problem(path, fresh[path], exact[path], held.get(path), neurons) for path in fresh}
+    shapes = {path: _misfit(path, fresh[path], held.get(path)) for path in fresh}
+    values = {path: "" if shapes[path] else _difference(path, fresh[path], exact[path], held[path], neurons) for path in fresh}
     checks = []
     for layer, paths in groupby(sorted(fresh, key=_layer), key=_layer):
         mine = list(paths)
-        bad = [problems[path] for path in mine if problems[path]]
+        bad = [shapes[path] or values[path] for path in mine if shapes[path] or values[path]]
         count = sum(fresh[path].numel() for path in mine)
-        checks.append(Check("proof", layer, not bad, "; ".join(bad) or f"{count} constants confirmed"))
+        is_open = bool(bad) and not ours and not any(values[path] for path in mine)
+        said = "; ".join(bad) or f"{count} constants confirmed"
+        checks.append(Check("proof", layer, not bad, said, open=UNPROVEN if is_open else ""))
     return checks
 
 
@@ -37,12 +44,19 @@ def _layer(path: str) -> str:
     return path.rpartition(".")[0]
 
 
-def _problem(path: str, fresh: Tensor, exact: Tensor, held: Tensor | None, neurons: set[str]) -> str:
+def _misfit(path: str, fresh: Tensor, held: Tensor | None) -> str:
+    """Whether a constant is missing, or of another type or shape, in words."""
     leaf = path.rpartition(".")[2]
     if held is None:
         return f"{leaf} is missing"
     if held.shape != fresh.shape or held.dtype != fresh.dtype:
         return f"{leaf} is {held.dtype} {list(held.shape)}, not {fresh.dtype} {list(fresh.shape)}"
+    return ""
+
+
+def _difference(path: str, fresh: Tensor, exact: Tensor, held: Tensor, neurons: set[str]) -> str:
+    """Which values of a constant are not those of a fresh fold, in words."""
+    leaf = path.rpartition(".")[2]
     of_neuron = _layer(path) in neurons and leaf in CONSTANTS
     wrong = held != fresh if of_neuron or not held.is_floating_point() else _beyond_rounding(held, exact)
     count = int(wrong.sum())

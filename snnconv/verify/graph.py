@@ -10,34 +10,53 @@ from __future__ import annotations
 from itertools import zip_longest
 
 import torch
+from torch import Tensor
 
 import snnconv
+from snnconv.artifact.formats import FORMATS
+from snnconv.artifact.metadata import toolchain
 from snnconv.artifact.script_file import ScriptFile
 from snnconv.engines import Candidate, Deployment
 from snnconv.errors import Refused
-from snnconv.results import Check
+from snnconv.results import UNPROVEN, Check
 from snnconv.verify.reference import Reference
 
 _MADE = f"snnconv {snnconv.__version__} and torch {torch.__version__}"
 
 
 def check_graph(reference: Reference, candidate: Candidate) -> Check:
-    """Whether the artifact computes line by line what a fresh export computes."""
+    """Whether the artifact computes line by line what a fresh export computes.
+
+    If it does not, it is unproven: exporters of other versions, and tools that work on a graph, write the same network in other
+    lines. What it computes is then for the other levels to say.
+    """
     lines, constants = reference.export(candidate.format, candidate.form, candidate.batch).outline
     found, held = candidate.structure(), candidate.constants()
     pairs = zip_longest(found, lines, fillvalue="nothing")
     first = next(((i, a, b) for i, (a, b) in enumerate(pairs) if a != b), None)
     if first is not None:
         i, has, expected = first
-        detail = f"not what {_MADE} export: line {i} is '{_short(has)}', not '{_short(expected)}'"
-        return Check("proof", "graph", False, detail)
-    numbers = [name for name, value in constants.items() if name not in held or not torch.equal(held[name], value)]
+        said = f"line {i} is '{_short(has)}', not '{_short(expected)}'"
+        return Check(
+            "proof", "graph", False, f"the graph is not what {_MADE} export: {_written_by(candidate)}{said}", open=UNPROVEN
+        )
     # Constants that a fold makes are judged each by its own rule (`snnconv.verify.constants`).
     folded = reference.constants(candidate.form)
-    other = [name for name in numbers if name not in folded]
+    other = [name for name, value in constants.items() if name not in folded and not _same(held.get(name), value)]
     if other:
         return Check("proof", "graph", False, f"the constant {other[0]}, which no fold makes, is not what an export writes")
     return Check("proof", "graph", True, f"{len(lines)} lines as in a fresh export")
+
+
+def _same(held: Tensor | None, value: Tensor) -> bool:
+    return held is not None and torch.equal(held, value)
+
+
+def _written_by(candidate: Candidate) -> str:
+    """By which other packages the artifact says it was written, if any."""
+    here = toolchain(FORMATS[candidate.format].packages)
+    other = [f"{name} {found}" for name, found in candidate.artifact.metadata.toolchain.items() if here.get(name) != found]
+    return f"it was written by {', '.join(other)}; " if other else ""
 
 
 def admitted(reference: Reference, deployed: Deployment, name: str, trusted: bool) -> Candidate:

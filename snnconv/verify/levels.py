@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snnconv.data import Samples, first
 from snnconv.engines import Candidate
-from snnconv.results import Check, Probe
+from snnconv.results import NOT_CHECKED, Check, Probe
 from snnconv.verify.algebra import check_algebra
 from snnconv.verify.comparisons import check_comparisons
 from snnconv.verify.constants import check_constants
@@ -56,6 +56,20 @@ class Run:
         size, batch = max(1, min(_LARGEST_CHUNK, _CHUNK_POTENTIALS // potentials)), self.candidate.batch
         return size if batch is None else -(-size // batch) * batch
 
+    @cached_property
+    def graph(self) -> Check:
+        """The candidate's graph against that of a fresh export."""
+        return check_graph(self.reference, self.candidate)
+
+    def ours(self) -> bool:
+        """Whether the candidate's graph is that of a fresh export."""
+        return self.fresh or not self.graph.open
+
+    @property
+    def observes(self) -> bool:
+        """Whether layers are compared: deployment is asked for, and the candidate shows what they do."""
+        return "deployment" in self.plan.levels and not self.candidate.unobservable
+
     def compare(self, x: Tensor, start: int, nearest: bool = False) -> Compared:
         """Run both on `x` `[B, ...]`, whose first sample is number `start`."""
         return compare_layers(self.reference, x, observe(self.candidate, x), start, nearest)
@@ -71,20 +85,22 @@ class Level:
 
 def proof(run: Run) -> list[Check]:
     """Every constant, the graph, and what a `.pt2` tells of itself, against a fresh fold and a fresh export."""
-    checks = check_constants(run.reference, run.candidate)
+    checks = check_constants(run.reference, run.candidate, run.ours())
     if run.fresh:
         return checks
-    return [*checks, check_graph(run.reference, run.candidate), *check_stored(run.reference.folded, run.candidate)]
+    return [*checks, run.graph, *check_stored(run.reference.folded, run.candidate)]
 
 
 def algebra(run: Run) -> list[Check]:
     """Source and artifact in float64."""
-    return check_algebra(run.reference, run.candidate, run.some)
+    return check_algebra(run.reference, run.candidate, run.some, run.ours)
 
 
 def deployment(run: Run) -> list[Check]:
-    """Does the artifact compare as its source does?"""
-    return check_comparisons(run.reference, run.candidate, run.some)
+    """Does the artifact compare as its source does? Not checked if it does not show what its neurons do."""
+    if run.candidate.unobservable:
+        return [Check("deployment", "", False, run.candidate.unobservable, open=NOT_CHECKED)]
+    return check_comparisons(run.reference, run.candidate, run.some, run.ours)
 
 
 BEFORE_DATA = (Level("proof", proof), Level("algebra", algebra), Level("deployment", deployment))

@@ -45,7 +45,7 @@ def test_at_most_ten_errors_and_then_how_many_more() -> None:
 def test_what_is_unproven_is_an_error_and_what_was_not_checked_a_warning() -> None:
     notice, error, warning = annotations([unproven()])
     assert notice.startswith(
-        "::notice title=snnconv%3A slim.onnx::UNPROVEN: no fault found in deployment, task (algebra not checked)"
+        "::notice title=snnconv%3A slim.onnx::UNPROVEN: no fault found in deployment, task (algebra not checked;"
     )
     assert error.startswith("::error title=slim.onnx%3A proof graph::the graph is not what snnconv")
     assert warning == "::warning title=slim.onnx%3A algebra not checked::Toy 1 does not compute in float64"

@@ -398,7 +398,7 @@ def test_a_fault_on_another_level_outweighs_what_is_unproven() -> None:
 
 def test_unproven_says_which_levels_could_not_speak() -> None:
     verdict = judge(replace(SOUND, levels=LEVELS, checks=(*SOUND.checks, OPEN_GRAPH, UNABLE)))
-    assert verdict.word == "UNPROVEN: no fault found in deployment, task (algebra not checked) (the graph is another)"
+    assert verdict.word == "UNPROVEN: no fault found in deployment, task (algebra not checked; the graph is another)"
 
 
 def test_what_was_not_checked_is_no_fault_but_nothing_is_complete_without_it() -> None:

@@ -260,7 +260,7 @@ def test_a_comparison_against_another_channels_threshold_is_found() -> None:
 class Wrapped:
     """An artifact to be meddled with."""
 
-    form, batch, runtime, sha256_of_source = "step", None, "a test", "0" * 64
+    form, batch, engine, sha256_of_source = "step", None, ENGINES["torch"], "0" * 64
 
     def __init__(self, program: SpikingProgram) -> None:
         self.held: Candidate = Deployment(program_file(program), ENGINES["torch"]).load()
