@@ -38,8 +38,15 @@ class OnnxFile:
         """The weights and neuron constants that it holds, by their names."""
         return {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in self.model.graph.initializer}
 
+    @property
+    def lost(self) -> list[str]:
+        """The names of potentials and spikes that no node of the graph makes: another tool took them away."""
+        made = {name for node in self.model.graph.node for name in node.output}
+        return [name for kinds in self.names.values() for names in kinds.values() for name in names if name not in made]
+
     def structure(self) -> list[str]:
-        """Opsets, inputs and outputs, types of constants, nodes, and which values the potentials, spikes and states are."""
+        """Opsets, inputs and outputs, types of constants and values, nodes, and which values the potentials, spikes and states
+        are."""
         graph = self.model.graph
         made = {name for node in graph.node for name in node.output}
         numbers = {name: f"%{i}" for i, name in enumerate(name for node in graph.node for name in node.output)}
@@ -58,7 +65,8 @@ class OnnxFile:
             for kind, names in sorted(kinds.items())
         ]
         states = [f"{v.name} is {numbers.get(v.name)}" for v in graph.output if v.name in made]
-        return [*sorted(opsets), *ends, *sorted(held), *nodes, *ways, *states]
+        said = [f"value {numbers.get(v.name, v.name)} {v.type}" for v in graph.value_info]
+        return [*sorted(opsets), *ends, *sorted(held), *nodes, *ways, *states, *sorted(said)]
 
 
 def read_onnx(content: Content) -> OnnxFile:
@@ -72,9 +80,9 @@ def read_onnx(content: Content) -> OnnxFile:
         raise foreign(path)
     metadata = read_metadata(path, text)
     names: Any = metadata.document.get("tensors")
-    made = {name for node in model.graph.node for name in node.output}
     try:
-        whole = all(made.issuperset(names[n][kind]) for n in metadata.neurons for kind in ("potential", "spike"))
+        named = [name for neuron in metadata.neurons for kind in ("potential", "spike") for name in names[neuron][kind]]
+        whole = all(isinstance(name, str) and name for name in named)
     except (KeyError, TypeError):
         whole = False
     if not whole:

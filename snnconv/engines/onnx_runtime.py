@@ -50,6 +50,13 @@ class OnnxRuntime(Candidate):
     engines: dict[str, Session] = field(default_factory=dict)
     opened: dict[frozenset[str], OnnxRuntime] = field(default_factory=dict)
 
+    @property
+    def unobservable(self) -> str:
+        """Why its neurons cannot be seen: by the engine, or because the graph makes one of their values no more."""
+        found: OnnxFile = self.artifact  # type: ignore[assignment]
+        lost = f"the graph makes no {found.lost[0]} any more, so its neurons cannot be seen" if found.lost else ""
+        return super().unobservable or lost
+
     def constants(self) -> dict[str, Tensor]:
         """The initializers of the graph, and what is given in their place."""
         held = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in self.model.graph.initializer}

@@ -34,13 +34,19 @@ def check_algebra(reference: Reference, candidate: Candidate, x: Tensor, ours: C
     """Same spikes, and the same potentials and logits to `TOLERANCE`, on every sample of `x` `[B, ...]`.
 
     A failure names the first layer, in the network's order, that differs. It is not checked if the engine or the source cannot
-    do it, or if a graph that is not `ours`, that of a fresh export, does not run in float64 or not with the source's constants.
+    do it, or if a graph that is not `ours`, that of a fresh export, does not run in float64 or lacks constants that were rounded.
     """
     unable = _unable(candidate)
     if unable:
         return [_unchecked(unable)]
     folded64, source, x = reference.folded64, reference.source64, x.double()
     constants, tolerance = _constants(folded64, candidate)
+    fitting = _fitting(constants, candidate.constants())
+    if len(fitting) < len(constants) and not ours():
+        rounded = [name for name, value in constants.items() if name not in fitting and not _exact(value)]
+        if rounded:
+            return [_unchecked(f"the artifact holds no constant {rounded[0]} like the source's")]
+        constants = fitting
     try:
         seen = observe(candidate.with_constants(constants), x)
         check_shapes(folded64, len(x), seen)
@@ -65,6 +71,20 @@ def _unable(candidate: Candidate) -> str:
     if not engine.moves_constants:
         return f"{engine} cannot run an artifact with other constants"
     return candidate.unobservable
+
+
+def _fitting(constants: dict[str, Tensor], held: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those constants for which the artifact holds one of the same name, shape and kind."""
+
+    def fits(value: Tensor, other: Tensor | None) -> bool:
+        return other is not None and (other.shape, other.is_floating_point()) == (value.shape, value.is_floating_point())
+
+    return {name: value for name, value in constants.items() if fits(value, held.get(name))}
+
+
+def _exact(value: Tensor) -> bool:
+    """Whether float32 holds these values as they are: then the artifact may hold them in any place."""
+    return not value.is_floating_point() or torch.equal(value, value.float().to(value.dtype))
 
 
 def _unchecked(detail: str) -> Check:

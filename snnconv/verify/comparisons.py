@@ -26,17 +26,18 @@ def check_comparisons(
 ) -> list[Check]:
     """One check per layer on the artifact with moved thresholds, on the first sample of `x` `[B, ...]`.
 
-    It is not checked if the engine cannot move them, or if a graph that is not `ours`, that of a fresh export, holds others.
+    It is not checked if the engine cannot move them, or if a graph that is not `ours`, that of a fresh export, lacks some.
     """
     if not candidate.engine.moves_constants:
         return [_unchecked(f"{candidate.engine} cannot run an artifact with other thresholds")]
     x, folded = x[:1], reference.folded
     held, expected = candidate.constants(), reference.constants(candidate.form)
     unlike = [path for path, value in expected.items() if path not in held or held[path].shape != value.shape]
-    if unlike and not ours():
-        return [_unchecked(f"its constant {unlike[0]} is not that of the source")]
-    if unlike:
+    if unlike and ours():
         return [Check("deployment", unlike[0].rpartition(".")[0], False, "its constants are not those of the source")]
+    moved = [path for path in unlike if path.rpartition(".")[2] in ("threshold", "inverted")]
+    if moved:
+        return [_unchecked(f"the artifact holds no constant {moved[0]} like the source's")]
     seen = observe(candidate, x)
     check_shapes(folded, len(x), seen)
     return [_compares(folded, candidate, held, name, x, seen.potentials[name][0]) for name in folded.neurons]

@@ -36,10 +36,10 @@ def check_graph(reference: Reference, candidate: Candidate) -> Check:
     first = next(((i, a, b) for i, (a, b) in enumerate(pairs) if a != b), None)
     if first is not None:
         i, has, expected = first
-        said = f"line {i} is '{_short(has)}', not '{_short(expected)}'"
-        return Check(
-            "proof", "graph", False, f"the graph is not what {_MADE} export: {_written_by(candidate)}{said}", open=UNPROVEN
-        )
+        others = other_writers(candidate)
+        writers = f"it was written by {others}; " if others else ""
+        said = f"the graph is not what {_MADE} export: {writers}line {i} is '{_short(has)}', not '{_short(expected)}'"
+        return Check("proof", "graph", False, said, open=UNPROVEN)
     # Constants that a fold makes are judged each by its own rule (`snnconv.verify.constants`).
     folded = reference.constants(candidate.form)
     other = [name for name, value in constants.items() if name not in folded and not _same(held.get(name), value)]
@@ -52,11 +52,11 @@ def _same(held: Tensor | None, value: Tensor) -> bool:
     return held is not None and torch.equal(held, value)
 
 
-def _written_by(candidate: Candidate) -> str:
-    """By which other packages the artifact says it was written, if any."""
+def other_writers(candidate: Candidate) -> str:
+    """Which packages wrote the artifact, as it says, in other versions than those here; empty if none did."""
     here = toolchain(FORMATS[candidate.format].packages)
-    other = [f"{name} {found}" for name, found in candidate.artifact.metadata.toolchain.items() if here.get(name) != found]
-    return f"it was written by {', '.join(other)}; " if other else ""
+    written = candidate.artifact.metadata.toolchain
+    return ", ".join(f"{name} {found}" for name, found in written.items() if here.get(name) != found)
 
 
 def admitted(reference: Reference, deployed: Deployment, name: str, trusted: bool) -> Candidate:

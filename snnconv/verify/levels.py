@@ -16,6 +16,7 @@ from snnconv.verify.algebra import check_algebra
 from snnconv.verify.comparisons import check_comparisons
 from snnconv.verify.constants import check_constants
 from snnconv.verify.deployment import Compared, compare_layers
+from snnconv.verify.description import check_description
 from snnconv.verify.graph import check_graph
 from snnconv.verify.plan import Plan
 from snnconv.verify.probes import extremes
@@ -84,11 +85,12 @@ class Level:
 
 
 def proof(run: Run) -> list[Check]:
-    """Every constant, the graph, and what a `.pt2` tells of itself, against a fresh fold and a fresh export."""
+    """Every constant, the graph, and what the artifact tells of itself, against a fresh fold and a fresh export."""
     checks = check_constants(run.reference, run.candidate, run.ours())
     if run.fresh:
         return checks
-    return [*checks, run.graph, *check_stored(run.reference.folded, run.candidate)]
+    described = check_description(run.reference, run.candidate)
+    return [*checks, *described, run.graph, *check_stored(run.reference.folded, run.candidate)]
 
 
 def algebra(run: Run) -> list[Check]:
