@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
-from snnconv.artifact.metadata import Metadata, foreign, read_metadata
+from snnconv.artifact.metadata import Metadata, read_metadata
 from snnconv.errors import InputError, first_line
 from snnconv.files import Content, reading
 
@@ -25,7 +25,7 @@ class OnnxFile:
     """An ONNX file that was read.
 
     `names` are those of the potential and the spikes of every neuron, `{neuron: {"potential": [...], "spike": [...]}}`, one name
-    per step, or a single one in a step form.
+    per step, or a single one in a step form. `input` and `output` are those of the ends of a graph that snnconv did not write.
     """
 
     model: onnx.ModelProto
@@ -33,6 +33,8 @@ class OnnxFile:
     metadata: Metadata
     names: dict[str, dict[str, list[str]]]
     format: str = "onnx"
+    input: str = "x"
+    output: str = "y"
 
     def constants(self) -> dict[str, Tensor]:
         """The weights and neuron constants that it holds, by their names."""
@@ -69,16 +71,15 @@ class OnnxFile:
         return [*sorted(opsets), *ends, *sorted(held), *nodes, *ways, *states, *sorted(said)]
 
 
-def read_onnx(content: Content) -> OnnxFile:
-    """Read an ONNX file that snnconv exported. Raises `InputError`."""
-    path, model = content.path, read_model(content)
+def ours(content: Content, model: onnx.ModelProto) -> OnnxFile | None:
+    """A model that was read, if snnconv exported it. Raises `InputError` if what it says about itself is damaged."""
+    path = content.path
     props = {p.key: p.value for p in model.metadata_props}
+    if METADATA_KEY not in props:
+        return None
     if len(props) != len(model.metadata_props) or model.functions:
         raise InputError(f"{path}: holds metadata twice, or functions of its own", "export it again")
-    text = props.get(METADATA_KEY, "")
-    if not text:
-        raise foreign(path)
-    metadata = read_metadata(path, text)
+    metadata = read_metadata(path, props[METADATA_KEY])
     names: Any = metadata.document.get("tensors")
     try:
         named = [name for neuron in metadata.neurons for kind in ("potential", "spike") for name in names[neuron][kind]]

@@ -26,7 +26,7 @@ from snnconv.results import LEVELS
 ALL = ",".join(LEVELS)
 
 Candidates = Annotated[list[Path], typer.Argument(metavar="CANDIDATE", help=f"Artifacts: .pt2, {SUFFIXES}.")]
-Level = Annotated[str, typer.Option(metavar="LEVEL,...", help="Levels to check.")]
+Level = Annotated[str | None, typer.Option(metavar="LEVEL,...", help="Levels to check.", show_default=ALL)]
 ShardOf = Annotated[
     str | None, typer.Option("--shard", metavar="I/N", help="Read only every N-th chunk of the data, from the I-th.")
 ]
@@ -45,14 +45,14 @@ def verify(
     data: DataArguments,
     policy: PolicyArguments,
     results: PrintArguments,
-    level: Level = ALL,
+    level: Level = None,
     shard: ShardOf = None,
     resume: Resume = None,
     run_foreign_code: RunForeignCode = False,
     engine: EngineName = None,
 ) -> int:
     """Verify artifacts against their source. Exits 0 if all are equivalent, 1 if one is not."""
-    levels = _levels(level)
+    levels = LEVELS if level is None else _levels(level)
     from snnconv.cli import progress, render
     from snnconv.request import Request
     from snnconv.results.shards import parse_shard
@@ -67,6 +67,7 @@ def verify(
     _check_order(source.path, candidates)
     request = Request(source.path, source.options(), *given, candidates=tuple(candidates), engine=engine, resume=resume)
     opened = open_candidates(request)
+    _check_foreign([path for path, artifact in opened if artifact.foreign], None if level is None else levels)
     loaded = load(request)
     with progress.stages(len(candidates)) as begin:
         verdicts, journal = verify_candidates(request, loaded, opened, begin)
@@ -91,3 +92,14 @@ def _check_order(source: Path, candidates: list[Path]) -> None:
     wrong = next((path for path in candidates if path.suffix in CHECKPOINTS), None)
     if wrong is not None and source.suffix in artifacts:
         raise InputError(f"{wrong}: a checkpoint, no candidate", f"the source comes first: snnconv verify {wrong} {source}")
+
+
+def _check_foreign(files: list[Path], levels: tuple[str, ...] | None) -> None:
+    """Say on stderr that of files that snnconv did not write the task alone is verified; `levels` are those that were asked for.
+
+    Raises `InputError` if more was asked for.
+    """
+    for file in files:
+        if levels not in (None, ("task",)):
+            raise InputError(f"{file}: carries no snnconv metadata", "only --level task is possible")
+        typer.echo(f"note: {file}: carries no snnconv metadata; verified as with --level task", err=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnconv.artifact.artifact import Artifact
+from snnconv.artifact.artifact import Artifact, Foreign
 from snnconv.ir.program import TimeContract
 
 _MISFITS = (RuntimeError, LookupError, AttributeError, TypeError, ValueError)
@@ -67,6 +67,11 @@ class Deployment:
 
     artifact: Artifact
     engine: Engine
+
+    @property
+    def foreign(self) -> bool:
+        """Whether snnconv did not write the artifact, so that nothing but its task can be verified."""
+        return isinstance(self.artifact, Foreign)
 
     @property
     def format(self) -> str:

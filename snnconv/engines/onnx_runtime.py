@@ -90,7 +90,8 @@ class OnnxRuntime(Candidate):
         """The graph as it is, for a step form over all steps."""
         if self.form == "step":
             return run_steps(lambda frame, state: self._step("bare", frame, state, []), x, self.artifact.metadata).y
-        return self._engine("bare")(["y"], {"x": x, **self.given})["y"]
+        file: OnnxFile = self.artifact  # type: ignore[assignment]
+        return self._engine("bare")([file.output], {file.input: x, **self.given})[file.output]
 
     def observe(self, x: Tensor) -> Observation:
         """The graph with every potential and spike among its outputs."""

@@ -25,8 +25,9 @@ import torch
 from onnx_ir.passes import common as passes
 from onnxscript import opset18 as op
 
+from snnconv.artifact.foreign_onnx import read_onnx
 from snnconv.artifact.formats import Export, Format
-from snnconv.artifact.onnx_file import METADATA_KEY, read_onnx
+from snnconv.artifact.onnx_file import METADATA_KEY
 from snnconv.errors import Refused, first_line
 from snnconv.lower import Lowered, ops
 

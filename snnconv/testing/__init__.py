@@ -20,7 +20,9 @@ class NotEquivalent(AssertionError):
 
     def __init__(self, verdict: Verdict) -> None:
         found = verdict.verification
-        lines = [f"{check.level} {check.layer or 'whole network'}: {check.detail}" for check in verdict.faults]
+        lines = [
+            f"{check.level} {check.layer or 'whole network'}: {check.detail}" for check in (*verdict.faults, *verdict.unproven)
+        ]
         super().__init__("\n  ".join([f"{found.candidate} is not equivalent to {found.source}", *lines]))
         self.verdict = verdict
 
@@ -48,7 +50,8 @@ def assert_equivalent(
         source: a checkpoint, a `.pt2`, or a source that is loaded already.
         data: what `snnconv verify --data` takes, or samples in memory (`snnconv.data.Data`); None for seeded noise.
         policy: what the verdict demands: a `Policy`, or some of it by the names of `--policy` (`{"explained-flips": 0}`).
-        levels: some of proof, algebra, deployment, task; None for all.
+        levels: some of proof, algebra, deployment, task; None for all. An ONNX file that snnconv did not write takes
+            `("task",)` alone.
         labels, shard, config: as the options of `snnconv verify`.
         run_foreign_code: also run a TorchScript file of which the code is not snnconv's. A program may do anything.
         engine: the name of the engine that is to run the candidate; by default the first that knows its format.
@@ -56,6 +59,7 @@ def assert_equivalent(
 
     Raises `NotEquivalent` if anything fails, and the errors of `snnconv.errors` for what cannot be read.
     """
+    from snnconv.errors import InputError
     from snnconv.files import shown
     from snnconv.request import Request
     from snnconv.results import LEVELS
@@ -63,6 +67,7 @@ def assert_equivalent(
     from snnconv.sources import Source, SourceOptions, configure
     from snnconv.verification import open_candidates, verify_candidates
     from snnconv.verify import Plan
+    from snnconv.verify.plan import TASK_ALONE
 
     settings = None if config is None else Path(config)
     if isinstance(source, Source):
@@ -76,6 +81,8 @@ def assert_equivalent(
     files = (place, None if labels is None else Path(labels))
     request = Request(path, given, *files, plan, _policy(policy, settings), candidates=(Path(candidate),), engine=engine)
     opened = open_candidates(request)
+    if opened[0][1].foreign and plan.levels != TASK_ALONE:
+        raise InputError(f"{candidate}: carries no snnconv metadata", 'only levels=("task",) is possible')
     loaded = _loaded(request, source, data, shown(path))
     ((verdict,), _) = verify_candidates(request, loaded, opened)
     if not verdict.equivalent:

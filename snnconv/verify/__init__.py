@@ -12,16 +12,18 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from snnconv.artifact.artifact import Foreign
 from snnconv.data import Fingerprint, Samples, beginning
 from snnconv.engines import Deployment, RunFailure
+from snnconv.errors import InputError
 from snnconv.results import Check, DataSummary, Verification
 from snnconv.sources import Source
 from snnconv.verify.chunks import Progress, verify_chunks
-from snnconv.verify.contract import check_contract
+from snnconv.verify.contract import check_contract, check_foreign
 from snnconv.verify.graph import admitted
 from snnconv.verify.journal import Journal
 from snnconv.verify.levels import BEFORE_DATA, Run, judge_probes
-from snnconv.verify.plan import Plan
+from snnconv.verify.plan import TASK_ALONE, Plan
 from snnconv.verify.reference import Reference
 from snnconv.verify.running import ShapeMismatch, failure
 from snnconv.verify.stored import stored_notes
@@ -46,11 +48,17 @@ def verify(
         journal: where progress is kept, and where a run that was interrupted goes on.
         fresh: whether the artifact was exported from the reference's own fold just now, so that another export shows nothing.
 
-    Raises `Refused` for code in the artifact that is not snnconv's, unless the plan lets it run.
+    Raises `Refused` for code in the artifact that is not snnconv's, unless the plan lets it run, and `InputError` for more than
+    the task of a file that snnconv did not write.
     """
     began, plan = time.perf_counter(), plan or Plan()
+    expected, brought = reference.source.program.contract, artifact.artifact
+    if isinstance(brought, Foreign):
+        if plan.levels != TASK_ALONE:
+            raise InputError(f"{names[1]}: carries no snnconv metadata", "only --level task is possible")
+        artifact = replace(artifact, artifact=brought.under(expected))
     result = _begun(reference.source, artifact, data, names, plan)
-    contract = check_contract(reference.source.program.contract, artifact.contract)
+    contract = check_foreign(expected, brought) if isinstance(brought, Foreign) else check_contract(expected, artifact.contract)
     if not contract.passed:
         return replace(result, checks=(contract,), seconds=time.perf_counter() - began)
     candidate = admitted(reference, artifact, names[1], fresh or plan.run_foreign_code)
@@ -110,7 +118,9 @@ def _begun(source: Source, artifact: Deployment, data: Samples, names: tuple[str
 
 def _notes(source: Source, artifact: Deployment, plan: Plan) -> tuple[str, ...]:
     notes = list(source.notes)
-    if artifact.sha256_of_source != source.program.origin.sha256:
+    if not artifact.sha256_of_source:
+        notes.append("the file carries no snnconv metadata: it was run as the source's contract says, and nothing else is known")
+    elif artifact.sha256_of_source != source.program.origin.sha256:
         notes.append("the artifact names another checkpoint file as its source")
     if plan.run_foreign_code and artifact.format == "torchscript":
         notes.append("the artifact's code was run without being held against snnconv's first (--run-foreign-code)")

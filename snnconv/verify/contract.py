@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from snnconv.artifact.artifact import Foreign
 from snnconv.ir.program import TimeContract
 from snnconv.results import Check
 
@@ -18,3 +19,9 @@ def check_contract(expected: TimeContract, found: TimeContract) -> Check:
     kind = "frames" if expected.event else "one image shown"
     agreed = f"T = {expected.timesteps}, {kind}, read-out {expected.readout}"
     return Check("contract", "", not unlike, "; ".join(unlike) or agreed)
+
+
+def check_foreign(expected: TimeContract, found: Foreign) -> Check:
+    """Whether a file that snnconv did not write takes what the source does."""
+    misfit = found.misfit(expected)
+    return Check("contract", "", not misfit, misfit or f"its input is of the shape {['batch', *expected.batch_shape(1)[1:]]}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from snnconv.errors import InputError
 from snnconv.results import LEVELS
+
+TASK_ALONE = ("task",)
+"""The levels of a file that snnconv did not write."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Plan:
             raise InputError(f"unknown level '{', '.join(unknown)}'", f"levels are {', '.join(LEVELS)}")
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise InputError(f"shard {self.shard[0]}/{self.shard[1]} does not exist", "shards are 1/n to n/n")
+
+    def of(self, foreign: bool) -> Plan:
+        """This plan for an artifact or, if it is `foreign`, what is possible with a file that snnconv did not write."""
+        return replace(self, levels=TASK_ALONE) if foreign else self
 
     def wants(self, chunk: int) -> bool:
         """Whether this run reads chunk number `chunk`."""

@@ -29,6 +29,8 @@ def verify_all(
 ) -> tuple[list[Verification], Journal | None]:
     """Verify every candidate against the source, which was read from `path`.
 
+    Of a file that snnconv did not write, the task alone is verified.
+
     With `resume`, progress is kept in that file and taken up from it; the journal is given back so that it can be dropped once
     the results are safe. `begin(name)` starts a stage of a progress display and returns its update function.
     """
@@ -37,7 +39,7 @@ def verify_all(
     found = [] if journal is None else list(journal.finished)
     for file, artifact in candidates[len(found) :]:
         names = (shown(path), shown(file))
-        one = verify(reference, artifact, data, names, plan, begin(file.name), journal)
+        one = verify(reference, artifact, data, names, plan.of(artifact.foreign), begin(file.name), journal)
         found.append(one)
         if journal is not None:
             journal.finish(one)

@@ -912,7 +912,6 @@ CANDIDATES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "empty": ("n.onnx", lambda: b"", "is empty"),
     "ONNX truncated": ("n.onnx", lambda: half_of(made("net.onnx")), "not an ONNX file, or truncated"),
     "ONNX text": ("n.onnx", lambda: b"hello, this is text\n" * 9, "not an ONNX file, or truncated"),
-    "ONNX of others": ("n.onnx", onnx_with, "carries no snnconv metadata; verify takes artifacts that snnconv exported"),
     "ONNX with damaged metadata": ("n.onnx", lambda: onnx_with(snnconv="{"), "metadata is damaged"),
     "ONNX with a list for metadata": ("n.onnx", lambda: onnx_with(snnconv="[]"), "metadata is damaged"),
     "ONNX with empty metadata": ("n.onnx", lambda: onnx_with(snnconv="{}"), "metadata is damaged"),

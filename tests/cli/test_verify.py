@@ -580,3 +580,27 @@ def test_an_engine_that_gives_up_is_a_verdict_and_not_noise_on_stderr(here: Path
     assert done.code == 1
     assert done.out.startswith("NOT EQUIVALENT")
     assert done.err == ""
+
+
+# ONNX files of other tools.
+
+
+def stripped() -> str:
+    """The sequence without the metadata of snnconv."""
+    model = onnx.load("net.onnx")
+    del model.metadata_props[:]
+    onnx.save_model(model, "theirs.onnx")
+    return "theirs.onnx"
+
+
+def test_of_a_foreign_onnx_file_the_task_is_verified_and_a_line_says_so(here: Path) -> None:
+    done = run("verify", "raw.pt2", stripped(), "--data", "few.npz")
+    assert done.code == 0, done.err
+    assert "note: theirs.onnx: carries no snnconv metadata; verified as with --level task" in done.err.splitlines()
+    assert done.out.startswith("NO FAULT FOUND in task (proof, algebra, deployment not checked)")
+
+
+def test_more_than_the_task_of_a_foreign_onnx_file_is_refused(here: Path) -> None:
+    done = run("verify", "raw.pt2", stripped(), "--data", "few.npz", "--level", "algebra,task")
+    assert done.code == 2
+    assert "theirs.onnx: carries no snnconv metadata; only --level task is possible" in done.err

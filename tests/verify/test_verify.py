@@ -48,7 +48,7 @@ def test_every_layer_has_a_proof_and_a_deployment_check(source: Source, tmp_path
     result = run(source, artifact(source, tmp_path / "net.onnx"))
     proven = {check.layer for check in result.checks if check.level == "proof"}
     deployed = [check.layer for check in result.checks if check.level == "deployment"]
-    assert proven == {"conv1", "conv2", "conv3", "head", "act1", "act2", "act3", "graph"}
+    assert proven == {"conv1", "conv2", "conv3", "head", "act1", "act2", "act3", "description", "graph"}
     judged = ["act1", "act2", "act3", "output"]
     assert deployed == ["act1", "act2", "act3", *judged, *judged, *judged], "comparisons, two kinds of probes, data"
 
