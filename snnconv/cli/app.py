@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from snnconv.cli.bench import bench
 from snnconv.cli.convert import convert
 from snnconv.cli.export import export
 from snnconv.cli.fold import fold
@@ -17,7 +18,7 @@ from snnconv.cli.schema import schema
 from snnconv.cli.verify import verify
 from snnconv.errors import InputError
 
-COMMANDS = (inspect, fold, export, verify, convert)
+COMMANDS = (inspect, fold, export, verify, convert, bench)
 REPORT_COMMANDS = (judge, merge, schema)
 
 

@@ -110,6 +110,11 @@ def _brief(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield check_state(check).short, f"{place(check)}: {check.detail}"
 
 
+def benchmark(measures: tuple[Measure, ...]) -> RenderableType:
+    """What `bench` measured."""
+    return Group(*_measures(measures))
+
+
 def _measures(measures: tuple[Measure, ...]) -> Iterator[FittedTable]:
     if measures:
         before = measures[0]

@@ -61,6 +61,12 @@ def inspection_document(source: str, found: Inspection) -> dict[str, Any]:
     return document
 
 
+def benchmark_document(measures: Iterable[Measure]) -> dict[str, Any]:
+    """What `bench` measured."""
+    document: dict[str, Any] = jsonable({**_head("bench"), "measures": [asdict(measure) for measure in measures]})
+    return document
+
+
 def fold_document(
     source: str, output: str, arch: str, sites: Iterable[Site], reference: str, settings: dict[str, str]
 ) -> dict[str, Any]:

@@ -105,6 +105,18 @@ class InspectionDocument(Inspection):
     foldable: bool
 
 
+@dataclass(frozen=True)
+class BenchmarkDocument:
+    """What `snnconv bench` measured: one entry per artifact, all on the same samples."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    schema: Literal[4]
+    snnconv: str
+    command: Literal["bench"]
+    measures: tuple[Measure, ...]
+
+
 FILE = Path(__file__).with_name("schema.json")
 
 
@@ -134,7 +146,7 @@ def generated_schema() -> dict[str, Any]:
         def field_title_should_be_set(self, schema: Any) -> bool:
             return False
 
-    kinds = VerificationDocument | ConversionDocument | FoldDocument | InspectionDocument
+    kinds = VerificationDocument | ConversionDocument | FoldDocument | InspectionDocument | BenchmarkDocument
     body = TypeAdapter(kinds).json_schema(schema_generator=Generator)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
