@@ -34,6 +34,7 @@ def bench(
 ) -> int:
     """Time artifacts, each in its engine, on the same samples."""
     from snnconv.cli import render
+    from snnconv.data import preview
     from snnconv.engines import open_candidate
     from snnconv.report import terminal
     from snnconv.results.document import benchmark_document
@@ -42,7 +43,7 @@ def bench(
     for path, artifact in opened:
         _check_trusted(path, artifact, run_foreign_code)
     size = _batch([(path, artifact.batch) for path, artifact in opened], batch)
-    seen = data.preview()
+    seen = preview(data.data, data.labels, data.seed)
     measures = tuple(_measured(path, artifact, seen, size) for path, artifact in opened)
     if json:
         render.print_json(benchmark_document(measures))

@@ -49,10 +49,6 @@ Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML with the
 Data = Annotated[
     str | None, typer.Option(metavar="PLACE", help="Samples: .npz, .npy, a folder of .npz, or package.module:factory.")
 ]
-EngineName = Annotated[
-    str | None,
-    typer.Option("--engine", metavar="NAME", help="What runs the artifacts; by default the first that knows their format."),
-]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Format = Annotated[str | None, choice("--format", PRINTED, "What is printed on stdout.", default="text")]
 Input = Annotated[str | None, choice("--input", INPUTS, "One image shown T times, or T frames.")]

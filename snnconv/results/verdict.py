@@ -72,7 +72,7 @@ class Verdict:
     def equivalent(self) -> bool:
         """Whether something was checked, nothing failed and nothing is unproven. Only a `complete` verdict says that the artifact
         is its source."""
-        return not (self.faults or self.unproven or (self.unchecked and not self.checked_levels))
+        return not (self.faults or self.unproven or self._nothing_checked)
 
     @property
     def complete(self) -> bool:
@@ -109,9 +109,13 @@ class Verdict:
             return "NOT EQUIVALENT"
         if self.unproven:
             return f"UNPROVEN: {self._spoken('no fault found', self.unproven[-1].detail)}"
-        if not self.equivalent:
+        if self._nothing_checked:
             return f"NOT CHECKED: {self.unchecked[0].detail}"
         return "EQUIVALENT" if self.complete else self._spoken("NO FAULT FOUND")
+
+    @property
+    def _nothing_checked(self) -> bool:
+        return bool(self.unchecked) and not self.checked_levels
 
     def _spoken(self, word: str, reason: str = "") -> str:
         """`word`, the levels in which it holds, those that did not speak in full, and a reason."""

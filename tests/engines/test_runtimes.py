@@ -171,13 +171,15 @@ def test_casts_and_new_tensors_follow_to_float64(name: str, form: str, tmp_path:
     torch.testing.assert_close(seen.potentials, potentials, rtol=0, atol=1e-12)
 
 
-def test_an_onnx_file_of_another_tool_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_onnx_file_of_another_tool_is_foreign_and_says_nothing_about_itself(tmp_path: Path) -> None:
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph([node], "g", [value("x", 1, [1])], [value("y", 1, [1])])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "other.onnx")
+    opened = open_candidate(tmp_path / "other.onnx")
+    assert opened.foreign
     with pytest.raises(InputError, match="no snnconv metadata"):
-        open_candidate(tmp_path / "other.onnx")
+        _ = opened.contract
 
 
 def test_an_unknown_suffix_lists_the_known_ones(tmp_path: Path) -> None:
