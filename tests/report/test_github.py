@@ -43,7 +43,7 @@ def test_at_most_ten_errors_and_then_how_many_more() -> None:
 
 
 def test_what_is_unproven_is_an_error_and_what_was_not_checked_a_warning() -> None:
-    notice, error, warning = annotations([unproven()])
+    notice, error, warning = github.annotations([unproven()])
     assert notice.startswith(
         "::notice title=snnconv%3A slim.onnx::UNPROVEN: no fault found in deployment, task (algebra not checked;"
     )
