@@ -126,7 +126,7 @@ output  15  0  0  0  #%
 probes  extreme: 5 inputs, nearest # units in the last place from a threshold
 probes  threshold: 4 inputs, nearest # units in the last place from a threshold
 ok  contract  T = 4, one image shown, read-out mean
-ok  proof  8 of 8 checks passed
+ok  proof  9 of 9 checks passed
 ok  algebra  float64, 2 samples: same spikes, potentials and logits to #
 ok  deployment  15 of 15 checks passed
 ok  task  argmax agrees on 100.00% of 3 samples, logit error #, accuracy 33.33% before and 33.33% after
@@ -136,7 +136,7 @@ VERIFY = f"""\
 EQUIVALENT  folded.pt2  against  net.pth
 {ORIGIN}runtime  torch V
 data  3 samples of data.npz
-{LEVELS.replace("8 of 8", "11 of 11")}EQUIVALENT  net.onnx  against  net.pth
+{LEVELS.replace("9 of 9", "12 of 12")}EQUIVALENT  net.onnx  against  net.pth
 {ORIGIN}runtime  ONNX Runtime V
 data  3 samples of data.npz
 {LEVELS}"""
