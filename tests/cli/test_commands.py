@@ -136,7 +136,7 @@ VERIFY = f"""\
 EQUIVALENT  folded.pt2  against  net.pth
 {ORIGIN}runtime  torch V
 data  3 samples of data.npz
-{LEVELS.replace("9 of 9", "12 of 12")}EQUIVALENT  net.onnx  against  net.pth
+{LEVELS.replace("9 of 9", "11 of 11")}EQUIVALENT  net.onnx  against  net.pth
 {ORIGIN}runtime  ONNX Runtime V
 data  3 samples of data.npz
 {LEVELS}"""
