@@ -2,9 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
 SAMPLES := samples
 
-.PHONY: demo lint test test-all bench clean
+.PHONY: demo lint test test-all coverage docs bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,8 +31,19 @@ test: lint
 test-all: lint
 	SNNCONV_EXAM=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m ""
 
+coverage: $(STAMP)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term --cov-report=html
+
+# What builds the documentation is not needed for anything else and is installed when it is first built.
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $(DOCS_STAMP)
+
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.latency $(CHECKPOINT) $(DATA)
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo build site htmlcov .coverage *.egg-info
