@@ -15,7 +15,7 @@ GENERATED = {"changes.md", "reference/commands.md"}
 
 def pages(entries: list) -> list[str]:
     """Every page that a part of the navigation names."""
-    found = []
+    found: list[str] = []
     for entry in entries:
         value = next(iter(entry.values())) if isinstance(entry, dict) else entry
         found += pages(value) if isinstance(value, list) else [value]
