@@ -19,14 +19,15 @@ def tally(reference: Tensor, candidate: Tensor, labels: Tensor | None, explained
     """
     _ensure_shape(candidate, reference)
     expected, found = _decisions(reference), _decisions(candidate)
+    agreeing = _agreeing(expected, found)
     error = float((reference - candidate).abs().max())
     task = Task(
         len(reference),
-        int((expected == found).sum()),
+        int(agreeing.sum()),
         error if torch.tensor(error).isfinite() else None,
-        explained=int(((expected != found) & _excused(reference, explained)).sum()),
+        explained=int((~agreeing & _excused(reference, explained)).sum()),
     )
-    if labels is None:
+    if labels is None or expected.dim() > 1:  # a label is one class a sample
         return task
     right = [int((decided == labels).sum()) for decided in (expected, found)]
     return replace(task, labelled=len(labels), right_reference=right[0], right_candidate=right[1])
@@ -40,9 +41,8 @@ def tally_bare(
     `bound` is how far rounding may move each value of the output. Raises `RunFailure` for an output of another shape.
     """
     _ensure_shape(bare, reference)
-    expected = _decisions(reference)
+    agreeing = _agreeing(_decisions(reference), _decisions(bare))
     alike = ((bare - candidate).abs() <= (0 if bound is None else bound)).flatten(1).all(1)
-    agreeing = _decisions(bare) == expected
     return replace(
         task,
         bare=len(bare),
@@ -62,5 +62,14 @@ def _ensure_shape(output: Tensor, reference: Tensor) -> None:
 
 
 def _decisions(y: Tensor) -> Tensor:
-    """The class of every sample from outputs `[B, K]` or, of every step, `[B, T, K]`."""
-    return y.sum(1).argmax(-1) if y.dim() == 3 else y.argmax(-1)
+    """The class `[B]` of every sample from outputs `[B, K]` or, of every step, `[B, T, K]`.
+
+    Of a dense map, `[B, K, H, W]` or `[B, T, K, H, W]`, the class of every place, `[B, H, W]`.
+    """
+    whole = y.sum(1) if y.dim() in (3, 5) else y
+    return whole.argmax(1) if whole.dim() > 1 else whole
+
+
+def _agreeing(expected: Tensor, found: Tensor) -> Tensor:
+    """The samples `[B]` on which two decisions are the same, at every place."""
+    return (expected == found).flatten(1).all(1) if expected.dim() > 1 else expected == found
