@@ -13,11 +13,11 @@ from snnconv.errors import InputError
 from snnconv.files import parse_json, reading
 from snnconv.ir.neuron import Shape
 from snnconv.ir.program import SpikingProgram, TimeContract
+from snnconv.lower import FORMS
 
 METADATA_FORMAT = 1
 """The format of the metadata: an artifact of another one is refused by name."""
 LARGEST_BATCH = 2**20
-FORMS = ("sequence", "step")
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,10 @@ class ArtifactArguments:
     force: Force = False
 
     def __post_init__(self) -> None:
-        one_of("--time", self.time, TIME_FORMS)
+        if self.time not in TIME_FORMS:
+            from snnconv.lower import FORMS
+
+            one_of("--time", self.time, FORMS.names())
         if self.batch != "dynamic" and not (self.batch.isascii() and self.batch.isdigit() and int(self.batch)):
             raise InputError(f"--batch is '{self.batch}'", "it is a positive number or 'dynamic'")
 

@@ -235,7 +235,7 @@ _TIME_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 def _keep_what_is_carried(model: ir.Model, lowered: Lowered) -> None:
     """Nothing is carried behind a single step, and the exporter drops what is not read; the proof asks for every constant."""
-    if lowered.form != "sequence" or lowered.contract.timesteps > 1:
+    if lowered.form == "step" or lowered.contract.timesteps > 1:
         return
     carried = {f"{neuron}.{constant}" for neuron in lowered.neurons for constant in ("leak", "shift", "reset", "synaptic_decay")}
     for name, value in lowered.constants().items():

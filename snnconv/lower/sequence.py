@@ -28,17 +28,22 @@ from snnconv.lower.graph import Lowered, neuron_arguments
 _ATEN = torch.ops.aten
 
 
-def lower_sequence(program: SpikingProgram) -> Lowered:
-    """`x -> y` over all steps of the program's contract, starting from a fresh state."""
-    graph = _Builder(program).build()
+def lower_sequence(program: SpikingProgram, form: str = "sequence", early_read_out: bool = True) -> Lowered:
+    """`x -> y` over all steps of the program's contract, starting from a fresh state.
+
+    Args:
+        form: the name of the form.
+        early_read_out: whether to read out before the tail, which then runs once, or behind everything.
+    """
+    graph = _Builder(program, early_read_out).build()
     shapes = {name: neuron.state_shape for name, neuron in program.neurons.items()}
-    return Lowered(graph, "sequence", program.contract, shapes, program.counts_steps)
+    return Lowered(graph, form, program.contract, shapes, program.counts_steps)
 
 
 class _Builder:
     """Copies a step graph node by node into a sequence graph."""
 
-    def __init__(self, program: SpikingProgram) -> None:
+    def __init__(self, program: SpikingProgram, early_read_out: bool) -> None:
         self.program, self.contract = program, program.contract
         self.graph = fx.Graph()
         self.root = torch.nn.Module()
@@ -47,7 +52,8 @@ class _Builder:
         self.timed: set[fx.Node] = set()
         self.still: set[fx.Node] = set()
         # A bias in the tail would be counted once instead of T times in a sum, and `none` keeps every step.
-        self.tail = _tail(program.graph.graph) if self.contract.readout in ("mean", "last") else set()
+        commutes = early_read_out and self.contract.readout in ("mean", "last")
+        self.tail = _tail(program.graph.graph) if commutes else set()
         self.reduced: dict[fx.Node, fx.Node] = {}
 
     def build(self) -> fx.GraphModule:

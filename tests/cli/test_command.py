@@ -64,5 +64,5 @@ def test_a_command_keeps_its_name_and_what_it_says_of_itself() -> None:
 
 def test_help_lists_what_there_is_to_choose() -> None:
     assert {name: REGISTERED[name].suffixes for name in format_names()} == FORMATS
-    assert tuple(FORMS) == TIME_FORMS
+    assert tuple(FORMS.own) == TIME_FORMS
     assert not set(CHECKPOINTS) & {suffix for format in REGISTERED for suffix in format.suffixes}
