@@ -1,6 +1,6 @@
 """An ONNX graph in float64, node by node, by ONNX's own reference evaluator: ONNX Runtime has no double kernel for convolution.
 
-What is slow there is computed by torch; the graph is the file's own, with every float32 in it made float64.
+What is slow or rounded to float32 there is computed by torch; the graph is the file's own, every float32 in it made float64.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import torch
 from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops import op_resize
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 
 from snnconv.engines.engine import RunFailure
 from snnconv.errors import first_line
@@ -30,7 +31,7 @@ Session = Callable[[list[str], dict[str, Tensor]], dict[str, Tensor]]
 def reference_session(model: onnx.ModelProto) -> Session:
     """Any value of the graph by name. Raises `RunFailure` with the name of the operator that cannot be run."""
     with _naming():
-        evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, AveragePool, MaxPool])
+        evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, AveragePool, MaxPool, Resize])
 
     def run(names: list[str], feeds: dict[str, Tensor]) -> dict[str, Tensor]:
         with _naming():
@@ -169,6 +170,18 @@ class MaxPool(OpRun):
         windows = _Windows(x.shape[2:], attributes["kernel_shape"], attributes)
         padded = pad(pad(_tensor(x), windows.padding, value=-math.inf), windows.beyond, value=-math.inf)
         return (windows.of(padded).amax(-1).numpy(),)
+
+
+class Resize(op_resize.Resize):
+    """Resizing. The evaluator's own coordinates between pixels are float32, which bicubic interpolation to a size shows."""
+
+    def _run(self, x, roi=None, scales=None, sizes=None, **attributes: Any):  # type: ignore[override]
+        aligned = attributes["coordinate_transformation_mode"] == "align_corners"
+        plain = aligned or attributes["coordinate_transformation_mode"] == "half_pixel"
+        odd = attributes["antialias"] or attributes["exclude_outside"] or attributes["cubic_coeff_a"] != -0.75
+        if attributes["mode"] != "cubic" or x.ndim != 4 or sizes is None or not plain or odd:
+            return super()._run(x, roi, scales, sizes, **attributes)
+        return (interpolate(_tensor(x), tuple(map(int, sizes[2:])), mode="bicubic", align_corners=aligned).numpy(),)
 
 
 def _tensor(value: np.ndarray) -> Tensor:

@@ -101,3 +101,14 @@ def test_an_operator_that_cannot_be_run_is_named(damage: str, tmp_path: Path) ->
     with pytest.raises(RunFailure, match=node.op_type):
         exact = candidate.with_constants({"conv1.bias": candidate.constants()["conv1.bias"].double()})
         exact.observe(inputs(source, 2).double())
+
+
+@pytest.mark.parametrize("corners", ["half_pixel", "align_corners"])
+def test_bicubic_interpolation_is_computed_in_float64(corners: str) -> None:
+    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="cubic", coordinate_transformation_mode=corners)
+    sizes = onnx.numpy_helper.from_array(np.array([1, 2, 12, 11]), "sizes")
+    ends = [helper.make_tensor_value_info(name, TensorProto.DOUBLE, None) for name in "xy"]
+    model = helper.make_model(helper.make_graph([node], "g", ends[:1], ends[1:], [sizes]))
+    x = torch.rand(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(x, (12, 11), mode="bicubic", align_corners=corners == "align_corners")
+    torch.testing.assert_close(reference_session(model)(["y"], {"x": x})["y"], expected, rtol=0, atol=1e-12)
