@@ -18,6 +18,7 @@ class Output(io.FileIO):
     error: OSError | None = None
 
     def write(self, content: Any, /) -> int:
+        """Write, or drop what is written after an error."""
         if self.error is None:
             try:
                 return super().write(content)

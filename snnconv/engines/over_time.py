@@ -10,7 +10,6 @@ from torch import Tensor
 from snnconv.artifact.metadata import Metadata
 from snnconv.engines.engine import Observation, failing
 from snnconv.ir.program import TIME_STEP
-from snnconv.ir.time import frames, read_out
 
 State = dict[str, Tensor]
 Stepped = tuple[Tensor, State, dict[str, Tensor], dict[str, Tensor]]
@@ -25,17 +24,18 @@ def run_steps(step: Step, x: Tensor, metadata: Metadata) -> Observation:
 
     Raises `RunFailure` if a step does not run.
     """
-    contract = metadata.contract
     state = {name: torch.zeros(x.shape[0], *shape, dtype=x.dtype) for name, shape in metadata.neurons.items()}
     if metadata.counts_steps:
         state[TIME_STEP] = torch.zeros(x.shape[0], dtype=torch.int64)
-    outputs: list[Tensor] = []
     potentials: dict[str, list[Tensor]] = {}
     spikes: dict[str, list[Tensor]] = {}
-    for frame in frames(x, contract.timesteps, contract.event):
+
+    def observed(frame: Tensor, t: int) -> Tensor:
+        nonlocal state
         y, state, us, fired = step(frame, state)
-        outputs.append(y)
         for kept, seen in ((potentials, us), (spikes, fired)):
             for name, value in seen.items():
                 kept.setdefault(name, []).append(value)
-    return Observation(read_out(outputs, contract.readout), potentials, spikes)
+        return y
+
+    return Observation(metadata.contract.run(observed, x), potentials, spikes)

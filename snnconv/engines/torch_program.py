@@ -50,12 +50,12 @@ class TorchProgram(Candidate):
             return run_steps(self._step, x, self.artifact.metadata)
 
     def _step(self, frame: Tensor, state: State) -> Stepped:
-        step = _Step(self.lowered.graph)
+        step = _ObservedStep(self.lowered.graph)
         y, *following = step.run(frame, *state.values())
         return y, dict(zip(state, following, strict=True)), step.potentials, step.spikes
 
 
-class _Step(fx.Interpreter):
+class _ObservedStep(fx.Interpreter):
     """Runs a lowered step and keeps what its neurons did."""
 
     def __init__(self, graph: fx.GraphModule) -> None:

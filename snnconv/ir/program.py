@@ -119,10 +119,10 @@ class SpikingProgram:
         states: dict[ModulePath, Tensor | None] = dict.fromkeys(self.neurons)
         in_graph = [None] * len(self.neurons)
         with torch.no_grad():
-            return self.contract.run(lambda frame, t: _Step(self, states, t, watch, drive).run(frame, *in_graph), x)
+            return self.contract.run(lambda frame, t: _StepOfProgram(self, states, t, watch, drive).run(frame, *in_graph), x)
 
 
-class _Step(fx.Interpreter):
+class _StepOfProgram(fx.Interpreter):
     """Runs one step of a program on tensors of its own: `states`, by neuron and None before the first step, are read and replaced
     there; the graph's inputs and outputs for them stay unused."""
 

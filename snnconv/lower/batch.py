@@ -24,13 +24,13 @@ def batch_dimensions(program: SpikingProgram) -> dict[fx.Node, int]:
 
 
 def _sizes(program: SpikingProgram, batch: int) -> dict[fx.Node, torch.Size]:
-    step = _Step(program.graph)
+    step = _StepForSizes(program.graph)
     with torch.no_grad():
         step.run(torch.zeros(batch, *program.contract.input_shape, dtype=program.dtype), *[None] * len(program.neurons))
     return step.sizes
 
 
-class _Step(fx.Interpreter):
+class _StepForSizes(fx.Interpreter):
     """Runs a step for the sizes of its values, without firing a neuron."""
 
     def __init__(self, graph: fx.GraphModule) -> None:

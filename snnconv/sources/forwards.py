@@ -113,12 +113,16 @@ class ExplicitState(_CopiedStep):
     def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
         """Call the network once per step, on the states that it returned at the step before."""
         adapters.reset(module)
-        outputs, states = [], self._first_states(x)
-        for t, frame in enumerate(frames(x, contract.timesteps, contract.event)):
+        states = self._first_states(x)
+
+        def step(frame: Tensor, t: int) -> Tensor:
+            nonlocal states
             returned = module(frame, **states, **self._count(t))
-            outputs.append(returned[self.output])
             states = {name: returned[i] for name, i in self.positions.items()}
-        return read_out(outputs, contract.readout)
+            output: Tensor = returned[self.output]
+            return output
+
+        return contract.run(step, x)
 
     def step(self, module: nn.Module, x: Tensor) -> Tensor:
         """Call the network as the first step does; the capture puts the real states in the place of these."""

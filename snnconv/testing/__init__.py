@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from snnconv.data import Samples
     from snnconv.request import Loaded, Request
     from snnconv.results.verdict import Policy, Verdict
-    from snnconv.sources import Source
+    from snnconv.sources import Source, SourceOptions
 
 __all__ = ["NotEquivalent", "assert_equivalent"]
 
@@ -64,18 +64,12 @@ def assert_equivalent(
     from snnconv.request import Request
     from snnconv.results import LEVELS
     from snnconv.results.shards import parse_shard
-    from snnconv.sources import Source, SourceOptions, configure
     from snnconv.verification import open_candidates, verify_candidates
     from snnconv.verify import Plan
     from snnconv.verify.plan import TASK_ALONE
 
     settings = None if config is None else Path(config)
-    if isinstance(source, Source):
-        if options:
-            raise TypeError(f"{', '.join(options)}: a source that is loaded has its settings already")
-        path, given = Path(source.program.origin.arch), SourceOptions()
-    else:
-        path, given = Path(source), configure(SourceOptions(**options), settings)
+    path, given = _named(source, options, settings)
     plan = Plan(levels or LEVELS, None if shard is None else parse_shard(shard), seed, run_foreign_code)
     place = str(data) if isinstance(data, str | Path) else None
     files = (place, None if labels is None else Path(labels))
@@ -88,6 +82,17 @@ def assert_equivalent(
     if not verdict.equivalent:
         raise NotEquivalent(verdict)
     return verdict
+
+
+def _named(source: Source | Path | str, options: dict[str, Any], settings: Path | None) -> tuple[Path, SourceOptions]:
+    """Where a source is and what was said of it; one in memory goes by its architecture."""
+    from snnconv.sources import Source, SourceOptions, configure
+
+    if not isinstance(source, Source):
+        return Path(source), configure(SourceOptions(**options), settings)
+    if options:
+        raise TypeError(f"{', '.join(options)}: a source that is loaded has its settings already")
+    return Path(source.program.origin.arch), SourceOptions()
 
 
 def _policy(given: Policy | Mapping[str, float] | None, settings: Path | None) -> Policy:

@@ -15,6 +15,7 @@ from snnconv.results import MARGIN_BINS, MARGIN_BINS_PER_DECADE, MARGIN_DECADES
 
 
 def count(mask: Tensor | None) -> int:
+    """How many are marked; none by None."""
     return 0 if mask is None else int(np.count_nonzero(mask.numpy()))
 
 
@@ -31,6 +32,7 @@ def decide(u: Tensor, k: NeuronConstants) -> Tensor:
 
 
 def take(values: Tensor, rows: Tensor | None) -> Tensor:
+    """The rows `[R]` of `values` `[B, ...]`; all of them for None."""
     return values if rows is None else values[rows]
 
 
@@ -41,6 +43,7 @@ def largest(values: Tensor) -> float:
 
 
 def finite(value: float) -> float | None:
+    """`value`, or None if it is not finite."""
     return value if math.isfinite(value) else None
 
 
