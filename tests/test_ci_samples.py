@@ -316,7 +316,8 @@ def test_the_plain_call(machine: Machine) -> None:
     ran = machine.verify()
     reports = [f"snnconv-reports/report.{suffix}" for suffix in ("json", "xml", "md", "html")]
     assert ran.command == [
-        *("verify", "--data", "test.npz", "--format", "github", "--resume", "snnconv-reports/journal"),
+        *("verify", "--data", "test.npz", "--level", "proof,algebra,deployment,task"),
+        *("--format", "github", "--resume", "snnconv-reports/journal"),
         *(part for report in reports for part in ("--report", report)),
         *("--", "net.pth", "net.onnx"),
     ]

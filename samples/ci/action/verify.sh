@@ -42,7 +42,8 @@ rm -f -- "$reports"/report.{json,xml,md,html}
 
 args=(verify --data "$SNNCONV_DATA")
 add --arch "$SNNCONV_ARCH"
-add --level "$SNNCONV_LEVEL"
+# Said in full, the levels are demanded: a file without snnconv's metadata is an error then, not a verdict on its task alone.
+add --level "${SNNCONV_LEVEL:-proof,algebra,deployment,task}"
 add --shard "$SNNCONV_SHARD"
 each --policy "$SNNCONV_POLICY"
 args+=(--format github --resume "$reports/journal")
