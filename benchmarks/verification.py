@@ -89,22 +89,23 @@ def _in_process(part: str, samples: int) -> dict[str, float]:
 def _part(arguments: argparse.Namespace) -> dict[str, float]:
     import torch
 
-    from snnconv.data import Samples, open_data
-    from snnconv.engines import open_candidate
-    from snnconv.results.verdict import judge
-    from snnconv.sources import SourceOptions, load_source
-    from snnconv.verify import Plan, Reference, verify
+    from snnconv.request import Request
+    from snnconv.sources import SourceOptions
+    from snnconv.verification import open_candidates, verify_candidates
+    from snnconv.verify import Plan, Reference
     from snnconv.verify.levels import Run
 
     torch.set_num_threads(THREADS)
-    source = load_source(Path(arguments.checkpoint), SourceOptions(arch=arguments.arch))
-    candidate = open_candidate(Path(arguments.artifact)).load()
-    data: Samples = open_data("benchmarks.verification:repeated", source.program.contract)
+    names = Path(arguments.checkpoint), Path(arguments.artifact)
+    options = SourceOptions(arch=arguments.arch)
+    request = Request(names[0], options, "benchmarks.verification:repeated", candidates=names[1:])
+    opened, loaded = open_candidates(request), request.load()
+    source, data, candidate = loaded.source, loaded.samples, opened[0][1].load()
     size = Run(Reference(source), candidate, data, Plan()).chunk_size
     candidate.run(next(iter(data.read(size))).x)
     start = time.perf_counter()
     if arguments.part in ("verify", "memory"):
-        verdict = judge(verify(Reference(source), candidate, data, (arguments.checkpoint, arguments.artifact)))
+        ((verdict,), _) = verify_candidates(request, loaded, opened)
         if not verdict.equivalent:
             raise SystemExit(f"not equivalent: {verdict.faults}")
     else:

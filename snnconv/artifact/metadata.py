@@ -112,4 +112,4 @@ def read_metadata(path: Path, text: str | bytes) -> Metadata:
 
 def foreign(path: Path) -> InputError:
     """The error for a file that carries no metadata of ours."""
-    return InputError(f"{path}: carries no snnconv metadata", "verify takes artifacts that snnconv exported")
+    return InputError(f"{path}: carries no snnconv metadata", "export it with snnconv")

@@ -30,7 +30,7 @@ from snnconv.nn import LIF
 from tests.ir.test_neuron import assert_same
 from tests.networks import NETWORKS, Foreign, Named, program_of, trained
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MACHINE = (b"/work", b"/tmp", b"/home", b"site-packages", str(ROOT).encode())
 
 
@@ -142,7 +142,7 @@ def test_saving_what_came_back_gives_the_same_bytes(tmp_path: Path) -> None:
 
 IN_ANOTHER_PROCESS = """
 import hashlib
-from tests import test_pt2 as t
+from tests.ir import test_pt2 as t
 print("digest", hashlib.sha256(t.archived("per_channel")).hexdigest())
 """
 
