@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -62,8 +63,10 @@ def test_a_request_survives_a_pickle_and_cannot_be_changed(request_: Request) ->
 
 def test_another_process_finds_the_same(request_: Request) -> None:
     here = [[verdict.word, to_plain(replace(verdict.verification, seconds=0.0))] for verdict in verdicts(request_)]
+    # Another number of threads would sum in another order.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-c", WORKER]
-    done = subprocess.run(command, input=pickle.dumps(request_), cwd=ROOT, capture_output=True, check=True)
+    done = subprocess.run(command, input=pickle.dumps(request_), cwd=ROOT, env=environment, capture_output=True, check=True)
     there = json.loads(done.stdout)
     assert [word for word, _ in there] == ["EQUIVALENT", "EQUIVALENT"]
     assert [[word, {**plain, "seconds": 0.0}] for word, plain in there] == json.loads(json.dumps(here))
