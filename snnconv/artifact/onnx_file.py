@@ -38,7 +38,7 @@ class OnnxFile:
 
     def constants(self) -> dict[str, Tensor]:
         """The weights and neuron constants that it holds, by their names."""
-        return {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in self.model.graph.initializer}
+        return constants_of(self.model)
 
     @property
     def lost(self) -> list[str]:
@@ -69,6 +69,11 @@ class OnnxFile:
         states = [f"{v.name} is {numbers.get(v.name)}" for v in graph.output if v.name in made]
         said = [f"value {numbers.get(v.name, v.name)} {v.type}" for v in graph.value_info]
         return [*sorted(opsets), *ends, *sorted(held), *nodes, *ways, *states, *sorted(said)]
+
+
+def constants_of(model: onnx.ModelProto) -> dict[str, Tensor]:
+    """The initializers of a graph by their names."""
+    return {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
 
 
 def ours(content: Content, model: onnx.ModelProto) -> OnnxFile | None:

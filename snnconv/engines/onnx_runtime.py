@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-from snnconv.artifact.onnx_file import OnnxFile
+from snnconv.artifact.onnx_file import OnnxFile, constants_of
 from snnconv.engines.engine import Candidate, Engine, Observation, failing, replaced
 from snnconv.engines.onnx_reference import Session, reference_session, widen
 from snnconv.engines.over_time import State, Stepped, run_steps
@@ -59,8 +59,7 @@ class OnnxRuntime(Candidate):
 
     def constants(self) -> dict[str, Tensor]:
         """The initializers of the graph, and what is given in their place."""
-        held = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in self.model.graph.initializer}
-        return {**held, **self.given}
+        return {**constants_of(self.model), **self.given}
 
     def with_constants(self, constants: dict[str, Tensor]) -> OnnxRuntime:
         """The same graph fed with other constants; in float64 a graph of its own, run by the reference evaluator."""

@@ -85,11 +85,15 @@ class Reference:
 
     def near_thresholds(self, some: Tensor, seed: int) -> Tensor:
         """Inputs next to decisions of the network, found from inputs `some` `[N, ...]` (see `snnconv.verify.probes`)."""
-        key = seed, hashlib.sha256(some.contiguous().numpy().tobytes()).digest()
+        key = _probe_key(some, seed)
         if key not in self._probes:
             self._probes[key] = near_thresholds(self.folded, some, seed)
         return self._probes[key]
 
     def put_probes(self, some: Tensor, seed: int, found: Tensor) -> None:
         """Have `near_thresholds` give `found` for `some` and `seed`."""
-        self._probes[seed, hashlib.sha256(some.contiguous().numpy().tobytes()).digest()] = found
+        self._probes[_probe_key(some, seed)] = found
+
+
+def _probe_key(some: Tensor, seed: int) -> tuple[int, bytes]:
+    return seed, hashlib.sha256(some.contiguous().numpy().tobytes()).digest()
