@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from snnconv.results import Conversion, Verdict
+    from snnconv.results.document import Report
 
 _PIPE_WIDTH = 10_000
 
@@ -40,31 +41,34 @@ def print_json(document: dict[str, Any]) -> None:
 
 def finish_verifications(verdicts: list[Verdict], reports: list[Path], format: str) -> int:
     """Print and report verifications; the exit code says whether all are equivalent."""
-    from snnconv.report import github, terminal, write_report
-    from snnconv.results.document import document_of, verification_report
+    from snnconv.report import github, terminal
+    from snnconv.results.document import verification_report
 
-    report = verification_report(verdicts)
-    for path in reports:
-        write_report(path, report)
-    if format == "json":
-        print_json(document_of(report))
-    elif format == "github":
+    _write(verification_report(verdicts), reports, json=format == "json")
+    if format == "github":
         print("\n".join(github.annotations(verdicts)))
-    else:
+    elif format == "text":
         show(*map(terminal.verification, verdicts))
     return 0 if all(verdict.equivalent for verdict in verdicts) else 1
 
 
 def finish_conversion(result: Conversion, reports: list[Path], json: bool) -> int:
     """Print and report a conversion; the exit code says whether every artifact is equivalent."""
-    from snnconv.report import terminal, write_report
-    from snnconv.results.document import conversion_report, document_of
+    from snnconv.report import terminal
+    from snnconv.results.document import conversion_report
 
-    report = conversion_report(result)
+    _write(conversion_report(result), reports, json)
+    if not json:
+        show(terminal.conversion(result))
+    return 0 if result.equivalent else 1
+
+
+def _write(report: Report, reports: list[Path], json: bool) -> None:
+    """Write every report file; on stdout the document too, if it is `json` that is printed."""
+    from snnconv.report import write_report
+    from snnconv.results.document import document_of
+
     for path in reports:
         write_report(path, report)
     if json:
         print_json(document_of(report))
-    else:
-        show(terminal.conversion(result))
-    return 0 if result.equivalent else 1
