@@ -56,19 +56,23 @@ def _run_one_step(net: nn.Module, contract: TimeContract, call: Call) -> Any:
         with torch.no_grad(), EntryAt(0), running_user_code("the network", "one step of its forward"):
             return call(net, torch.zeros(_BATCH, *contract.input_shape))
     except UserCodeError as error:
-        cause = error.__cause__ or error
-        why = described(cause)
-        raise Refused(
-            f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {why}",
-            "give the shape of one frame with --input-shape C,H,W" if _MISSHAPEN.search(why) else "",
-        ) from cause
+        raise does_not_run(error, contract) from (error.__cause__ or error)
+
+
+def does_not_run(error: UserCodeError, contract: TimeContract) -> Refused:
+    """The refusal of a network that fails with `error`."""
+    why = described(error.__cause__ or error)
+    return Refused(
+        f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {why}",
+        "give the shape of one frame with --input-shape C,H,W" if _MISSHAPEN.search(why) else "",
+    )
 
 
 def _ensure_output(y: Any) -> None:
-    if isinstance(y, Tensor) and y.is_floating_point() and y.dim() >= 2 and len(y) == _BATCH:
+    if isinstance(y, Tensor) and y.is_floating_point() and y.dim() >= 1 and len(y) == _BATCH:
         return
     what = f"{y.dtype} of shape {list(y.shape)} for a batch of {_BATCH}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
-    raise Refused(f"the network returns {what}", "its forward must return one float tensor [B, K], the output of one time step")
+    raise Refused(f"the network returns {what}", "its forward must return one float tensor [B, ...] a time step")
 
 
 def _ensure_called_once(slot: Slot, timesteps: int) -> None:

@@ -20,7 +20,7 @@ from snnconv.ir.paths import ensure_paths
 from snnconv.ir.program import Origin, SpikingProgram, TimeContract, constants_used, neuron_calls, put, tensors
 from snnconv.nn import reset
 
-_NO_NEURON = (
+NO_NEURON = (
     "the network has no spiking neuron that its forward calls",
     "build it with snnconv.nn.LIF, or teach your own neuron with snnconv.adapters",
 )
@@ -54,14 +54,14 @@ def capture(
     slots = _stand_ins(net, list(neurons), contract, call, interfaces or {})
     running = first_run.neurons_that_run(net, slots, contract, call)
     if not running:
-        raise Refused(*_NO_NEURON)
+        raise Refused(*NO_NEURON)
     fitting = {slot.path: fitted(neurons[slot.path], slot.shapes[0], slot.path) for slot in running}
     leave_steps_open(net, contract)
     graph, constants = trace(net, running, {path: neuron.state_shape for path, neuron in fitting.items()}, contract, call)
     graph = run_passes([(each.__name__, each) for each in PASSES], graph)
     read = [argument(node, 2) for node in neuron_calls(graph)]
     if not read:
-        raise Refused(*_NO_NEURON)
+        raise Refused(*NO_NEURON)
     program = SpikingProgram(_module(graph, constants), {path: fitting[path] for path in read}, contract, origin)
     ensure_samples_apart(program)
     return program

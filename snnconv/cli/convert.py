@@ -20,15 +20,13 @@ from snnconv.cli.options import (
     say_if_dropped,
 )
 
-Outputs = Annotated[
-    list[Path], typer.Option("-o", "--output", metavar="ARTIFACT", help=f"Where it goes: {SUFFIXES}; repeatable.")
-]
+Outputs = Annotated[list[Path], typer.Option("-o", "--out", metavar="ARTIFACT", help=f"Where it goes: {SUFFIXES}; repeatable.")]
 
 
 @command
 def convert(
     source: SourceArguments,
-    output: Outputs,
+    out: Outputs,
     artifact: ArtifactArguments,
     data: DataArguments,
     policy: PolicyArguments,
@@ -42,7 +40,7 @@ def convert(
     from snnconv.request import Request
     from snnconv.verify import Plan
 
-    targets = tuple(artifact.target(path) for path in output)
+    targets = tuple(artifact.target(path) for path in out)
     check_targets(targets)
     results.check()
     given = (data.data, data.labels, Plan(seed=data.seed), policy.read(), targets)

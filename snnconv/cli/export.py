@@ -22,14 +22,14 @@ from snnconv.cli.options import (
 )
 
 Program = Annotated[Path, typer.Argument(metavar="F.pt2", help="A folded program, made by `snnconv fold`.")]
-Output = Annotated[Path, typer.Option("-o", "--output", metavar="ARTIFACT", help=f"Where it goes: {SUFFIXES}.")]
+Output = Annotated[Path, typer.Option("-o", "--out", metavar="ARTIFACT", help=f"Where it goes: {SUFFIXES}.")]
 FormatName = Annotated[str | None, choice("--format", FORMATS, "Format, if the suffix does not tell it.")]
 
 
 @command
 def export(
     program: Program,
-    output: Output,
+    out: Output,
     artifact: ArtifactArguments,
     data: DataArguments,
     policy: PolicyArguments,
@@ -43,7 +43,7 @@ def export(
     from snnconv.request import Loaded, Request
     from snnconv.verify import Plan
 
-    targets = (artifact.target(output, format),)
+    targets = (artifact.target(out, format),)
     check_targets(targets, also=", or --format")
     results.check()
     folded, source = open_folded(program)

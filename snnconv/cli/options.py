@@ -56,6 +56,7 @@ InputShape = Annotated[str | None, typer.Option(metavar="C,H,W", help="Shape of 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE.npy", help="Integer labels [N] that go with an .npy of samples.")]
 Leak = Annotated[float | None, typer.Option(help="Leak of the neurons, if the checkpoint does not hold it.")]
+Output = Annotated[str | None, typer.Option("--output", metavar="NAME|INDEX", help="Output of a network that returns several.")]
 PolicySettings = Annotated[
     list[str] | None,
     typer.Option(
@@ -93,6 +94,7 @@ class SourceArguments:
     input: Input = None
     input_shape: InputShape = None
     readout: Readout = None
+    output: Output = None
     leak: Leak = None
     threshold: Threshold = None
     strict: Strict = None
@@ -104,7 +106,8 @@ class SourceArguments:
         from snnconv.sources.options import parse_shape
 
         shape = None if self.input_shape is None else parse_shape(self.input_shape)
-        given = {name: getattr(self, name) for name in ("arch", "timesteps", "input", "readout", "leak", "threshold", "strict")}
+        plain = ("arch", "timesteps", "input", "readout", "output", "leak", "threshold", "strict")
+        given = {name: getattr(self, name) for name in plain}
         return configure(SourceOptions(input_shape=shape, **given), self.config)
 
     def load(self) -> Source:

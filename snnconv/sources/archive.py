@@ -11,7 +11,7 @@ from snnconv.sources.kind import SourceKind
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source
 
-_FIXED = ("arch", "timesteps", "input", "input_shape", "readout", "leak", "threshold", "strict")
+_FIXED = ("arch", "timesteps", "input", "input_shape", "readout", "output", "leak", "threshold", "strict")
 """The options that a program answers itself."""
 
 

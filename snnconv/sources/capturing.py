@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from snnconv import adapters
+from snnconv.adapters.one_step import one_step
 from snnconv.capture import capture, is_in_inference_form
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Origin, TimeContract
-from snnconv.sources.fidelity import ensure_faithful
-from snnconv.sources.forwards import Forward, MultiStep, forward_of
+from snnconv.results import DEFAULT
+from snnconv.sources.afresh import starting_afresh, without_memory
+from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_forward
+from snnconv.sources.fidelity import faithful
 from snnconv.sources.hidden_state import layers_with_state
+from snnconv.sources.options import NETWORK
 from snnconv.sources.per_step_lists import per_step_lists
 from snnconv.sources.source import Source
 from snnconv.sources.time_mixing import ensure_steps_apart
@@ -39,8 +45,22 @@ class UnknownLayers(Refused):
         self.module, self.known, self.unknown, self.origin = module, known, unknown, origin
 
 
-def capture_source(module: nn.Module, contract: TimeContract, origin: Origin, notes: tuple[str, ...] = ()) -> Source:
+def capture_source(
+    module: nn.Module,
+    contract: TimeContract,
+    origin: Origin,
+    notes: tuple[str, ...] = (),
+    output: str | None = None,
+    forward: Forward | None = None,
+) -> Source:
     """The source of a module whose spiking layers have adapters.
+
+    Settings of the contract that are defaults by `origin.settings` follow from the network.
+
+    Args:
+        notes: in words, what was done to the module before.
+        output: the name of the output, if there are several.
+        forward: how the module is called over time, if that is known.
 
     Raises `UnknownLayers` if another layer keeps a state, `Refused` if one step cannot be captured or does not compute what the
     module computes, and `UserCodeError` if the module's own code fails.
@@ -48,16 +68,63 @@ def capture_source(module: nn.Module, contract: TimeContract, origin: Origin, no
     module = _in_evaluation_mode(module, origin.arch)
     neurons = _neurons_of(module, origin.arch)
     _ensure_copyable(module, origin.arch)
-    forward = forward_of(module, contract)
-    _ensure_known(module, neurons, contract, forward, origin)
-    step = forward.one_step(module, contract, per_step_lists(module, forward, contract))
-    if isinstance(forward, MultiStep):
-        ensure_steps_apart(module, step, forward, contract)
-    program = capture(step, neurons, contract, origin, forward.step, adapters.interfaces_of(module))
-    source = Source(program, module, notes, forward)
-    if is_in_inference_form(program):
-        ensure_faithful(source)
-    return source
+    _ensure_known(module, neurons, contract, origin)
+    if forward is None:
+        fixed = {name: text.rpartition(" (")[2].removesuffix(")") for name, text in origin.settings.items()}
+        fixed = {name: where for name, where in fixed.items() if where != DEFAULT}
+        found = _found(module, contract, fixed, output)
+        forward, notes = found.forward, (*notes, *found.notes)
+        contract, origin = _following(found, contract, origin)
+    return _captured(module, neurons, contract, origin, notes, forward)
+
+
+def _found(module: nn.Module, contract: TimeContract, fixed: Mapping[str, str], output: str | None) -> Found:
+    """How the module is called over time. Raises `Refused`, with the place if the module mixes time steps."""
+    step = one_step(module, contract.timesteps)
+    try:
+        return find_forward(module, adapters.interfaces_of(module), contract, fixed, output)
+    except Refused as refused:
+        if adapters.takes_all_steps(module):
+            ensure_steps_apart(module, step, WholeRun("time first"), contract, refused)
+        raise
+
+
+def _following(found: Found, contract: TimeContract, origin: Origin) -> tuple[TimeContract, Origin]:
+    """The contract and the settings with what follows from the network itself."""
+    settings = dict(origin.settings)
+    if found.timesteps != contract.timesteps:
+        settings["timesteps"] = f"{found.timesteps} ({NETWORK})"
+    if found.output and "output" not in settings:
+        settings["output"] = f"{found.output} ({DEFAULT})"
+    return replace(contract, timesteps=found.timesteps), replace(origin, settings=settings)
+
+
+def _captured(
+    module: nn.Module,
+    neurons: dict[str, Neuron],
+    contract: TimeContract,
+    origin: Origin,
+    notes: tuple[str, ...],
+    forward: Forward,
+) -> Source:
+    step = one_step(module, contract.timesteps, per_step_lists(module, forward, contract))
+
+    def attempt(afresh: frozenset[str]) -> Source:
+        known = {path: without_memory(neuron) if path in afresh else neuron for path, neuron in neurons.items()}
+        program = capture(step, known, contract, origin, forward.step, adapters.interfaces_of(module))
+        source = Source(program, module, notes, forward, afresh=afresh)
+        return faithful(source) if is_in_inference_form(program) else source
+
+    try:
+        return attempt(frozenset())
+    except Refused as refused:
+        if isinstance(forward, WholeRun):
+            ensure_steps_apart(module, step, forward, contract, refused)
+        elif isinstance(forward, SingleStep) and (afresh := starting_afresh(module, forward, contract, neurons)):
+            note = f"{', '.join(sorted(afresh))}: each step starts afresh, as the network makes the state anew in each call"
+            source = attempt(afresh)
+            return replace(source, notes=(*source.notes, note))
+        raise
 
 
 def _in_evaluation_mode(module: nn.Module, arch: str) -> nn.Module:
@@ -89,11 +156,9 @@ def _ensure_copyable(module: nn.Module, arch: str) -> None:
         copy.deepcopy(module)
 
 
-def _ensure_known(
-    module: nn.Module, neurons: dict[str, Neuron], contract: TimeContract, forward: Forward, origin: Origin
-) -> None:
+def _ensure_known(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContract, origin: Origin) -> None:
     """Raise `UnknownLayers` if a layer keeps a state and is neither a known neuron nor inside one."""
-    kinds = layers_with_state(module, forward, contract)
+    kinds = layers_with_state(module, contract)
     unknown = {path: kind for path, kind in kinds.items() if not any(f"{path}.".startswith(f"{name}.") for name in neurons)}
     if unknown:
         raise UnknownLayers(module, neurons, unknown, origin)

@@ -42,8 +42,10 @@ def load(path: Path, options: SourceOptions) -> Source:
     notes = (*checkpoint.notes, *_load_into(module, checkpoint, arch))
     frame = tuple(resolve("input_shape", _input_shape(module, options, arch), "factory"))
     contract = resolve.contract(frame, *_timesteps(module, arch))
+    if options.output is not None:
+        resolve("output", None)
     origin = Origin(arch, checkpoint.sha256, resolve.resolved, reference=f"the user's code, {arch}")
-    return capture_source(module, contract, origin, notes)
+    return capture_source(module, contract, origin, notes, options.output)
 
 
 def build(arch: str) -> nn.Module:

@@ -10,7 +10,7 @@ of the user's own that an adapter does not know) is refused before anything is e
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,37 +19,60 @@ from torch import Tensor, nn
 from snnconv.capture import ANY_BATCH
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
+from snnconv.ir.time import read_out
+from snnconv.results import DEFAULT
+from snnconv.sources.currents import typical_current
 from snnconv.sources.hidden_state import changed_attribute
+from snnconv.sources.options import NETWORK
 from snnconv.sources.source import Source
 from snnconv.sources.widest_dtype import in_widest_dtype
+from snnconv.words import READOUTS
 
 _TAUGHT = "leave the framework's own methods and first potential, or teach it: from snnconv.adapters import adapter"
 _CALLED = "call the layer itself, not its forward, once at every step"
 _STATELESS = "one step must follow from its own input and the neurons' states"
 
 
-def ensure_faithful(source: Source) -> None:
-    """Raise `Refused` unless the program of `source` computes what its module does.
-
-    Raises `UserCodeError` if the module does not run.
+def faithful(source: Source) -> Source:
+    """`source`, with the readout that its network has if nobody gave one. Raises `Refused` unless its program computes what its
+    module does, and `UserCodeError` if the module does not run.
     """
     if source.module is None:
-        return
-    fault = _first_fault(source, samples=2)
-    if fault is None and _first_fault(source, samples=1) is not None:
+        return source
+    fault, readouts = _first_fault(source, samples=2)
+    if fault is None and _first_fault(source, samples=1)[0] is not None:
         raise Refused("the network computes otherwise on one sample than on several", ANY_BATCH)
     if fault is not None:
         what, todo = fault
         why = changed_attribute(source.module, source.forward, source.program.contract, source.program.neurons)
         raise Refused(f"{what}: {why}" if why else what, todo)
+    return _reading_out(source, readouts)
 
 
-def _first_fault(source: Source, samples: int) -> tuple[str, str] | None:
-    """The first difference on so many samples of noise, and what to do about it; None if there is none."""
+def _reading_out(source: Source, fitting: tuple[str, ...]) -> Source:
+    """`source` with a readout that fits. Raises `Refused` if the user gave another."""
+    program = source.program
+    given = program.contract.readout
+    if given in fitting:
+        return source
+    settings = program.origin.settings
+    if not settings.get("readout", DEFAULT).endswith(f"({DEFAULT})"):
+        raise Refused(f"the network reads out by itself, by {fitting[0]}, not by {given}", f"give --readout {fitting[0]}")
+    origin = replace(program.origin, settings={**settings, "readout": f"{fitting[0]} ({NETWORK})"})
+    contract = replace(program.contract, readout=fitting[0])
+    return replace(source, program=replace(program, contract=contract, origin=origin))
+
+
+_Found = tuple[tuple[str, str] | None, tuple[str, ...]]
+"""The first difference in words, and what to do about it, or None; then the readouts that fit the network's output."""
+
+
+def _first_fault(source: Source, samples: int) -> _Found:
+    """The same on so many samples of noise."""
     return in_widest_dtype(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples))
 
 
-def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int) -> tuple[str, str] | None:
+def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int) -> _Found:
     """The same for a source that computes in `dtype`."""
     layers = dict((source.module or nn.Module()).named_modules())
     noise = torch.Generator().manual_seed(0)
@@ -64,16 +87,19 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int) -
     timesteps = source.program.contract.timesteps
     for name, watched in seen.items():
         if len(watched.spikes) != timesteps:
-            return f"neuron {name} is seen firing at {len(watched.spikes)} of {timesteps} steps", _CALLED
+            return (f"neuron {name} is seen firing at {len(watched.spikes)} of {timesteps} steps", _CALLED), ()
         step = watched.first_different_spike(tolerance)
         if step is not None:
             layer_class = type(layers[name]).__name__
-            return f"neuron {name} ({layer_class}) spikes otherwise than its adapter says, first at step {step + 1}", _TAUGHT
+            return (
+                f"neuron {name} ({layer_class}) spikes otherwise than its adapter says, first at step {step + 1}",
+                _TAUGHT,
+            ), ()
     return _fault_between(source, x, y, seen, tolerance)
 
 
-def _fault_between(source: Source, x: Tensor, y: Tensor, seen: dict[str, _Seen], tolerance: float) -> tuple[str, str] | None:
-    """The first difference in what the network computes between its neurons, and what to do about it; None if there is none."""
+def _fault_between(source: Source, x: Tensor, y: Tensor, seen: dict[str, _Seen], tolerance: float) -> _Found:
+    """The same for what the network computes between its neurons."""
     faults: list[str] = []
     steps = dict.fromkeys(seen, 0)
 
@@ -84,10 +110,18 @@ def _fault_between(source: Source, x: Tensor, y: Tensor, seen: dict[str, _Seen],
             faults.append(f"what neuron {name} is given at step {t + 1} does not follow from that step alone")
         return seen[name].spikes[t]
 
-    z = source.program.run(x, drive=drive)
-    if not faults and not _close(z, y, tolerance):
-        faults.append("the output of the network does not follow from its neurons' spikes at each step alone")
-    return (faults[0], _STATELESS) if faults else None
+    contract = source.program.contract
+    every = replace(source.program, contract=replace(contract, readout="none")).run(x, drive=drive)
+    if faults:
+        return (faults[0], _STATELESS), ()
+    readouts = (contract.readout, *READOUTS) if source.forward.reads_out else (contract.readout,)
+    fitting = tuple(r for r in readouts if _close(read_out(list(every.unbind(1)), r), y, tolerance))
+    if fitting:
+        return None, fitting
+    if source.forward.reads_out:
+        words = "the network reads out over time by itself, and neither by " + ", ".join(READOUTS[:-2])
+        return (f"{words} nor by {READOUTS[-2]}", f"let it return every step; --readout takes {', '.join(READOUTS)}"), ()
+    return ("the output of the network does not follow from its neurons' spikes at each step alone", _STATELESS), ()
 
 
 def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
@@ -149,16 +183,4 @@ class _Seen:
 
     def _around_threshold(self, like: Tensor) -> Tensor:
         noise = torch.randn(like.shape, generator=self.noise).to(like.dtype)
-        return (1.5 * noise + 0.5) * _size(self.neuron).to(like.dtype)
-
-
-def _size(neuron: Neuron) -> Tensor:
-    """About how large a current brings the potential to the threshold."""
-    if neuron.norm is None:
-        size = neuron.threshold.abs()
-    else:
-        size = neuron.norm.mean.abs() + 2 * neuron.norm.var.sqrt()
-        size = size.reshape(size.shape + (1,) * (len(neuron.shape) - size.dim()))
-    if neuron.gain is not None and not neuron.per_step:
-        size = size / neuron.gain.abs()
-    return torch.where(torch.isfinite(size) & (size > 0), size, torch.ones_like(size))
+        return (1.5 * noise + 0.5) * typical_current(self.neuron).to(like.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,29 +12,37 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.errors import SnnconvError
 from snnconv.ir.program import TimeContract
-from snnconv.sources.forwards import Forward
+from snnconv.sources.calling import Forward
+from snnconv.sources.calling.layouts import Layout, arrange
+from snnconv.sources.calling.step_count import required_argument
 from snnconv.user_code import running_user_code
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 
 
-def layers_with_state(module: nn.Module, forward: Forward, contract: TimeContract) -> dict[str, str]:
-    """The class of every layer that keeps tensors from step to step, by its path.
+def layers_with_state(module: nn.Module, contract: TimeContract) -> dict[str, str]:
+    """The class of every layer that keeps tensors from call to call, by its path.
 
-    Such a layer holds other tensors after a run on one input than after a run on another. Empty if the network does not run: the
-    capture runs it as well, and says what is wrong.
+    Such a layer holds other tensors after a call on one input than after a call on another. Empty if the network runs on no
+    input: the search for its forward runs it as well, and says what is wrong.
     """
-    probe = copy.deepcopy(module)
-    noise = torch.Generator().manual_seed(0)
-    try:
-        with torch.no_grad(), running_user_code("the network", "its forward"):
-            forward.run(probe, torch.rand(contract.batch_shape(2), generator=noise), contract)
-            before = _tensors(probe)
-            forward.run(probe, torch.rand(contract.batch_shape(2), generator=noise), contract)
-    except SnnconvError:
-        return {}
-    changed = {path for path, values in _tensors(probe).items() if not _equal(values, before[path])}
-    return {path: type(layer).__name__ for path, layer in probe.named_modules() if path in changed}
+    inputs = [arrange(layout, [torch.zeros(2, *contract.input_shape)] * contract.timesteps) for layout in get_args(Layout)]
+    for like in inputs:
+        probe, noise = copy.deepcopy(module), torch.Generator().manual_seed(0)
+        argument = required_argument(module)
+        given = {} if argument is None else {argument: contract.timesteps}
+        try:
+            with torch.no_grad(), running_user_code("the network", "its forward"):
+                adapters.reset(probe)
+                probe(torch.rand(like.shape, generator=noise), **given)
+                before = _tensors(probe)
+                adapters.reset(probe)
+                probe(torch.rand(like.shape, generator=noise), **given)
+        except SnnconvError:
+            continue
+        changed = {path for path, values in _tensors(probe).items() if not _equal(values, before[path])}
+        return {path: type(layer).__name__ for path, layer in probe.named_modules() if path in changed}
+    return {}
 
 
 def changed_attribute(module: nn.Module, forward: Forward, contract: TimeContract, neurons: Collection[str]) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 from snnconv.errors import InputError
 from snnconv.hints import factory_meant, meant
 from snnconv.ir.program import Origin
+from snnconv.sources.calling import SingleStep
 from snnconv.sources.capturing import capture_source
 from snnconv.sources.checkpoint import Checkpoint, misfit, read_checkpoint
 from snnconv.sources.kind import SourceKind
@@ -35,13 +36,14 @@ def load(path: Path, options: SourceOptions) -> Source:
     arch = chosen or _nearest(tensors)
     _ensure_fits(arch, tensors, checkpoint, recognised=chosen is None)
     resolve = Resolver(options)
+    resolve.reject("output", reason=f"{arch.name} has one output")
     resolve("arch", arch.name, "recognised")
     leak, threshold, strict = resolve("leak", 0.25), resolve("threshold", 0.5), resolve("strict", True)
     stem = tensors[arch.plan.stem_key]
     contract = resolve.contract(_frame(resolve.frame((stem.shape[1], arch.size, arch.size)), stem), timesteps=4)
     module = arch.module(tensors, Layers(leak, threshold, strict, contract.timesteps))
     origin = Origin(arch.name, checkpoint.sha256, resolve.resolved, _reference(arch))
-    return capture_source(module, contract, origin, checkpoint.notes)
+    return capture_source(module, contract, origin, checkpoint.notes, forward=SingleStep())
 
 
 def _reference(arch: Architecture) -> str:

@@ -22,6 +22,8 @@ from snnconv.words import INPUTS, READOUTS
 _WORDS = {"static": "one image", "event": "frames over time"}
 DATA = "data"
 """The origin of a setting that follows from the data."""
+NETWORK = "network"
+"""The origin of a setting that follows from what the network does."""
 _OTHERS = ("tool", "project", "verify")
 """Tables of a configuration file that are not about the source."""
 
@@ -38,6 +40,7 @@ class SourceOptions:
         input: "static" (one image shown T times) or "event" (T frames).
         input_shape: shape of one frame, `(C, H, W)`.
         readout: mean, sum, last or none.
+        output: the name or index of the output, if the network has several.
         leak, threshold, strict: constants of the neurons that a state-dict does not hold.
         configured: the configuration file of each option that was read from one.
         samples: the shapes that one sample of the data may have, if there are data; options left open follow from them.
@@ -48,6 +51,7 @@ class SourceOptions:
     input: str | None = None
     input_shape: tuple[int, ...] | None = None
     readout: str | None = None
+    output: str | None = None
     leak: float | None = None
     threshold: float | None = None
     strict: bool | None = None
@@ -157,6 +161,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "input": (str,),
     "input_shape": (list, str),
     "readout": (str,),
+    "output": (str, int),
     "leak": (int, float),
     "threshold": (int, float),
     "strict": (bool,),
@@ -174,6 +179,8 @@ def _typed(path: Path, key: str, name: str, value: Any) -> Any:
             return parse_shape(",".join(map(str, value)) if isinstance(value, list) else str(value))
         except InputError as error:
             raise InputError(f"{path}: {error.what}", error.todo) from error
+    if name == "output":
+        return str(value)
     return float(value) if isinstance(value, int) and name in ("leak", "threshold") else value
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from snnconv.ir.program import TimeContract
-from snnconv.sources.forwards import Forward
+from snnconv.sources.calling import Forward
 from snnconv.user_code import UserCodeError, running_user_code
 
 _Calls = list[tuple[int, int]]

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.ir.neuron import fitted
 from snnconv.ir.program import Drive, SpikingProgram
-from snnconv.sources.forwards import Forward, SingleStep
+from snnconv.sources.afresh import without_memory
+from snnconv.sources.calling import Forward, SingleStep
 from snnconv.sources.options import NAMES, span
 from snnconv.user_code import running_user_code
 
@@ -28,6 +29,7 @@ class Source:
         module: the network in the user's own code; None for a program that was read from a `.pt2`.
         notes: in words, what was changed when the file was read.
         forward: how `module` is called over time.
+        afresh: the neurons that carry nothing from step to step, whatever their layers do.
         archive_sha256: that of the `.pt2` it was read from; empty if it was read from the checkpoint that its origin names.
     """
 
@@ -36,6 +38,7 @@ class Source:
     notes: tuple[str, ...] = ()
     forward: Forward = field(default_factory=SingleStep)
     archive_sha256: str = ""
+    afresh: frozenset[str] = frozenset()
 
     @property
     def sha256(self) -> str:
@@ -90,6 +93,7 @@ class Source:
         with running_user_code(f"--arch {self.program.origin.arch}", f"a copy of it in {str(dtype).removeprefix('torch.')}"):
             module = copy.deepcopy(self.module).to(dtype)
             own = adapters.neurons_of(module, dtype)
+        own = {name: without_memory(neuron) if name in self.afresh else neuron for name, neuron in own.items()}
         neurons = {name: fitted(own[name], neuron.shape, name) for name, neuron in program.neurons.items()}
         return replace(self, program=replace(program, neurons=neurons), module=module)
 

@@ -1,7 +1,8 @@
-"""Checking that a network that takes all time steps in one call computes each step from that step and the neurons' states alone.
+"""Naming the place at which a network mixes time steps, once it was refused.
 
-If it does, running it step by step gives the same. If not (attention over time, a convolution over time, a neuron without a
-step), the first place that differs is named: a layer by its path, or a line of the network's own code.
+A network that computes each step from that step and the neurons' states alone gives the same if it is run step by step. If not
+(attention over time, a convolution over time, a neuron without a step), the first place that differs is named: a layer by its
+path, or a line of the network's own code.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -21,9 +22,9 @@ from snnconv.errors import Refused
 from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
 from snnconv.ir.time import frames, read_out
-from snnconv.sources.forwards import MultiStep
+from snnconv.sources.calling import WholeRun
 from snnconv.sources.widest_dtype import in_widest_dtype
-from snnconv.user_code import described, is_library, place_of, running_user_code
+from snnconv.user_code import UserCodeError, described, is_library, place_of, running_user_code
 from snnconv.words import READOUTS
 
 _TODO = "one step must follow from its own input and the neurons' states"
@@ -31,16 +32,26 @@ _Seen = list[tuple[str, Tensor]]
 """What was computed, in order: where, and the value."""
 
 
-def ensure_steps_apart(module: nn.Module, step: nn.Module, forward: MultiStep, contract: TimeContract) -> None:
-    """Raise `Refused` unless `step`, which is `module` in the form of one step, gives the same when run step by step on noise.
+def ensure_steps_apart(module: nn.Module, step: nn.Module, forward: WholeRun, contract: TimeContract, refused: Refused) -> None:
+    """Name the place at which a network mixes time steps, if it does and its layers keep their state: raise `Refused` with it.
 
-    Raises `UserCodeError` if `module` does not run at all.
+    `step` is the network in the form of one step; it is run step by step on noise. `refused` says why it was refused. Nothing is
+    raised if that run gives the same, or if it shows nothing because the network itself hands its neurons their states.
     """
-    in_widest_dtype(lambda dtype, tolerance: _ensure_apart(module, step, forward, contract, dtype, tolerance))
+    if any(interface.states_returned for interface in adapters.interfaces_of(module).values()):
+        return
+    with suppress(UserCodeError):
+        in_widest_dtype(lambda dtype, tolerance: _ensure_apart(module, step, forward, contract, dtype, tolerance, refused))
 
 
 def _ensure_apart(
-    module: nn.Module, step: nn.Module, forward: MultiStep, contract: TimeContract, dtype: torch.dtype, tolerance: float
+    module: nn.Module,
+    step: nn.Module,
+    forward: WholeRun,
+    contract: TimeContract,
+    dtype: torch.dtype,
+    tolerance: float,
+    refused: Refused,
 ) -> None:
     whole_net, step = copy.deepcopy(module).to(dtype), copy.deepcopy(step).to(dtype)
     x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).to(dtype)
@@ -54,29 +65,29 @@ def _ensure_apart(
             with torch.no_grad(), _recorded(step, steps[t]), EntryAt(t):
                 outputs.append(forward.step(step, frame))
     except Exception as error:
-        where = _last(steps) or "its forward"
+        last = _last(steps) or "its forward"
         raise Refused(
-            f"the network mixes time steps, in {where}: one step alone does not run ({described(error)})", _TODO
+            f"the network mixes time steps, in {last}: one step alone does not run ({described(error)})", _TODO
         ) from error
-    if _close(y, read_out(outputs, contract.readout), tolerance):
+    if any(_close(y, read_out(outputs, readout), tolerance) for readout in READOUTS):
         return
-    other = next((r for r in READOUTS if r != "none" and _close(y, read_out(outputs, r), tolerance)), None)
-    if other is not None:
-        raise Refused(f"the network reads out by itself, by {other}, not by {contract.readout}", f"give --readout {other}")
     where = _first_difference(whole, steps, tolerance)
-    raise Refused(f"the network mixes time steps, first in {where}: run step by step it computes something else", _TODO)
+    starts_afresh = where is not None and where.partition(" (")[0] in adapters.interfaces_of(module)
+    if where is not None and not starts_afresh:  # a neuron that the network resets in its forward mixes nothing
+        what = f"the network mixes time steps, first in {where}: run step by step it computes something else"
+        raise Refused(what, _TODO) from refused
 
 
 def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, tolerance, tolerance)
 
 
-def _first_difference(whole: _Seen, steps: list[_Seen], tolerance: float) -> str:
-    """The first place at which the steps, put together, are not what the whole run computed."""
+def _first_difference(whole: _Seen, steps: list[_Seen], tolerance: float) -> str | None:
+    """The first place at which the steps, put together, are not what the whole run computed; None if it is behind all of them."""
     for (where, value), *parts in zip(whole, *steps, strict=False):
         if any(place != where for place, _ in parts) or not _is_whole(value, [part for _, part in parts], tolerance):
             return where
-    return "its read-out"
+    return None
 
 
 def _is_whole(value: Tensor, parts: list[Tensor], tolerance: float) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from snnconv.ir.neuron import Neuron
+from snnconv.verify import masks
 
 _NEVER = torch.iinfo(torch.int64).max
 
@@ -48,7 +49,7 @@ class Divergence:
     def note(self, unlike: Tensor, call: int) -> None:
         """Spikes differ, in call number `call`, as `unlike` `[B, ...]` marks."""
         self._some = True
-        self.at[unlike.flatten(1).any(1) & (self.at == _NEVER)] = call
+        self.at[masks.of_samples(unlike) & (self.at == _NEVER)] = call
 
     def rows(self) -> Tensor:
         """The samples that do not spike alike throughout."""
@@ -66,7 +67,7 @@ class Divergence:
         """Note the samples, of `rows` (None: of all), in which one of the masks `[B, ...]` marks anything."""
         for mask in faults:
             if mask is not None:
-                self._faulty[slice(None) if rows is None else rows] |= mask.flatten(1).any(1)
+                self._faulty[slice(None) if rows is None else rows] |= masks.of_samples(mask)
 
     def explained(self) -> Tensor:
         """The samples `[B]` that diverged, and on which nothing but flips within their rounding bound was seen."""

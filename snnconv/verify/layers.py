@@ -153,7 +153,7 @@ class Layers:
 
     def _first(self, rows: Tensor | None, *faults: Tensor | None) -> int:
         """The number of the first sample that one of the masks marks."""
-        marked = torch.stack([mask for mask in faults if mask is not None]).any(0).flatten(1).any(1)
+        marked = masks.of_samples(torch.stack([mask for mask in faults if mask is not None]).any(0))
         row = int(marked.nonzero()[0])
         return self._start + (row if rows is None else int(rows[row]))
 

@@ -31,6 +31,11 @@ def decide(u: Tensor, k: NeuronConstants) -> Tensor:
     return fired if k.inverted is None else fired ^ k.inverted
 
 
+def of_samples(mask: Tensor) -> Tensor:
+    """The samples `[B]` of which `mask` `[B, ...]` marks anything."""
+    return mask.flatten(1).any(1) if mask.dim() > 1 else mask
+
+
 def take(values: Tensor, rows: Tensor | None) -> Tensor:
     """The rows `[R]` of `values` `[B, ...]`; all of them for None."""
     return values if rows is None else values[rows]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from snnconv.engines import RunFailure
 from snnconv.results import Task
+from snnconv.verify import masks
 
 
 def tally(reference: Tensor, candidate: Tensor, labels: Tensor | None, explained: Tensor | None = None) -> Task:
@@ -42,7 +43,7 @@ def tally_bare(
     """
     _ensure_shape(bare, reference)
     agreeing = _agreeing(_decisions(reference), _decisions(bare))
-    alike = ((bare - candidate).abs() <= (0 if bound is None else bound)).flatten(1).all(1)
+    alike = ~masks.of_samples(~((bare - candidate).abs() <= (0 if bound is None else bound)))
     return replace(
         task,
         bare=len(bare),
@@ -62,14 +63,16 @@ def _ensure_shape(output: Tensor, reference: Tensor) -> None:
 
 
 def _decisions(y: Tensor) -> Tensor:
-    """The class `[B]` of every sample from outputs `[B, K]` or, of every step, `[B, T, K]`.
+    """The class `[B]` of every sample from outputs `[B, K]` or, of every step, `[B, T, K]`; class 0 of one number a sample.
 
     Of a dense map, `[B, K, H, W]` or `[B, T, K, H, W]`, the class of every place, `[B, H, W]`.
     """
+    if y.dim() == 1:
+        return torch.zeros(len(y), dtype=torch.int64)
     whole = y.sum(1) if y.dim() in (3, 5) else y
     return whole.argmax(1) if whole.dim() > 1 else whole
 
 
 def _agreeing(expected: Tensor, found: Tensor) -> Tensor:
     """The samples `[B]` on which two decisions are the same, at every place."""
-    return (expected == found).flatten(1).all(1) if expected.dim() > 1 else expected == found
+    return ~masks.of_samples(expected != found)

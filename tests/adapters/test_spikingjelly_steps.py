@@ -88,13 +88,13 @@ NETWORKS: dict[str, Made] = {
 
 def made(name: str) -> nn.Module:
     torch.manual_seed(0)
-    net: Any = mixed_signs(NETWORKS[name]() if name in NETWORKS else MIXING[name][0]())
+    net: Any = mixed_signs((NETWORKS | OTHERS)[name]() if name not in MIXING else MIXING[name][0]())
     net.timesteps, net.input_shape = T, (2, 6, 6)
     return net
 
 
 def __getattr__(name: str) -> Made:
-    if name not in NETWORKS | MIXING:
+    if name not in NETWORKS | OTHERS | MIXING:
         raise AttributeError(name)
     return lambda: made(name)
 
@@ -167,6 +167,7 @@ class Looking(Written):
         return self.fc(self.pool(self.sn2(self.bn2(y))).flatten(2))
 
 
+OTHERS: dict[str, Made] = {"summing": Summing}
 MIXING: dict[str, tuple[Made, str]] = {
     "attending": (Attending, r"mixes time steps, first in test_spikingjelly_steps.py line \d+ \(mixed = torch.softmax"),
     "looking": (Looking, r"mixes time steps, first in test_spikingjelly_steps.py line \d+ \(y = y - y.mean"),
@@ -175,7 +176,6 @@ MIXING: dict[str, tuple[Made, str]] = {
         lambda: nn.Sequential(layer.Conv2d(2, 6, 3, step_mode="m"), Over(), layer.Flatten(step_mode="m"), layer.Linear(96, 10)),
         r"mixes time steps, first in 1.conv \(Conv3d\)",
     ),
-    "summing": (Summing, "reads out by itself, by sum, not by mean; give --readout sum"),
 }
 
 
@@ -196,6 +196,12 @@ def test_a_network_that_mixes_time_steps_is_refused_with_the_place(name: str, tm
         loaded(made(name), f"{__name__}:{name}", tmp_path)
 
 
-def test_a_network_that_reads_out_by_its_sum_is_equivalent_once_that_is_said(tmp_path: Path) -> None:
-    source = loaded(made("summing"), f"{__name__}:summing", tmp_path, readout="sum")
+def test_how_a_network_reads_out_by_itself_is_found(tmp_path: Path) -> None:
+    source = loaded(made("summing"), f"{__name__}:summing", tmp_path)
+    assert source.settings["readout"] == "sum (network)"
     verified(source, tmp_path, images(), (("n.onnx", "sequence"),))
+
+
+def test_a_readout_that_the_network_contradicts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="reads out by itself, by sum, not by last; give --readout sum"):
+        loaded(made("summing"), f"{__name__}:summing", tmp_path, readout="last")

@@ -26,10 +26,10 @@ VERIFY_OPTIONS = ("--data", "--labels", "--seed", "--policy", "--report", "--jso
 REPORT_OPTIONS = ("--policy", "--config", "--report", "--format", "--json")
 OPTIONS = {
     "inspect": (*SOURCE_OPTIONS, "--json"),
-    "fold": (*SOURCE_OPTIONS, "--output", "--force", "--json"),
+    "fold": (*SOURCE_OPTIONS, "--out", "--force", "--json"),
     "verify": (*SOURCE_OPTIONS, *VERIFY_OPTIONS, "--level", "--shard", "--resume", "--run-foreign-code", "--format"),
-    "export": ("--output", "--format", "--time", "--batch", *VERIFY_OPTIONS, "--force"),
-    "convert": (*SOURCE_OPTIONS, "--output", "--time", "--batch", *VERIFY_OPTIONS, "--force"),
+    "export": ("--out", "--format", "--time", "--batch", *VERIFY_OPTIONS, "--force"),
+    "convert": (*SOURCE_OPTIONS, "--out", "--time", "--batch", *VERIFY_OPTIONS, "--force"),
     "report judge": REPORT_OPTIONS,
     "report merge": REPORT_OPTIONS,
     "report schema": (),

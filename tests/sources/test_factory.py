@@ -108,7 +108,7 @@ def test_a_norm_of_another_shape_is_refused(tmp_path: Path) -> None:
     from tests.networks import per_element
 
     path = saved(tmp_path, per_element())
-    with pytest.raises(Refused, match="give the input shape it was trained with"):
+    with pytest.raises(Refused, match="give the shape of one frame with --input-shape"):
         load_source(path, options("tests.networks:per_element", input_shape=(2, 9, 9)))
 
 

@@ -285,7 +285,10 @@ def merging(m: Any, x: Tensor) -> Tensor:
 ODD = {
     "a batch of one": (doubling_one, "computes otherwise on one sample than on several"),
     "a batch of one that is squeezed": (squeezing, "does not run on one sample"),
-    "a forward that is called past the layer": (by_its_forward, "is seen firing at 0 of 4 steps; call the layer itself"),
+    "a forward that is called past the layer": (
+        by_its_forward,
+        "no neuron is called, lif for one; let the network's forward call the layer itself",
+    ),
     "rows merged into the batch": (merging, "is given 4 rows for a batch of 2"),
 }
 

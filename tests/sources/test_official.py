@@ -106,7 +106,7 @@ def checkpoint(folder: Path, name: str, inputs: int = 3, classes: int = 10) -> P
 def settled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, SourceOptions], tuple[TimeContract, Settings]]:
     """Load an official checkpoint up to the capture, which takes seconds, and see what was settled."""
 
-    def stop(module: object, contract: TimeContract, origin: Origin, notes: object) -> object:
+    def stop(module: object, contract: TimeContract, origin: Origin, notes: object, forward: object) -> object:
         golden = f"tests/golden/official/{origin.arch}.npz"
         assert origin.reference == f"snnconv's form of {origin.arch}, checked against a run of the authors' code ({golden})"
         return contract, origin.settings

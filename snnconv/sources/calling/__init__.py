@@ -1,0 +1,17 @@
+"""Calling a network over time: finding out how its forward wants to be called, and calling it so.
+
+finding        tries the ways one after the other, and sees from the calls of the neurons which one it is
+watching       one run, and how the neurons were called in it
+layouts        what the one call of a whole run is given: an image, or frames with time first, second or last
+step_count     where T stands in the network, and running it for another T
+handed_states  the states that a forward of one step is handed and returns
+returned       which part of what a forward returns is the output, and whether it has time
+forwards       what comes of it: a `Forward`, which runs the network whole, and one step of it
+"""
+
+from __future__ import annotations
+
+from snnconv.sources.calling.finding import Found, find_forward
+from snnconv.sources.calling.forwards import Forward, HandedStates, SingleStep, WholeRun
+
+__all__ = ["Forward", "Found", "HandedStates", "SingleStep", "WholeRun", "find_forward"]

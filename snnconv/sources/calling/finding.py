@@ -1,0 +1,247 @@
+"""Finding out how a network is called over time, by running it and watching its neurons.
+
+One step a call: every neuron is called once, for one step. A whole run: all neurons go through the same number of steps, in
+calls or in a dimension, and each step sees the whole batch; what the call is given is tried in the order of `_layouts`. From a
+whole run, one step is had by letting the network run for T = 1 (`snnconv.sources.calling.step_count`). A wrong guess is no wrong
+result: what is captured is compared with the network's own run over all steps (`snnconv.sources.fidelity`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnconv import adapters
+from snnconv.capture import Interface, does_not_run
+from snnconv.errors import Refused, SnnconvError
+from snnconv.ir.program import TimeContract
+from snnconv.sources.calling.forwards import Forward, SingleStep, WholeRun
+from snnconv.sources.calling.handed_states import counter_of, find_handed_states
+from snnconv.sources.calling.layouts import WITH_FRAMES, Layout, arrange
+from snnconv.sources.calling.returned import Part, choose, parts, parts_over_time
+from snnconv.sources.calling.step_count import StepCount, candidates, guesses, required_argument
+from snnconv.sources.calling.watching import Unfit, Watched, watch
+from snnconv.sources.fresh_state import FreshState
+from snnconv.user_code import UserCodeError
+
+_BATCHES = (3, 5, 7, 11, 13)
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a network is called over time.
+
+    Attributes:
+        forward: that.
+        timesteps: for how many steps it runs.
+        output: the name of the output that was chosen among several; empty if there was no choice.
+        notes: in words, what was chosen.
+    """
+
+    forward: Forward
+    timesteps: int
+    output: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def find_forward(
+    module: nn.Module,
+    interfaces: Mapping[str, Interface],
+    contract: TimeContract,
+    fixed: Mapping[str, str],
+    wanted: str | None = None,
+) -> Found:
+    """How `module`, whose neurons are at the paths of `interfaces`, is called over time.
+
+    Args:
+        fixed: what the user or his factory said, by the name of the setting, and where; T and the readout follow from the network
+            if they are not among it.
+        wanted: the name of the output, if the user gave one.
+
+    Raises `Refused` if the network cannot be called step by step or does not run, and `InputError` if there is no output
+    `wanted`.
+    """
+    return _Search(copy.deepcopy(module), interfaces, contract, fixed, wanted).find()
+
+
+class _Search:
+    """The search for the forward of one network."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        interfaces: Mapping[str, Interface],
+        contract: TimeContract,
+        fixed: Mapping[str, str],
+        wanted: str | None,
+    ) -> None:
+        self.module, self.interfaces, self.contract, self.fixed, self.wanted = module, interfaces, contract, fixed, wanted
+        sizes = (contract.timesteps, *contract.input_shape)
+        self.batch, self.other_batch, *_ = [size for size in _BATCHES if size not in sizes] + [2, 4]
+        self.argument = required_argument(module)
+        self.fresh = FreshState(module)
+        self.reached = 0
+
+    def find(self) -> Found:
+        """Try one step a call, then every layout of a whole run; report the first failure if none fits."""
+        failures: list[tuple[float, SnnconvError]] = []
+        for attempt in self._attempts():
+            self.reached = 0
+            try:
+                found = attempt()
+            except Unfit as failure:
+                failures.append((self.reached + 0.5, failure))
+            except UserCodeError as failure:
+                failures.append((self.reached, failure))
+            else:
+                if found is not None:
+                    return replace(found, forward=found.forward.starting_from(self.fresh))
+        _, telling = max(failures, key=lambda failure: failure[0])  # the first of those that came furthest
+        if isinstance(telling, UserCodeError):
+            raise does_not_run(telling, self.contract) from (telling.__cause__ or telling)
+        raise telling
+
+    def _attempts(self) -> Iterator[Callable[[], Found | None]]:
+        yield self._frame
+        if not self.contract.event:
+            yield lambda: self._whole("image", self.contract.timesteps)
+        lengths = [self.contract.timesteps, *([] if "timesteps" in self.fixed else candidates(self.module))]
+        for timesteps in dict.fromkeys(lengths):
+            for layout in WITH_FRAMES:
+                yield partial(self._whole, layout, timesteps)
+
+    def _frame(self) -> Found | None:
+        """One step a call; None if the network runs, but not for one step."""
+        if self.argument is not None or adapters.takes_all_steps(self.module):
+            return None
+        counter = counter_of(self.module)
+        others = {} if counter is None else {counter: 0}
+        states, seen = find_handed_states(self.module, self._watched, self._noise(self.batch), others)
+        if not seen.is_one_step:
+            if states.places or seen.is_nearly_one_step:
+                raise Unfit(*seen.called_twice())
+            return None
+        outputs = [part for part in parts(seen.returned) if not _is_state(part, states.places.values())]
+        chosen, note = self._choose(outputs or list(parts(seen.returned)))
+        self._ensure_batch(chosen)
+        forward = SingleStep(chosen.output, states, counter)
+        return self._found(forward, self.contract.timesteps, outputs, chosen, note)
+
+    def _whole(self, layout: Layout, timesteps: int) -> Found:
+        """A whole run in that layout. Raises `Unfit` if it is not called so."""
+        as_it_is = StepCount((), timesteps, self.argument)
+        seen = self._run(layout, timesteps, self.batch, as_it_is)
+        steps = seen.steps(self.batch)
+        again = self._run(layout, timesteps, self.other_batch, as_it_is).steps(self.other_batch)
+        if steps != again:
+            raise Unfit("the number of time steps of the network follows the size of the batch")
+        if layout != "image" and steps != timesteps:
+            raise Unfit(f"the network runs for {steps} time steps, and was given {timesteps}", f"pass --timesteps {steps}")
+        count, one = self._one_step(layout, steps)
+        timesteps = self._timesteps(layout, count, steps)
+        if timesteps != steps:
+            seen = self._run(layout, timesteps, self.batch, count)
+        found = list(parts_over_time(one.returned, seen.returned, timesteps))
+        if timesteps == 1:
+            found = self._with_time(layout, count, one)
+        chosen, note = self._choose(found)
+        self._ensure_batch(chosen)
+        return self._found(WholeRun(layout, count, chosen.output), timesteps, found, chosen, note)
+
+    def _one_step(self, layout: Layout, steps: int) -> tuple[StepCount, Watched]:
+        """Where T stands, and a run for one step. Raises `Unfit` if it is not found."""
+        for places in guesses(self.module, steps):
+            count = StepCount(places, steps, self.argument)
+            try:
+                seen = self._run(layout, 1, self.batch, count)
+                if seen.steps(self.batch) == 1:
+                    return count, seen
+            except (Unfit, UserCodeError):
+                continue
+        raise Unfit(
+            f"the network runs for {steps} time steps, and where that number stands in it was not found",
+            "hold it in an attribute that its forward reads, such as self.timesteps",
+        )
+
+    def _timesteps(self, layout: Layout, count: StepCount, steps: int) -> int:
+        """The T of the contract, if the network can run for it, or that of the network if nobody gave one."""
+        wanted, origin = self.contract.timesteps, self.fixed.get("timesteps")
+        if wanted == steps or origin is None:
+            return steps
+        where = " and ".join(map(str, count.places)) or "its forward"
+        if origin != "factory" and self._runs_for(layout, count, wanted):
+            return wanted
+        raise Refused(
+            f"the network runs for {steps} time steps ({where}), and timesteps is {wanted} ({origin})",
+            f"pass --timesteps {steps}",
+        )
+
+    def _runs_for(self, layout: Layout, count: StepCount, timesteps: int) -> bool:
+        try:
+            return self._run(layout, timesteps, self.batch, count).steps(self.batch) == timesteps
+        except (Unfit, UserCodeError):
+            return False
+
+    def _with_time(self, layout: Layout, count: StepCount, one: Watched) -> list[Part]:
+        """The parts of what a run of one step returned; a run of two tells which dimension is time."""
+        try:
+            several = self._run(layout, 2, self.batch, count)
+        except (Unfit, UserCodeError):
+            return list(parts(one.returned))
+        return [replace(part, value=_of_one_step(part)) for part in parts_over_time(one.returned, several.returned, 2)]
+
+    def _run(self, layout: Layout, timesteps: int, batch: int, count: StepCount) -> Watched:
+        x = arrange(layout, [self._noise(batch, t) for t in range(timesteps)])
+
+        def call(net: nn.Module) -> Any:
+            with count.at(net, timesteps) as given:
+                return net(x, **given)
+
+        return self._watched(call)
+
+    def _watched(self, call: Callable[[nn.Module], Any]) -> Watched:
+        self.fresh.restore(self.module)
+        seen = Watched(self.interfaces)
+        try:
+            watch(self.module, seen, call)
+        finally:
+            self.reached = max(self.reached, len(seen.calls))
+        return seen
+
+    def _noise(self, batch: int, t: int = 0) -> Tensor:
+        """Frame t `[B, ...]` of a run."""
+        generator = torch.Generator().manual_seed(t)
+        return torch.rand(batch, *self.contract.input_shape, generator=generator)
+
+    def _choose(self, found: list[Part]) -> tuple[Part, str]:
+        return choose([part for part in found if part.value.is_floating_point()], self.wanted)
+
+    def _ensure_batch(self, chosen: Part) -> None:
+        """Raise `Refused` unless the samples of a batch are the first dimension of the output of a step."""
+        value = chosen.value
+        step = value.select(chosen.output.time, 0) if isinstance(chosen.output.time, int) else value
+        step = value[0] if isinstance(chosen.output.time, str) else step
+        if step.dim() == 0 or len(step) != self.batch:
+            raise Refused(
+                f"the network returns {step.dtype} of shape {list(step.shape)} for a batch of {self.batch}",
+                "its forward must return one float tensor [B, ...] a time step",
+            )
+
+    def _found(self, forward: Forward, timesteps: int, outputs: list[Part], chosen: Part, note: str) -> Found:
+        name = chosen.output.name if len(outputs) > 1 else ""
+        return Found(forward, timesteps, name, (note,) if note else ())
+
+
+def _is_state(part: Part, places: Collection[Any]) -> bool:
+    return any(part.output.path[: len(place)] == place for place in places)
+
+
+def _of_one_step(part: Part) -> Tensor:
+    time = part.output.time
+    return part.value if time is None else part.value[:1] if isinstance(time, str) else part.value.narrow(time, 0, 1)

@@ -1,0 +1,162 @@
+"""How a network is called over time, once that is known (`snnconv.sources.calling.finding`).
+
+A `Forward` runs the network by its own code, which is the reference of everything. For the capture it calls a copy of the
+network, whose layers are in the form of one step (`snnconv.adapters.one_step`), for one step only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from snnconv import adapters
+from snnconv.ir.program import TimeContract
+from snnconv.ir.time import frames, read_out
+from snnconv.sources.calling.layouts import Layout, arrange
+from snnconv.sources.calling.returned import Output, Path, entry
+from snnconv.sources.calling.step_count import StepCount
+from snnconv.sources.fresh_state import FreshState
+
+
+class Forward(Protocol):
+    """How a network is called over time."""
+
+    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
+        """A whole run on `x` from a fresh state, read out: `[B, ...]`, or `[B, T, ...]` if the readout is none."""
+
+    def step(self, module: nn.Module, x: Tensor) -> Tensor:
+        """Call a copy of the network in the form of one step on one frame `x` `[B, ...]`; it gives `[B, ...]`."""
+
+    @property
+    def reads_out(self) -> bool:
+        """Whether the network reads out over time by itself."""
+
+    def starting_from(self, fresh: FreshState) -> Forward:
+        """The same, every run of which starts from that state."""
+
+
+@dataclass(frozen=True)
+class HandedStates:
+    """States that a forward of one step is handed, and returns.
+
+    Attributes:
+        places: of each state, by the name of its argument, where it is in what the forward returns.
+        empty: the arguments that are handed an empty tensor at the first step, as from snntorch's own `init_leaky`; the others
+            are handed None there.
+    """
+
+    places: Mapping[str, Path] = field(default_factory=dict)
+    empty: frozenset[str] = frozenset()
+
+    def first(self, x: Tensor) -> dict[str, Any]:
+        """The arguments of the first step on `x`."""
+        return {name: x.new_zeros(0) if name in self.empty else None for name in self.places}
+
+    def following(self, returned: Any) -> dict[str, Any]:
+        """The arguments of the step after the one that returned this."""
+        return {name: entry(returned, path) for name, path in self.places.items()}
+
+
+@dataclass(frozen=True)
+class SingleStep:
+    """`forward(x)` `[B, ...]` is one time step.
+
+    Attributes:
+        output: the output in what it returns.
+        states: what it is handed and returns besides.
+        counter: the argument that is given the number of the step, if there is one.
+        fresh: the state that every run starts from.
+    """
+
+    output: Output = field(default_factory=Output)
+    states: HandedStates = field(default_factory=HandedStates)
+    counter: str | None = None
+    fresh: FreshState = field(default_factory=FreshState)
+
+    @property
+    def reads_out(self) -> bool:
+        """It does not."""
+        return False
+
+    def starting_from(self, fresh: FreshState) -> SingleStep:
+        """The same, every run of which starts from that state."""
+        return replace(self, fresh=fresh)
+
+    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
+        """Call the network once per step, on the states that it returned at the step before."""
+        _begin(module, self.fresh)
+        given = self.states.first(x)
+
+        def step(frame: Tensor, t: int) -> Tensor:
+            nonlocal given
+            returned = module(frame, **given, **self._count(t))
+            given = self.states.following(returned)
+            output: Tensor = self.output.pick(returned)
+            return output
+
+        return contract.run(step, x)
+
+    def step(self, module: nn.Module, x: Tensor) -> Tensor:
+        """Call the network as the first step does; the capture puts the real states in the place of these."""
+        output: Tensor = self.output.pick(module(x, **self.states.first(x), **self._count(0)))
+        return output
+
+    def _count(self, t: int) -> dict[str, int]:
+        return {} if self.counter is None else {self.counter: t}
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """One call of the forward is the whole run.
+
+    Attributes:
+        layout: what it is given.
+        count: where the number of steps stands in the network.
+        output: the output in what it returns.
+        fresh: the state that every run starts from.
+    """
+
+    layout: Layout
+    count: StepCount = field(default_factory=StepCount)
+    output: Output = field(default_factory=Output)
+    fresh: FreshState = field(default_factory=FreshState)
+
+    @property
+    def reads_out(self) -> bool:
+        """Whether the network reads out over time by itself."""
+        return self.output.time is None
+
+    def starting_from(self, fresh: FreshState) -> WholeRun:
+        """The same, every run of which starts from that state."""
+        return replace(self, fresh=fresh)
+
+    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
+        """Call the network once."""
+        _begin(module, self.fresh)
+        returned = self.call(
+            module, arrange(self.layout, list(frames(x, contract.timesteps, contract.event))), contract.timesteps
+        )
+        if self.output.time is None:
+            y: Tensor = self.output.pick(returned)
+            return y
+        return read_out(self.output.steps(returned), contract.readout)
+
+    def step(self, module: nn.Module, x: Tensor) -> Tensor:
+        """Call the network for one step."""
+        returned = self.call(module, arrange(self.layout, [x]), 1)
+        y: Tensor = self.output.pick(returned) if self.output.time is None else self.output.steps(returned)[0]
+        return y
+
+    def call(self, module: nn.Module, x: Tensor, timesteps: int) -> Any:
+        """What the forward returns for an input in its layout that is shown for so many steps."""
+        with self.count.at(module, timesteps) as arguments:
+            return module(x, **arguments)
+
+
+def _begin(module: nn.Module, fresh: FreshState) -> None:
+    """Bring a network to the first step of a new sample."""
+    fresh.restore(module)
+    adapters.reset(module)
