@@ -24,7 +24,7 @@ def neurons_of(module: nn.Module, dtype: torch.dtype = torch.float32) -> dict[st
 
 def interfaces_of(module: nn.Module) -> dict[str, Interface]:
     """How `module` calls each of its spiking layers, by its path."""
-    return {path: Interface(_is_multi_step(layer), known.states(layer)) for path, layer, known in _spiking(module)}
+    return {path: Interface(0 if _is_multi_step(layer) else None, known.states(layer)) for path, layer, known in _spiking(module)}
 
 
 def takes_all_steps(module: nn.Module) -> bool:

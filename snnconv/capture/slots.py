@@ -7,6 +7,7 @@ the graph, and the attributes that hold it are out of date: reading one of them 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,12 +25,24 @@ class Interface:
     """How a network calls a neuron.
 
     Attributes:
-        has_time_axis: it is given `[1, B, ...]`, not `[B, ...]`.
+        time_axis: where the time steps are in what it is given and returns: 0 `[T, B, ...]`, 1 `[B, T, ...]`, -1 `[B, ..., T]`;
+            None if it is called once per step, on `[B, ...]`.
         states_returned: how many states it returns after its spikes.
     """
 
-    has_time_axis: bool = False
+    time_axis: int | None = None
     states_returned: int = 0
+
+    def steps(self, value: Tensor) -> list[Tensor]:
+        """What a neuron is given or returns in one call, as one tensor `[B, ...]` per step."""
+        return [value] if self.time_axis is None else list(value.unbind(self.time_axis))
+
+    def joined(self, steps: Sequence[Tensor]) -> Tensor:
+        """The inverse of `steps`. Raises ValueError for several steps that are not of one call."""
+        if self.time_axis is not None:
+            return torch.stack(list(steps), self.time_axis)
+        (step,) = steps
+        return step
 
 
 @dataclass(eq=False)
@@ -53,15 +66,16 @@ class Slot:
     order: list[Slot] = field(default_factory=list)
 
     def step(self, current: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The spikes for `current`, `[B, ...]` or `[1, B, ...]`, and the next state as often as the neuron returns one."""
-        x = current.squeeze(0) if self.interface.has_time_axis else current
+        """The spikes for the `current` of one step, and the next state as often as the neuron returns one."""
+        axis = self.interface.time_axis
+        x = current if axis is None else current.squeeze(axis)
         if self.carried is None:
             self._note(x)
             spikes = following = torch.zeros_like(x)
         else:
             spikes, following = torch.ops.snnconv.neuron(x, self.carried, self.path)
             self.carried = following
-        spikes = spikes.unsqueeze(0) if self.interface.has_time_axis else spikes
+        spikes = spikes if axis is None else spikes.unsqueeze(axis)
         returned = self.interface.states_returned
         return (spikes, *[following] * returned) if returned else spikes
 

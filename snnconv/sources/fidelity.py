@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconv.capture import ANY_BATCH
+from snnconv import adapters
+from snnconv.capture import ANY_BATCH, Interface
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.time import read_out
@@ -77,7 +78,8 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int) -
     layers = dict((source.module or nn.Module()).named_modules())
     noise = torch.Generator().manual_seed(0)
     x = torch.rand(source.program.contract.batch_shape(samples), generator=noise).to(dtype)
-    seen = {name: _Seen(neuron, noise) for name, neuron in source.program.neurons.items()}
+    interfaces = adapters.interfaces_of(source.module or nn.Module())
+    seen = {name: _Seen(neuron, interfaces[name], noise) for name, neuron in source.program.neurons.items()}
     with ExitStack() as hooks:
         for name, watched in seen.items():
             layer = layers[name]
@@ -135,6 +137,7 @@ class _Seen:
 
     Attributes:
         neuron: the canonical neuron that the adapter says it is.
+        interface: how the network calls it.
         noise: draws the currents that replace its own.
         currents: what the network computed for it.
         given: what it got instead.
@@ -142,6 +145,7 @@ class _Seen:
     """
 
     neuron: Neuron
+    interface: Interface
     noise: torch.Generator
     currents: list[Tensor] = field(default_factory=list)
     given: list[Tensor] = field(default_factory=list)
@@ -150,16 +154,16 @@ class _Seen:
     def replace_current(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Give the neuron other currents than its own; a forward pre-hook."""
         current, *rest = inputs
-        steps = [step.clone() for step in self._steps(current)]  # the network may still change it in place
+        steps = [step.clone() for step in self.interface.steps(current)]  # the network may still change it in place
         given = [self._around_threshold(step) for step in steps]
         self.currents += steps
         self.given += given
-        return (given[0] if current.dim() == given[0].dim() else torch.stack(given), *rest)
+        return (self.interface.joined(given), *rest)
 
     def note_spikes(self, layer: nn.Module, inputs: Any, output: Any) -> None:
         """Note the spikes that the neuron returned; a forward hook."""
         spikes = output[0] if isinstance(output, tuple) else output
-        self.spikes += [step.to(self.neuron.threshold.dtype, copy=True) for step in self._steps(spikes)]
+        self.spikes += [step.to(self.neuron.threshold.dtype, copy=True) for step in self.interface.steps(spikes)]
 
     def first_different_spike(self, tolerance: float) -> int | None:
         """The first step at which the neuron spikes differently from the canonical one; None if there is none.
@@ -176,10 +180,6 @@ class _Seen:
                 return t
             unsure = unsure | other
         return None
-
-    def _steps(self, value: Tensor) -> list[Tensor]:
-        """The steps of `[T, B, ...]`, or the single step `[B, ...]`."""
-        return list(value) if value.dim() > len(self.neuron.shape) + 1 else [value]
 
     def _around_threshold(self, like: Tensor) -> Tensor:
         noise = torch.randn(like.shape, generator=self.noise).to(like.dtype)

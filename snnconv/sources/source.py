@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv import adapters
+from snnconv.capture import Interface
 from snnconv.ir.neuron import fitted
 from snnconv.ir.program import Drive, SpikingProgram
 from snnconv.sources.afresh import without_memory
@@ -75,8 +76,9 @@ class Source:
         with torch.no_grad(), ExitStack() as hooks:
             # Some frameworks give float32 spikes whatever they compute in.
             watched = drive is not None or self.program.dtype is not torch.float32
+            interfaces = adapters.interfaces_of(self.module) if watched else {}
             for name in self.program.neurons if watched else ():
-                layer, driving = self.module.get_submodule(name), _driving(name, drive, self.program)
+                layer, driving = self.module.get_submodule(name), _driving(name, drive, interfaces[name])
                 # Before hooks of the user's own: they see the spikes of the neuron, or those that replace them.
                 hooks.callback(layer.register_forward_hook(driving, prepend=True).remove)
             with running_user_code(f"--arch {self.program.origin.arch}", f"its forward on an input of shape {list(x.shape)}"):
@@ -98,16 +100,12 @@ class Source:
         return replace(self, program=replace(program, neurons=neurons), module=module)
 
 
-def _driving(name: str, drive: Drive | None, program: SpikingProgram) -> Callable[[nn.Module, tuple[Tensor, ...], Any], Any]:
-    dims = len(program.neurons[name].shape) + 1
-
+def _driving(name: str, drive: Drive | None, interface: Interface) -> Callable[[nn.Module, tuple[Tensor, ...], Any], Any]:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
         current, states = inputs[0], output[1:] if isinstance(output, tuple) else None
         spikes = output if states is None else output[0]
-        if current.dim() > dims:
-            seen = torch.stack([_driven(name, drive, c, s) for c, s in zip(current, spikes, strict=True)])
-        else:
-            seen = _driven(name, drive, current, spikes)
+        steps = zip(interface.steps(current), interface.steps(spikes), strict=True)
+        seen = interface.joined([_driven(name, drive, c, s) for c, s in steps])
         return seen if states is None else (seen, *states)
 
     return hook

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from snnconv.capture import Interface, capture
 from snnconv.errors import Refused
+from snnconv.ir.program import Origin, TimeContract
 from snnconv.nn import LIF
 from tests.capture.wired import captured
 
@@ -58,3 +61,22 @@ def test_whatever_else_a_network_asks_of_its_neuron_is_answered() -> None:
         return m.head((m.a(m.conv(x)) * m.a.threshold).flatten(1))
 
     captured(asking)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+def test_a_neuron_is_called_with_one_step_wherever_its_time_axis_is(axis: int | None) -> None:
+    interface, steps = Interface(axis), [torch.rand(2, 3, 4) for _ in range(1 if axis is None else 5)]
+    assert all(torch.equal(a, b) for a, b in zip(interface.steps(interface.joined(steps)), steps, strict=True))
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        current = m.fc(x)
+        spikes = m.a(current if axis is None else current.unsqueeze(axis))
+        return m.head(spikes if axis is None else spikes.squeeze(axis))
+
+    net = nn.Module()
+    net.fc, net.a, net.head = nn.Linear(6, 8), LIF(), nn.Linear(8, 3)
+    contract = TimeContract(3, (6,))
+    program = capture(net, {"a": net.a.neuron()}, contract, Origin("", ""), wiring, {"a": interface})
+    assert program.neurons["a"].shape == (8,)
+    x = torch.randn(4, 6)
+    assert torch.allclose(program.run(x), contract.run(lambda frame, t: net.head(net.a(net.fc(frame))), x), atol=1e-6)
