@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import linecache
+import re
 import sys
 import sysconfig
 import traceback
@@ -22,6 +23,7 @@ from snnconv.hints import factory_meant, meant
 _PACKAGE = Path(__file__).parent
 HOOKING_ROOMS = (_PACKAGE / "verify", _PACKAGE / "engines")
 """Where snnconv hooks into a network that the user's code runs."""
+_FRAME = re.compile(r'File "(.+)", line (\d+)')
 _STANDARD, _INSTALLED = (Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib"))
 FRAMEWORKS = {"snntorch": 1, "spikingjelly": 2}
 """The spiking frameworks whose layers are known, each with its supported major version."""
@@ -103,6 +105,12 @@ def place_of(file: str, line: int) -> str:
     """A line of code in words, without its folder: `net.py line 12 (y = self.fc(x))`."""
     text = linecache.getline(file, line).strip()
     return f"{Path(file).name} line {line}" + (f" ({text})" if text else "")
+
+
+def place_in(trace: str) -> str:
+    """The innermost line of the user's code in a printed stack trace, as `place_of` puts it; empty if there is none."""
+    lines = [(file, int(line)) for file, line in _FRAME.findall(trace) if not is_library(file)]
+    return place_of(*lines[-1]) if lines else ""
 
 
 def _of_tools(path: Path) -> bool:

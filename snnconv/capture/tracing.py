@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import attrgetter
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,9 +13,9 @@ from torch import Tensor, fx, nn
 from snnconv.capture.slots import Slot
 from snnconv.errors import Refused, translated
 from snnconv.ir.per_step import ensure_steps
-from snnconv.ir.program import TimeContract, tensors
+from snnconv.ir.program import TimeContract
 from snnconv.nn import PerStep
-from snnconv.user_code import described
+from snnconv.user_code import described, place_in
 
 Call = Callable[[nn.Module, Tensor], Tensor]
 """How one step of a module is called on `x` `[B, ...]`; it gives y `[B, K]`."""
@@ -72,6 +73,12 @@ def trace(
 
 
 def _untraceable(error: Exception) -> Refused:
+    if "Constraints violated" in str(error):
+        return Refused(
+            "one step of the network holds for one batch size only: its forward makes a plain number of the batch size, or "
+            "compares it with one",
+            "use x.shape[0] as it is, not len(x) or int(x.shape[0]); it must run with any batch size",
+        )
     return Refused(
         f"torch.export cannot capture one step of the network: {described(error)}",
         "its forward must be one time step, without branches on values and with any batch size",
@@ -79,14 +86,22 @@ def _untraceable(error: Exception) -> Refused:
 
 
 def _flat(exported: torch.export.ExportedProgram) -> tuple[fx.Graph, dict[str, Tensor]]:
-    """The graph with nothing but the values in its metadata, and the constants at the paths that they have in the network."""
+    """The graph with the values and the places in its metadata, and the constants at the paths that they have in the network."""
     module = exported.module(check_guards=False)
+    traces = {node.name: node.meta.get("stack_trace") for node in exported.graph.nodes}
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     returned = graph.graph_copy(module.graph, copies)
     graph.output(tuple(returned) if isinstance(returned, list | tuple) else (returned,))
+    constants: dict[str, Tensor] = {}
     for node in graph.nodes:
+        place = place_in(traces.get(node.name) or "")
         node.meta = {"val": node.meta["val"]} if "val" in node.meta else {}
+        if place:
+            node.meta["place"] = place
         if node.op == "get_attr":
+            held = attrgetter(str(node.target))(module)
             node.target = str(node.target).removeprefix(_ROOT)
-    return graph, {path.removeprefix(_ROOT): value for path, value in tensors(module).items()}
+            if isinstance(held, Tensor):
+                constants[node.target] = held.detach()
+    return graph, constants

@@ -29,6 +29,7 @@ from snnconv.artifact.foreign_onnx import read_onnx
 from snnconv.artifact.formats import Export, Format
 from snnconv.artifact.onnx_file import METADATA_KEY
 from snnconv.errors import Refused, first_line
+from snnconv.ir.over_batch import OVER_BATCH
 from snnconv.lower import Lowered, ops
 
 OPSET = 18
@@ -214,6 +215,13 @@ def _each_step(constant, x, timesteps: int):
     return op.Reshape(op.Expand(constant, shape), _ints([-1, *layout]))
 
 
+def _over_batch(constant, x, dim: int):
+    before, after = list(constant.shape[:dim]), list(constant.shape[dim + 1 :])
+    sizes = [_ints(before)] if before else []
+    sizes += [op.Shape(x, start=0, end=1), *([_ints(after)] if after else [])]
+    return op.Expand(constant, sizes[0] if len(sizes) == 1 else op.Concat(*sizes, axis=0))
+
+
 def _reduce_time(x, readout: str, timesteps: int):
     rest = list(x.shape[1:])
     steps = op.Reshape(x, _ints([timesteps, -1, *rest]))
@@ -230,6 +238,7 @@ _TIME_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     ops.REPEAT_TIME: _repeat_time,
     ops.EACH_STEP: _each_step,
     ops.REDUCE_TIME: _reduce_time,
+    OVER_BATCH: _over_batch,
 }
 
 

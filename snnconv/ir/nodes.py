@@ -1,4 +1,8 @@
-"""Reading the arguments of a graph node, which may be anything, as what they must be."""
+"""Reading a graph node, whose arguments may be anything, as what it must be; putting another one in front of it.
+
+The metadata of a node are `val`, a tensor without values of the shape and type of what it computes, and, if a line of the user's
+code is behind it, `place`: that line in words.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import fx
+
+from snnconv.errors import Refused
 
 
 def operand(node: fx.Node, i: int) -> fx.Node:
@@ -29,6 +35,29 @@ def target(node: fx.Node) -> Any:
 def shape(node: fx.Node) -> tuple[int, ...]:
     """The shape `[B, ...]` of the value that `node` computes, B that of the capture."""
     return tuple(node.meta["val"].shape)
+
+
+def refused_at(node: fx.Node, what: str, todo: str) -> Refused:
+    """A refusal that names the line of the user's code behind `node`, if it is known."""
+    place = node.meta.get("place")
+    return Refused(f"{what}, in {place}" if place else what, todo)
+
+
+def call_before(node: fx.Node, operator: Any, *args: Any, **kwargs: Any) -> fx.Node:
+    """Call an operator in front of `node`, for which it is needed, in a graph as it was traced."""
+    with node.graph.inserting_before(node):
+        made = node.graph.call_function(operator, args, kwargs)
+    made.meta = dict(node.meta)
+    describe(made)
+    return made
+
+
+def describe(node: fx.Node) -> None:
+    """Set the `val` of a node to what follows from those of its arguments, in a graph as it was traced."""
+    operator, (x, *_) = target(node), node.graph.find_nodes(op="placeholder")
+    args, kwargs = fx.node.map_aggregate((node.args, node.kwargs), lambda a: a.meta["val"] if isinstance(a, fx.Node) else a)
+    with x.meta["val"].fake_mode:
+        node.meta["val"] = operator(*args, **kwargs)
 
 
 def outputs(graph: fx.Graph) -> list[fx.Node]:

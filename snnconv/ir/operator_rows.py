@@ -13,6 +13,7 @@ import torch
 
 from snnconv.ir import rounding_rules as rules
 from snnconv.ir.operators import Affine, Layer, Operator, Pool
+from snnconv.ir.over_batch import OVER_BATCH
 from snnconv.ir.rounding_rules import Rounding, elementwise
 
 _ATEN = torch.ops.aten
@@ -148,6 +149,7 @@ COPIES = (
     *_alike(
         rules.COPY,
         _ATEN.expand.default,
+        _ATEN.expand_as.default,
         _ATEN.repeat.default,
         _ATEN.repeat_interleave.self_int,
         _ATEN.roll.default,
@@ -175,6 +177,7 @@ COPIES = (
     ),
     *_alike(rules.PAD, _ATEN.pad.default, _ATEN.constant_pad_nd.default, affine="first"),
     *_alike(rules.COPY, _ATEN.cat.default, _ATEN.concat.default, _ATEN.stack.default, affine="all"),
+    Operator(OVER_BATCH, rounding=rules.COPY),
     # Several results, of which a part of the network may take one before the last neuron and another one behind it.
     *_alike(
         rules.COPY,

@@ -28,6 +28,7 @@ from snnconv.claims import check_total
 from snnconv.errors import InputError, Refused
 from snnconv.files import Content, parse_json, read, reading
 from snnconv.ir.neuron import NEURON_OP, pack, unpack_neuron, unpack_norm
+from snnconv.ir.over_batch import OVER_BATCH
 from snnconv.ir.paths import is_name, is_path
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import Origin, SpikingProgram, ThresholdProof, TimeContract, put, tensors
@@ -36,6 +37,7 @@ from snnconv.results import Site
 FORMAT = 2
 _READ = (1, FORMAT)
 _MANIFEST, _TENSORS, _SOURCE = "program.json", "tensors.safetensors", "source/"
+_OWN = (NEURON_OP, AT_STEP, OVER_BATCH)
 _KINDS = {"dtype": torch.dtype, "memory_format": torch.memory_format, "layout": torch.layout}
 
 
@@ -163,7 +165,7 @@ def _target_name(target: Any) -> str:
     if target is operator.getitem:
         return "getitem"
     name = str(target)
-    if not isinstance(target, torch._ops.OpOverload) or (target.namespace != "aten" and target not in (NEURON_OP, AT_STEP)):
+    if not isinstance(target, torch._ops.OpOverload) or (target.namespace != "aten" and target not in _OWN):
         raise Refused(f"the network uses {name}, which is not one of torch's own operators", "build it from torch's operators")
     return name
 
@@ -243,7 +245,7 @@ def _unpack_node(path: Path, graph: fx.Graph, entry: dict[str, Any], args: tuple
 def _operator(path: Path, name: str) -> Any:
     if name == "getitem":
         return operator.getitem
-    own = {str(target): target for target in (NEURON_OP, AT_STEP)}
+    own = {str(target): target for target in _OWN}
     if name in own:
         return own[name]
     namespace, _, rest = name.partition(".")

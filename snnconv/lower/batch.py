@@ -16,11 +16,20 @@ from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram
 
 
-def batch_dimensions(program: SpikingProgram) -> dict[fx.Node, int]:
-    """The dimension whose size grows with the batch, of every tensor that has one: a step on one sample beside a step on two."""
-    one, two = (_sizes(program, batch) for batch in (1, 2))
-    grows = {node: [a != b for a, b in zip(one[node], two[node], strict=True)] for node in one}
-    return {node: unlike.index(True) for node, unlike in grows.items() if True in unlike}
+class BatchDimensions:
+    """Where the samples are in every value of a step, seen by running it on one sample and on two.
+
+    Attributes:
+        of: the dimension whose size grows with the batch, of every tensor that has one.
+        shared: the tensors in which that dimension holds something else besides, as `[B * heads, ...]` does: time can neither be
+            merged into it nor be taken out of it.
+    """
+
+    def __init__(self, program: SpikingProgram) -> None:
+        one, two = (_sizes(program, batch) for batch in (1, 2))
+        grows = {node: [a != b for a, b in zip(one[node], two[node], strict=True)] for node in one}
+        self.of = {node: unlike.index(True) for node, unlike in grows.items() if True in unlike}
+        self.shared = frozenset(node for node, dim in self.of.items() if one[node][dim] != 1)
 
 
 def _sizes(program: SpikingProgram, batch: int) -> dict[fx.Node, torch.Size]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from snnconv.ir.dynamics import NeuronConstants, neuron_step
+from snnconv.ir.over_batch import OVER_BATCH, over_batch
 
 CONSTANTS = tuple(name for name in NeuronConstants._fields if name not in ("strict", "soft"))
 """The tensors of a lowered neuron, in the order of the operators' argument; all but threshold may be absent."""
@@ -95,6 +96,7 @@ FUNCTIONS: dict[Any, Callable[..., Tensor]] = {
     REPEAT_TIME: repeat_time,
     EACH_STEP: each_step,
     REDUCE_TIME: reduce_time,
+    OVER_BATCH: over_batch,
 }
 """What computes each operator that is not a neuron."""
 

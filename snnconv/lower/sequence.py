@@ -10,6 +10,7 @@ Three regions of the step graph are told apart:
 from __future__ import annotations
 
 import operator
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,7 @@ from snnconv.ir.operators import OPERATORS
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram, put, share, tensors
 from snnconv.lower import ops
-from snnconv.lower.batch import batch_dimensions
+from snnconv.lower.batch import BatchDimensions
 from snnconv.lower.graph import Lowered, neuron_arguments
 
 _ATEN = torch.ops.aten
@@ -53,7 +54,7 @@ class _Builder:
         self.still: set[fx.Node] = set()
         # A bias in the tail would be counted once instead of T times in a sum, and `none` keeps every step.
         commutes = early_read_out and self.contract.readout in ("mean", "last")
-        self.tail = _tail(program.graph.graph) if commutes else set()
+        self.tail = _tail(program.graph.graph, self.batch.shared) if commutes else set()
         self.reduced: dict[fx.Node, fx.Node] = {}
 
     def build(self) -> fx.GraphModule:
@@ -101,7 +102,7 @@ class _Builder:
 
     def _stateless(self, node: fx.Node) -> None:
         in_tail = node in self.tail
-        timed = not in_tail and any(a in self.timed for a in node.all_input_nodes)
+        timed = not in_tail and (any(a in self.timed for a in node.all_input_nodes) or node in self.batch.shared)
         if timed:
             self.timed.add(node)
         elif any(a in self.still for a in node.all_input_nodes):
@@ -126,29 +127,30 @@ class _Builder:
 
     def _over_batch(self, value: fx.Node, operator: Any, *arguments: Any) -> fx.Node:
         """An operator on time on the new form of `value`, the batch being brought to the front for it."""
-        new, dim = self.new[value], self.batch_dimensions.get(value, 0)
+        new, dim = self.new[value], self.batch.of.get(value, 0)
         if dim:
             new = self.graph.call_function(_ATEN.transpose.int, (new, 0, dim))
         new = self.graph.call_function(operator, (new, *arguments))
         return self.graph.call_function(_ATEN.transpose.int, (new, 0, dim)) if dim else new
 
     @cached_property
-    def batch_dimensions(self) -> dict[fx.Node, int]:
-        """Where the batch is in each value; asked for only if something needs it."""
-        return batch_dimensions(self.program)
+    def batch(self) -> BatchDimensions:
+        """Where the samples are in each value."""
+        return BatchDimensions(self.program)
 
     def _output(self, node: fx.Node) -> None:
         y, *_ = outputs(node.graph)
         self.graph.output((self._read_out(y) if y in self.timed else self.new[y],))
 
 
-def _tail(graph: fx.Graph) -> set[fx.Node]:
-    """The affine operators that only the output depends on, found backwards from it."""
+def _tail(graph: fx.Graph, shared: Collection[fx.Node]) -> set[fx.Node]:
+    """The affine operators that only the output depends on, found backwards from it; time can be taken out of what they read."""
     output = next(iter(graph.find_nodes(op="output")))
     tail: set[fx.Node] = set()
     for node in reversed(graph.nodes):
         ends_here = all(user in tail or user is output for user in node.users)
-        if node.op == "call_function" and node.users and ends_here and _is_affine(node):
+        readable = not any(a in shared for a in node.all_input_nodes)
+        if node.op == "call_function" and node.users and ends_here and readable and _is_affine(node):
             tail.add(node)
     return tail
 
