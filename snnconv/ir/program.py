@@ -185,10 +185,12 @@ def constants_used(graph: fx.Graph) -> Iterator[ModulePath]:
 
 
 def is_random(node: fx.Node) -> bool:
-    """Whether an operator draws random numbers; dropout at inference does not."""
+    """Whether an operator draws random numbers; a dropout at inference does not, nor attention that drops nothing."""
     if not isinstance(node.target, torch._ops.OpOverload) or torch.Tag.nondeterministic_seeded not in node.target.tags:
         return False
-    return node.target is not torch.ops.aten.dropout.default or bool(node.args[2])
+    switches = [(i, a) for i, a in enumerate(node.target._schema.arguments) if a.name in ("train", "training", "dropout_p")]
+    given = [node.args[i] if i < len(node.args) else node.kwargs.get(a.name, a.default_value) for i, a in switches]
+    return not given or any(given)
 
 
 def neuron_name(call: fx.Node) -> ModulePath:

@@ -18,6 +18,7 @@ from snnconv.ir.program import Drive, SpikingProgram
 from snnconv.sources.afresh import without_memory
 from snnconv.sources.calling import Forward, SingleStep
 from snnconv.sources.options import NAMES, span
+from snnconv.sources.widest_dtype import computing_in
 from snnconv.user_code import running_user_code
 
 
@@ -81,6 +82,7 @@ class Source:
                 layer, driving = self.module.get_submodule(name), _driving(name, drive, interfaces[name])
                 # Before hooks of the user's own: they see the spikes of the neuron, or those that replace them.
                 hooks.callback(layer.register_forward_hook(driving, prepend=True).remove)
+            hooks.enter_context(computing_in(self.program.dtype))
             with running_user_code(f"--arch {self.program.origin.arch}", f"its forward on an input of shape {list(x.shape)}"):
                 return self.forward.run(self.module, x, contract)
 

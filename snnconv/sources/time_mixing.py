@@ -23,7 +23,7 @@ from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
 from snnconv.ir.time import frames, read_out
 from snnconv.sources.calling import WholeRun
-from snnconv.sources.widest_dtype import in_widest_dtype
+from snnconv.sources.widest_dtype import computing_in, in_widest_dtype
 from snnconv.user_code import UserCodeError, described, is_library, place_of, running_user_code
 from snnconv.words import READOUTS
 
@@ -56,13 +56,18 @@ def _ensure_apart(
     whole_net, step = copy.deepcopy(module).to(dtype), copy.deepcopy(step).to(dtype)
     x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0)).to(dtype)
     whole, steps = _Seen(), [_Seen() for _ in range(contract.timesteps)]
-    with torch.no_grad(), _recorded(whole_net, whole), running_user_code("the network", f"its forward on {list(x.shape)}"):
+    with (
+        torch.no_grad(),
+        computing_in(dtype),
+        _recorded(whole_net, whole),
+        running_user_code("the network", f"its forward on {list(x.shape)}"),
+    ):
         y = forward.run(whole_net, x, contract)
     try:
         adapters.reset(step)
         outputs = []
         for t, frame in enumerate(frames(x, contract.timesteps, contract.event)):
-            with torch.no_grad(), _recorded(step, steps[t]), EntryAt(t):
+            with torch.no_grad(), computing_in(dtype), _recorded(step, steps[t]), EntryAt(t):
                 outputs.append(forward.step(step, frame))
     except Exception as error:
         last = _last(steps) or "its forward"

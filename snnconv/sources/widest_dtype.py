@@ -1,15 +1,49 @@
-"""Running a network's own code in float64, or in float32 if the code names the type of its tensors and fails in float64."""
+"""Running a network's own code in float64, or in float32 if the code fails in float64."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor, fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnconv.user_code import UserCodeError
 
 Result = TypeVar("Result")
+
+
+def computing_in(dtype: torch.dtype) -> AbstractContextManager[Any]:
+    """While it is on, the network's own code computes in `dtype`, float32 or float64, whatever types it names."""
+    return _Widened() if dtype is torch.float64 else nullcontext()
+
+
+class _Widened(TorchDispatchMode):
+    """While it is on, float64 takes the place of float32: where the code names it (`x.float()`, `torch.zeros(n)`), in constants
+    that are no parameters or buffers, and in whatever is computed.
+
+    Only a tensor that is changed in place keeps its type. A network whose code names float32, the type that it was trained in, so
+    computes in float64 once its parameters are in float64. Copying a module meanwhile would not work.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        changed = _changed_in_place(func, args, kwargs or {})
+
+        def wide(value: Any) -> Any:
+            if isinstance(value, Tensor) and value.dtype is torch.float32 and not any(value is other for other in changed):
+                return value.double()
+            return torch.float64 if value is torch.float32 else value
+
+        wide_args, wide_kwargs = fx.node.map_aggregate((args, kwargs or {}), wide)
+        return fx.node.map_aggregate(func(*wide_args, **wide_kwargs), wide)
+
+
+def _changed_in_place(func: Any, args: tuple, kwargs: dict[str, Any]) -> list[Any]:
+    """The arguments that an operator writes to."""
+    given = [(a, args[i] if i < len(args) else kwargs.get(a.name)) for i, a in enumerate(func._schema.arguments)]
+    return [value for a, value in given if a.alias_info is not None and a.alias_info.is_write]
 
 
 def in_widest_dtype(attempt: Callable[[torch.dtype, float], Result]) -> Result:

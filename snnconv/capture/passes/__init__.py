@@ -12,8 +12,10 @@ from torch import fx
 
 from snnconv.capture.passes.batch_size import drop_batch_size
 from snnconv.capture.passes.in_place import replace_in_place
+from snnconv.capture.passes.inference_form import bring_into_inference_form
 from snnconv.capture.passes.membranes import ensure_membranes_unread
 from snnconv.capture.passes.metadata_assertions import drop_metadata_assertions
+from snnconv.capture.passes.no_ops import drop_no_ops
 from snnconv.capture.passes.time_axis import drop_time_axis
 from snnconv.capture.passes.unread_neurons import drop_unread_neurons
 
@@ -21,6 +23,8 @@ Pass = Callable[[fx.Graph], fx.Graph]
 
 PASSES: tuple[Pass, ...] = (
     drop_metadata_assertions,
+    bring_into_inference_form,
+    drop_no_ops,
     drop_batch_size,
     replace_in_place,
     drop_time_axis,

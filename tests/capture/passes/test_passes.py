@@ -31,7 +31,7 @@ def test_a_pass_that_breaks_is_named_with_the_passes_before_it(monkeypatch: pyte
     monkeypatch.setattr(step, "PASSES", (*PASSES[:2], break_graph, *PASSES[2:]))
     with pytest.raises(PassFailed, match=r"pass break_graph failed .*LookupError: no such node") as caught:
         captured(spiking)
-    assert caught.value.name == "break_graph" and caught.value.before == ("drop_metadata_assertions", "drop_batch_size")
+    assert caught.value.name == "break_graph" and caught.value.before == ("drop_metadata_assertions", "bring_into_inference_form")
 
 
 def test_a_refusal_of_a_pass_stays_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
