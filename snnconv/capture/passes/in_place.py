@@ -134,12 +134,19 @@ def _new_value(node: fx.Node) -> fx.Node:
 def _plain(node: fx.Node) -> torch._ops.OpOverload:
     """The operator that returns what `node` would write. Raises `Refused` if there is none."""
     name = target(node)._schema.name.removeprefix("aten::")
-    plain = getattr(getattr(_ATEN, name.removesuffix("_"), None), target(node)._overloadname, None)
-    if not name.endswith("_") or not isinstance(plain, torch._ops.OpOverload):
+    packet = getattr(_ATEN, name.removesuffix("_"), None) if name.endswith("_") else None
+    overloads = [getattr(packet, overload) for overload in packet.overloads()] if packet is not None else []
+    plain = next((found for found in overloads if _taken(found) == _taken(target(node))), None)
+    if plain is None:
         raise refused_at(
             node, f"the network changes a value in place, in {node.target}", "write it without the in-place operator"
         )
     return plain
+
+
+def _taken(overload: torch._ops.OpOverload) -> list[str]:
+    """The types of the arguments that an operator takes, in order."""
+    return [str(a.type) for a in overload._schema.arguments]
 
 
 def _fitted(node: fx.Node, value: fx.Node) -> fx.Node:
