@@ -50,12 +50,12 @@ class Watched:
     @property
     def is_one_step(self) -> bool:
         """Whether every neuron was called once, and for one step only."""
-        return all(len(calls) == 1 and not self.interfaces[path].has_time_axis for path, calls in self.calls.items())
+        return all(len(calls) == 1 and self.interfaces[path].time_axis is None for path, calls in self.calls.items())
 
     @property
     def is_nearly_one_step(self) -> bool:
         """Whether some neurons were called once, and others several times, for one step each."""
-        one_by_one = not any(self.interfaces[path].has_time_axis for path in self.calls)
+        one_by_one = all(self.interfaces[path].time_axis is None for path in self.calls)
         return one_by_one and any(len(calls) == 1 for calls in self.calls.values())
 
     def called_twice(self) -> tuple[str, str]:
@@ -77,14 +77,17 @@ class Watched:
         return next(iter(steps.values()))
 
     def _steps_of(self, path: str, calls: list[Call], batch: int) -> int:
-        if not self.interfaces[path].has_time_axis:
+        axis = self.interfaces[path].time_axis
+        if axis is None:
             self._ensure_rows(path, calls[0].shape[0] if calls[0].shape else 0, batch)
             return len(calls)
         if len(calls) > 1:
             raise Unfit(f"neuron {path} is called {len(calls)} times, for all time steps each", _PLACE_OF_ITS_OWN)
-        time, rows, *_ = (*calls[0].shape, 0, 0)
-        self._ensure_rows(path, rows, batch)
-        return time
+        shape = calls[0].shape
+        if len(shape) < 2:
+            raise Unfit(f"neuron {path} takes all time steps at once, and is given a current of shape {list(shape)}")
+        self._ensure_rows(path, shape[1 if axis == 0 else 0], batch)
+        return shape[axis]
 
     def _ensure_rows(self, path: str, rows: int, batch: int) -> None:
         if rows != batch:
