@@ -16,6 +16,7 @@ from snnconv import adapters
 from snnconv.ir.program import TimeContract
 from snnconv.ir.time import frames, read_out
 from snnconv.sources.calling.layouts import Layout, arrange
+from snnconv.sources.calling.own_code import sizes_of_tensors
 from snnconv.sources.calling.returned import Output, Path, entry
 from snnconv.sources.calling.step_count import StepCount
 from snnconv.sources.fresh_state import FreshState
@@ -101,7 +102,8 @@ class SingleStep:
 
     def step(self, module: nn.Module, x: Tensor) -> Tensor:
         """Call the network as the first step does; the capture puts the real states in the place of these."""
-        output: Tensor = self.output.pick(module(x, **self.states.first(x), **self._count(0)))
+        with sizes_of_tensors(module):
+            output: Tensor = self.output.pick(module(x, **self.states.first(x), **self._count(0)))
         return output
 
     def _count(self, t: int) -> dict[str, int]:
@@ -146,7 +148,8 @@ class WholeRun:
 
     def step(self, module: nn.Module, x: Tensor) -> Tensor:
         """Call the network for one step."""
-        returned = self.call(module, arrange(self.layout, [x]), 1)
+        with sizes_of_tensors(module):
+            returned = self.call(module, arrange(self.layout, [x]), 1)
         y: Tensor = self.output.pick(returned) if self.output.time is None else self.output.steps(returned)[0]
         return y
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import builtins
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from types import CellType, CodeType, FunctionType
 from typing import Any, Protocol
 
 from torch import nn
 
-from snnconv.user_code import is_library
+from snnconv.sources.calling.own_code import codes_of, own_functions, put
 
 NAMES = frozenset(
     {
@@ -115,7 +114,7 @@ class Global:
     @contextmanager
     def held(self, module: nn.Module, written: int, steps: int) -> Iterator[None]:
         """A block in which the global is `steps`."""
-        with _put(self.namespace, self.name, steps):
+        with put(self.namespace, self.name, steps):
             yield
 
 
@@ -140,7 +139,7 @@ class Loops:
                 return whole
             return range(whole.start, whole.start + steps * whole.step, whole.step)
 
-        with _put(self.namespace, "range", limited):
+        with put(self.namespace, "range", limited):
             yield
 
 
@@ -270,10 +269,10 @@ def guesses(module: nn.Module, written: int) -> Iterator[tuple[Place, ...]]:
 def candidates(module: nn.Module) -> list[int]:
     """Numbers that may be the T of a network: those in places with a name of T, and those in functions that loop."""
     named = [v for layer in module.modules() for name, v in vars(layer).items() if name.lower() in NAMES]
-    for function in _functions(module):
+    for function in own_functions(module):
         parameters = inspect.signature(function).parameters.values()
         named += [p.default for p in parameters if p.name.lower() in NAMES]
-        for code in _codes(function.__code__):
+        for code in codes_of(function.__code__):
             named += [function.__globals__.get(name) for name in code.co_names if name.lower() in NAMES]
             named += code.co_consts if "range" in code.co_names else ()
     return [n for n in dict.fromkeys(named) if isinstance(n, int) and not isinstance(n, bool) and 1 < n <= _LONGEST]
@@ -286,38 +285,23 @@ def _places(module: nn.Module, written: int) -> Iterator[Place]:
             place = Attribute(path, name)
             if _is_number(value, written) and (place.usual or not type(layer).__module__.startswith("torch.nn.")):
                 yield place
-    functions = list(_functions(module))
+    functions = list(own_functions(module))
     for function in functions:
         parameters = inspect.signature(function).parameters.values()
         yield from (Default(function, p.name) for p in parameters if _is_number(p.default, written))
         yield from (Enclosed(function, name) for name, cell in _cells(function).items() if _is_number(_content(cell), written))
     namespaces = {id(f.__globals__): f.__globals__ for f in functions}
     for key, namespace in namespaces.items():
-        read = {name for f in functions if id(f.__globals__) == key for code in _codes(f.__code__) for name in code.co_names}
+        read = {name for f in functions if id(f.__globals__) == key for code in codes_of(f.__code__) for name in code.co_names}
         yield from (Global(namespace, name) for name in sorted(read) if _is_number(namespace.get(name), written))
     yield from (Loops(namespace) for namespace in namespaces.values())
     for function in functions:
-        if any(_is_number(constant, written) for code in _codes(function.__code__) for constant in code.co_consts):
+        if any(_is_number(constant, written) for code in codes_of(function.__code__) for constant in code.co_consts):
             yield Number(function)
 
 
 def _is_number(value: object, number: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value == number
-
-
-def _functions(module: nn.Module) -> Iterator[FunctionType]:
-    """The functions of the user's own that the layers of a network have as methods, and those that these call by name."""
-    classes = dict.fromkeys(kind for layer in module.modules() for kind in type(layer).__mro__)
-    methods: list[Any] = [vars(kind).values() for kind in classes]
-    patched: list[Any] = [vars(layer).values() for layer in module.modules()]
-    waiting: list[Any] = [getattr(value, "__func__", value) for value in chain(*methods, *patched)]
-    seen: set[Callable[..., Any]] = set()
-    while waiting:
-        function = waiting.pop(0)
-        if isinstance(function, FunctionType) and function not in seen and not is_library(function.__code__.co_filename):
-            seen.add(function)
-            yield function
-            waiting += [function.__globals__.get(name) for code in _codes(function.__code__) for name in code.co_names]
 
 
 def _cells(function: FunctionType) -> dict[str, CellType]:
@@ -331,14 +315,6 @@ def _content(cell: CellType) -> Any:
         return None
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """The code of a function, and of those within it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
-
-
 def _with_number(code: CodeType, written: int, steps: int) -> CodeType:
     def other(constant: Any) -> Any:
         if isinstance(constant, CodeType):
@@ -346,18 +322,3 @@ def _with_number(code: CodeType, written: int, steps: int) -> CodeType:
         return steps if _is_number(constant, written) else constant
 
     return code.replace(co_consts=tuple(other(constant) for constant in code.co_consts))
-
-
-@contextmanager
-def _put(namespace: dict[str, Any], name: str, value: Any) -> Iterator[None]:
-    """A block in which `name` is `value` in the namespace."""
-    missing = object()
-    before = namespace.get(name, missing)
-    namespace[name] = value
-    try:
-        yield
-    finally:
-        if before is missing:
-            del namespace[name]
-        else:
-            namespace[name] = before

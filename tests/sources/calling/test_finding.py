@@ -131,7 +131,7 @@ class While(Net):
         self.T = STEPS
 
     def forward(self, x: Tensor) -> Tensor:
-        (mem1, mem2), total, t = self.begin(), torch.zeros(x.shape[0], 4), 0
+        (mem1, mem2), total, t = self.begin(), torch.zeros(len(x), 4), 0
         while t < self.T:
             spk, mem1, mem2 = self.one(x, mem1, mem2)
             total, t = total + spk, t + 1
