@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 import torch
 from google.protobuf.message import Message
-from onnx import TensorProto, numpy_helper
+from onnx import AttributeProto, TensorProto, numpy_helper
 from torch import Tensor
 
 from snnconv.artifact.metadata import Metadata, read_metadata
@@ -74,6 +74,22 @@ class OnnxFile:
 def constants_of(model: onnx.ModelProto) -> dict[str, Tensor]:
     """The initializers of a graph by their names."""
     return {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
+
+
+def numbers_of(model: onnx.ModelProto) -> list[float]:
+    """The attributes of operators that are real numbers, those left out at their default and those within HardSwish too."""
+    numbers: list[float] = []
+    for node in model.graph.node:
+        given = {a.name: [a.f, *a.floats] for a in node.attribute if a.type in (AttributeProto.FLOAT, AttributeProto.FLOATS)}
+        known = (
+            onnx.defs.get_schema(node.op_type, domain=node.domain).attributes if onnx.defs.has(node.op_type, node.domain) else {}
+        )
+        defaults = [
+            a.default_value.f for a in known.values() if a.default_value.type == AttributeProto.FLOAT and a.name not in given
+        ]
+        numbers += [number for listed in given.values() for number in listed] + defaults
+        numbers += [1 / 6] if node.op_type == "HardSwish" else []
+    return numbers
 
 
 def ours(content: Content, model: onnx.ModelProto) -> OnnxFile | None:

@@ -36,11 +36,15 @@ _MANGLED = re.compile(r"___torch_mangle_\d+\.")
 
 @dataclass(frozen=True)
 class ScriptArchive:
-    """`records` are all that is ever loaded, in the order of the file; `objects` are its pickles, inert."""
+    """`records` are all that is ever loaded, in the order of the file; `objects` are its pickles, inert.
+
+    `version` says what the operators in its code mean: torch reads code of an earlier version as it was meant then.
+    """
 
     records: dict[str, bytes]
     objects: dict[str, Any]
     metadata: bytes
+    version: int
 
     def outline(self) -> Iterator[str]:
         """Everything but the bytes of tensors, line by line, with numbers of our own for classes and values: torch's go on from
@@ -49,6 +53,7 @@ class ScriptArchive:
         The objects come first, then every definition in the order in which it is first mentioned, then any that never is.
         """
         names = _Names()
+        yield f"version {self.version}"
         for record, value in self.objects.items():
             yield record
             yield from _flat(value, names)
@@ -69,6 +74,7 @@ class ScriptArchive:
         """An archive of the records alone."""
         buffer = io.BytesIO()
         writer = torch._C.PyTorchFileWriter(buffer)
+        writer.set_min_version(self.version)
         for name, record in self.records.items():
             writer.write_record(name, record, len(record))
         writer.write_end_of_file()
@@ -87,12 +93,19 @@ def read_archive(content: Content) -> ScriptArchive:
         records = {name: bytes(reader.get_record(name)) for name in names if _LOADED.fullmatch(name)}
         objects = {name: read_pickle(records[name]) for name in _OBJECTS}
         extra = f"extra/{METADATA_FILE}"
-        archive = ScriptArchive(records, objects, bytes(reader.get_record(extra)) if extra in names else b"")
+        metadata = bytes(reader.get_record(extra)) if extra in names else b""
+        archive = ScriptArchive(records, objects, metadata, version_of(reader))
         _check_tensors(archive, len(content.data))
         qualified = [name for name, _ in archive._definitions()]
         if len(qualified) != len(set(qualified)):
             raise ValueError("a definition stands there twice")
         return archive
+
+
+def version_of(reader: torch._C.PyTorchFileReader) -> int:
+    """The version of an archive's operators. Raises `ValueError` if it is no number."""
+    named = [name for name in ("version", ".data/version") if name in reader.get_all_records()]
+    return int(bytes(reader.get_record(named[0]))) if named else 0
 
 
 def first_difference(found: ScriptArchive, ours: ScriptArchive) -> str:

@@ -134,6 +134,10 @@ class Candidate(Deployment, ABC):
     def constants(self) -> dict[str, Tensor]:
         """The weights and neuron constants that it holds, by the paths of the lowered graph."""
 
+    def numbers(self) -> list[float]:
+        """The settings of its operators that are real numbers, as the format rounds them."""
+        return []
+
     @abstractmethod
     def run(self, x: Tensor) -> Tensor:
         """The output on `x` `[B, C, H, W]` or `[B, T, C, H, W]`, as a device would compute it. Raises `RunFailure`."""

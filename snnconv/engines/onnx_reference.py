@@ -17,7 +17,7 @@ import torch
 from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from onnx.reference.ops import op_resize
+from onnx.reference.ops import op_cum_sum, op_resize
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
@@ -31,7 +31,7 @@ Session = Callable[[list[str], dict[str, Tensor]], dict[str, Tensor]]
 def reference_session(model: onnx.ModelProto) -> Session:
     """Any value of the graph by name. Raises `RunFailure` with the name of the operator that cannot be run."""
     with _naming():
-        evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, AveragePool, MaxPool, Resize])
+        evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, AveragePool, MaxPool, Resize, Erf, CumSum])
 
     def run(names: list[str], feeds: dict[str, Tensor]) -> dict[str, Tensor]:
         with _naming():
@@ -165,23 +165,47 @@ class MaxPool(OpRun):
     """Maximum of each window."""
 
     def _run(self, x, **attributes: Any):
-        if len(self.onnx_node.output) > 1:
-            raise NotImplementedError("indices of maxima are not supported")
         windows = _Windows(x.shape[2:], attributes["kernel_shape"], attributes)
-        padded = pad(pad(_tensor(x), windows.padding, value=-math.inf), windows.beyond, value=-math.inf)
-        return (windows.of(padded).amax(-1).numpy(),)
+        values, places = windows.of(self._padded(_tensor(x), windows, -math.inf)).max(-1)
+        if len(self.onnx_node.output) == 1:
+            return (values.numpy(),)
+        if attributes["storage_order"]:
+            raise NotImplementedError("indices of maxima in another order are not supported")
+        numbers = torch.arange(x.size).view(x.shape)
+        found = windows.of(self._padded(numbers, windows, -1)).gather(-1, places.unsqueeze(-1)).squeeze(-1)
+        return values.numpy(), found.numpy()
+
+    @staticmethod
+    def _padded(x: Tensor, windows: _Windows, value: float) -> Tensor:
+        return pad(pad(x, windows.padding, value=value), windows.beyond, value=value)
 
 
 class Resize(op_resize.Resize):
     """Resizing. The evaluator's own coordinates between pixels are float32, which bicubic interpolation to a size shows."""
 
     def _run(self, x, roi=None, scales=None, sizes=None, **attributes: Any):  # type: ignore[override]
-        aligned = attributes["coordinate_transformation_mode"] == "align_corners"
-        plain = aligned or attributes["coordinate_transformation_mode"] == "half_pixel"
-        odd = attributes["antialias"] or attributes["exclude_outside"] or attributes["cubic_coeff_a"] != -0.75
-        if attributes["mode"] != "cubic" or x.ndim != 4 or sizes is None or not plain or odd:
+        how = attributes["coordinate_transformation_mode"]
+        cubic = (attributes["antialias"], attributes["exclude_outside"], round(attributes["cubic_coeff_a"], 6))
+        as_torch = how in ("align_corners", "half_pixel", "pytorch_half_pixel") and cubic in ((0, 0, -0.75), (1, 1, -0.5))
+        if attributes["mode"] != "cubic" or x.ndim != 4 or not as_torch:
             return super()._run(x, roi, scales, sizes, **attributes)
-        return (interpolate(_tensor(x), tuple(map(int, sizes[2:])), mode="bicubic", align_corners=aligned).numpy(),)
+        to = {"size": list(map(int, sizes[2:]))} if sizes is not None else {"scale_factor": list(map(float, scales[2:]))}
+        aligned, antialias = how == "align_corners", bool(attributes["antialias"])
+        return (interpolate(_tensor(x), **to, mode="bicubic", align_corners=aligned, antialias=antialias).numpy(),)
+
+
+class Erf(OpRun):
+    """The error function, which the evaluator rounds to float32."""
+
+    def _run(self, x):
+        return (torch.erf(_tensor(x)).numpy(),)
+
+
+class CumSum(op_cum_sum.CumSum):
+    """Sums along an axis, which may come as a tensor of one number."""
+
+    def _run(self, x, axis, **attributes: Any):  # type: ignore[override]
+        return super()._run(x, np.asarray(axis).reshape(()), **attributes)
 
 
 def _tensor(value: np.ndarray) -> Tensor:

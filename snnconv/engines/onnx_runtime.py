@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-from snnconv.artifact.onnx_file import OnnxFile, constants_of
+from snnconv.artifact.onnx_file import OnnxFile, constants_of, numbers_of
 from snnconv.engines.engine import Candidate, Engine, Observation, failing, replaced
 from snnconv.engines.onnx_reference import Session, reference_session, widen
 from snnconv.engines.over_time import State, Stepped, run_steps
@@ -60,6 +60,10 @@ class OnnxRuntime(Candidate):
     def constants(self) -> dict[str, Tensor]:
         """The initializers of the graph, and what is given in their place."""
         return {**constants_of(self.model), **self.given}
+
+    def numbers(self) -> list[float]:
+        """The attributes of its operators that are real numbers: ONNX holds them in float32."""
+        return numbers_of(self.model)
 
     def with_constants(self, constants: dict[str, Tensor]) -> OnnxRuntime:
         """The same graph fed with other constants; in float64 a graph of its own, run by the reference evaluator."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from snnconv.artifact.script_file import ScriptFile
 from snnconv.engines.engine import Candidate, Engine, Observation, failing, replaced
 from snnconv.engines.over_time import State, Stepped, run_steps
 from snnconv.files import reading
+from snnconv.ir.default_type import numbers_in
 
 # How the code of a script writes torch.float32 and torch.float64.
 _FLOAT, _DOUBLE = 6, 7
@@ -41,16 +43,23 @@ class TorchScript(Candidate):
 
     def run(self, x: Tensor) -> Tensor:
         """Its `forward`, for a step form over all steps."""
-        with failing(), torch.no_grad():
+        with self._running():
             return run_steps(self._bare_step, x, self.artifact.metadata).y if self.form == "step" else self.module(x)
 
     def observe(self, x: Tensor) -> Observation:
         """Its `observe`, for a step form over all steps."""
-        with failing(), torch.no_grad():
+        with self._running():
             if self.form == "step":
                 return run_steps(self.module.observe, x, self.artifact.metadata)
             y, *joined = self.module.observe(x)
             return Observation(y, *({name: list(value.split(len(x))) for name, value in seen.items()} for seen in joined))
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """While its code runs: numbers without a type are of the type in which it computes."""
+        computes = {held.dtype for held in self.constants().values() if held.is_floating_point()}
+        with failing(), torch.no_grad(), numbers_in(torch.float64 if torch.float64 in computes else torch.float32):
+            yield
 
     def _bare_step(self, frame: Tensor, state: State) -> Stepped:
         return (*self.module(frame, state), {}, {})

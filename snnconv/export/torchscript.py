@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from snnconv.artifact.formats import Export, Format
-from snnconv.artifact.script_archive import METADATA_FILE
+from snnconv.artifact.script_archive import METADATA_FILE, version_of
 from snnconv.artifact.script_file import read_script
 from snnconv.errors import Refused, first_line
 from snnconv.ir.dynamics import NeuronConstants, neuron_step
@@ -264,6 +264,7 @@ def _without_debug_files(archive: bytes) -> bytes:
     reader = torch._C.PyTorchFileReader(io.BytesIO(archive))
     buffer = io.BytesIO()
     writer = torch._C.PyTorchFileWriter(buffer)
+    writer.set_min_version(version_of(reader))
     for name in reader.get_all_records():
         if not name.endswith(".debug_pkl") and name not in ("version", ".data/version", "byteorder", ".data/serialization_id"):
             record = reader.get_record(name)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from snnconv.ir.default_type import numbers_in
 from snnconv.ir.neuron import NEURON_OP
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import tensors
@@ -74,4 +75,5 @@ def _call(node: fx.Node, found: dict[fx.Node, Constant], t: int | None) -> Any:
 
     target: Any = node.target
     args, kwargs = fx.node.map_aggregate((node.args, node.kwargs), value)
-    return target(*args, **kwargs)
+    with numbers_in(torch.float64):
+        return target(*args, **kwargs)

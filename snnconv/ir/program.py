@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from snnconv.ir.default_type import numbers_in
 from snnconv.ir.neuron import NEURON_OP, MembraneNorm, Neuron
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.time import TimeContract
@@ -118,7 +119,7 @@ class SpikingProgram:
         """
         states: dict[ModulePath, Tensor | None] = dict.fromkeys(self.neurons)
         in_graph = [None] * len(self.neurons)
-        with torch.no_grad():
+        with torch.no_grad(), numbers_in(self.dtype):
             return self.contract.run(lambda frame, t: _StepOfProgram(self, states, t, watch, drive).run(frame, *in_graph), x)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from snnconv.ir.default_type import numbers_in
 from snnconv.ir.neuron import NEURON_OP
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram
@@ -34,7 +35,7 @@ class BatchDimensions:
 
 def _sizes(program: SpikingProgram, batch: int) -> dict[fx.Node, torch.Size]:
     step = _StepForSizes(program.graph)
-    with torch.no_grad():
+    with torch.no_grad(), numbers_in(program.dtype):
         step.run(torch.zeros(batch, *program.contract.input_shape, dtype=program.dtype), *[None] * len(program.neurons))
     return step.sizes
 

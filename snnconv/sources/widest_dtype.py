@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from snnconv.ir.default_type import numbers_in
 from snnconv.user_code import UserCodeError
 
 Result = TypeVar("Result")
@@ -37,7 +38,8 @@ class _Widened(TorchDispatchMode):
             return torch.float64 if value is torch.float32 else value
 
         wide_args, wide_kwargs = fx.node.map_aggregate((args, kwargs or {}), wide)
-        return fx.node.map_aggregate(func(*wide_args, **wide_kwargs), wide)
+        with numbers_in(torch.float64):
+            return fx.node.map_aggregate(func(*wide_args, **wide_kwargs), wide)
 
 
 def _changed_in_place(func: Any, args: tuple, kwargs: dict[str, Any]) -> list[Any]:

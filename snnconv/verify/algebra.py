@@ -102,15 +102,20 @@ def _constants(folded64: SpikingProgram, candidate: Candidate) -> tuple[dict[str
     """
     constants = lower(folded64, candidate.form).constants()
     written = {float(torch.tensor(number)): number for number in _numbers(folded64.graph.graph)}
-    tolerance = TOLERANCE
+    tolerance = COARSE if any(_is_rounded(torch.tensor(number)) for number in candidate.numbers()) else TOLERANCE
     for name, value in candidate.constants().items():
         if name in constants or not value.is_floating_point():
             continue
         if value.dim() == 0 and value.item() in written:
             constants[name] = torch.tensor(written[value.item()], dtype=torch.float64)
-        elif not torch.equal(value, value.half().to(value.dtype)):
+        elif _is_rounded(value):
             tolerance = COARSE
     return constants, tolerance
+
+
+def _is_rounded(value: Tensor) -> bool:
+    """Whether float32 numbers may have been others before they were rounded: those that half precision holds were not."""
+    return not torch.equal(value, value.half().to(value.dtype))
 
 
 def _numbers(graph: fx.Graph) -> Iterator[float]:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.errors import Refused, first_line
+from snnconv.ir.default_type import numbers_in
 from snnconv.ir.neuron import NEURON_OP
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram
@@ -137,7 +138,8 @@ def _call(node: fx.Node, values: Mapping[fx.Node, Any], dtype: torch.dtype | Non
     args, kwargs = fx.node.map_aggregate(
         (node.args, node.kwargs), lambda a: values[a] if isinstance(a, fx.Node) else as_wanted(a)
     )
-    return list(_tensors(target(*args, **kwargs)))
+    with numbers_in(dtype or torch.get_default_dtype()):
+        return list(_tensors(target(*args, **kwargs)))
 
 
 def _tensors(result: Any) -> Iterator[Tensor]:

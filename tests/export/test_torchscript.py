@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snnconv import export as exporting
 from snnconv.errors import Refused
@@ -24,6 +24,7 @@ from snnconv.fold import fold
 from snnconv.ir.program import SpikingProgram
 from snnconv.ir.time import READOUTS, frames, read_out
 from snnconv.lower import lower
+from snnconv.nn import LIF
 from tests.export.test_onnx import CONTRACTS, MACHINE, ROOT, TORCHSCRIPT, assert_close, clear_input, folded
 from tests.networks import NETWORKS, Foreign, Named, program_of
 
@@ -216,6 +217,13 @@ def test_artifacts_run_in_a_process_without_snnconv(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_SNNCONV, *map(str, paths)]
     done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == "alone\n", done.stderr
+
+
+@pytest.mark.parametrize("form", ["sequence", "step"])
+def test_operators_mean_what_they_mean_in_this_version_of_torch(form: str) -> None:
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), LIF(), nn.Conv2d(3, 3, 1), nn.GELU("tanh"), nn.Flatten())
+    data = encode(fold(program_of(net.eval())), form)
+    assert "gelu" in torch.jit.load(io.BytesIO(data)).body.code
 
 
 @pytest.mark.parametrize("form", ["sequence", "step"])

@@ -256,14 +256,15 @@ def test_values_of_the_wrong_shape_are_named_not_raised(
 
 
 class OwnType(nn.Module):
-    """Casts its input, so that its code cannot run in float64."""
+    """Asks for one type, so that its code cannot run in float64."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.act = nn.Conv2d(2, 4, 3), LIF()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.act(self.conv(x.float())).flatten(1)
+        assert x.dtype is torch.float32
+        return self.act(self.conv(x)).flatten(1)
 
 
 def test_a_source_that_does_not_run_in_float64_is_said_to(tmp_path: Path) -> None:
