@@ -20,6 +20,8 @@ from snnconv.user_code import described, place_in
 Call = Callable[[nn.Module, Tensor], Tensor]
 """How one step of a module is called on `x` `[B, ...]`; it gives y `[B, K]`."""
 _ROOT = "net."
+_BATCH = 23
+"""The batch size of the example that is traced. Any would do, but torch mistakes one that another size equals for that size."""
 
 
 class _ExplicitStateStep(nn.Module):
@@ -61,12 +63,12 @@ def trace(
     Raises `Refused` if `torch.export` cannot trace the step.
     """
     batch = torch.export.Dim("batch")
-    states = [torch.zeros(2, *state_shapes[slot.path]) for slot in slots]
+    states = [torch.zeros(_BATCH, *state_shapes[slot.path]) for slot in slots]
     with translated(_untraceable), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         exported = torch.export.export(
             _ExplicitStateStep(net, slots, call),
-            (torch.zeros(2, *contract.input_shape), *states),
+            (torch.zeros(_BATCH, *contract.input_shape), *states),
             dynamic_shapes={"x": {0: batch}, "states": tuple({0: batch} for _ in states)},
         )
     return _flat(exported)

@@ -33,7 +33,7 @@ class Constant:
 
 
 def constants_of(graph: fx.GraphModule) -> dict[fx.Node, Constant]:
-    """Every node whose value follows from stored tensors alone, be it through several operators (`weight * factor`)."""
+    """Every node whose value follows from stored tensors and numbers alone, be it through several operators (`weight * factor`)."""
     held, found = tensors(graph), dict[fx.Node, Constant]()
     for node in graph.graph.nodes:
         if node.op == "get_attr":
@@ -47,7 +47,7 @@ def constants_of(graph: fx.GraphModule) -> dict[fx.Node, Constant]:
 
 def _follows(node: fx.Node, found: dict[fx.Node, Constant]) -> bool:
     inputs = node.all_input_nodes
-    if not inputs or not all(a in found for a in inputs):
+    if not all(a in found for a in inputs):
         return False
     if node.target is operator.getitem:
         return not found[inputs[0]].per_step
@@ -59,7 +59,7 @@ def _follows(node: fx.Node, found: dict[fx.Node, Constant]) -> bool:
 
 def _evaluated(node: fx.Node, found: dict[fx.Node, Constant]) -> Constant:
     inputs = [found[a] for a in node.all_input_nodes]
-    path = inputs[0].path
+    path = inputs[0].path if inputs else node.name
     steps = [len(c.held) for c in inputs if c.per_step]
     if not steps:
         return Constant(_call(node, found, None), path)
