@@ -33,7 +33,7 @@ class Constant:
 
 
 def constants_of(graph: fx.GraphModule) -> dict[fx.Node, Constant]:
-    """Every node whose value follows from stored tensors and numbers alone, be it through several operators (`weight * factor`)."""
+    """Every node whose value follows from stored tensors and numbers alone, through any operators (`weight * factor`)."""
     held, found = tensors(graph), dict[fx.Node, Constant]()
     for node in graph.graph.nodes:
         if node.op == "get_attr":
