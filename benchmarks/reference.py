@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from snnconv.sources.checkpoint import read_checkpoint
+from snnconv.sources import SourceOptions
 from snnconv.sources.mpbn import ARCHITECTURES, Layers
+from snnconv.sources.official import recognise
 
 TIMESTEPS = 4
 
@@ -88,5 +89,5 @@ class AuthorsNetwork(nn.Module):
 
 def authors_network(checkpoint: Path) -> AuthorsNetwork:
     """The network with the weights of an official checkpoint, in evaluation mode."""
-    state = {key.removeprefix("model."): value for key, value in read_checkpoint(checkpoint).tensors.items()}
-    return AuthorsNetwork(ARCHITECTURES[0].module(state, Layers(timesteps=TIMESTEPS))).eval().requires_grad_(False)
+    arch, state, *_ = recognise(checkpoint, SourceOptions(arch=ARCHITECTURES[0].name))
+    return AuthorsNetwork(arch.module(state, Layers(timesteps=TIMESTEPS))).eval().requires_grad_(False)

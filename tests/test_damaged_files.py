@@ -27,7 +27,8 @@ from snnconv.report.json import render_json
 from snnconv.results.document import verification_report
 from snnconv.results.reading import read_results
 from snnconv.results.verdict import judge
-from snnconv.sources.checkpoint import read_checkpoint
+from snnconv.sources import SourceOptions
+from snnconv.sources.checkpoint import Wanted, fit, read_checkpoint, take
 from snnconv.verify import Reference
 from snnconv.verify.graph import admitted, check_graph
 from snnconv.verify.stored import check_stored
@@ -71,7 +72,11 @@ def use(path: Path, content: bytes) -> object:
         candidate = admitted(reference(), open_content(Content(path, content)), path.name, trusted=False)
         return candidate.constants(), check_graph(reference(), candidate), check_stored(folded(), candidate)
     if path.suffix in (".pth", ".safetensors"):
-        return read_checkpoint(path)
+        state = per_channel().state_dict()
+        checkpoint, options = read_checkpoint(path), SourceOptions()
+        return take(
+            checkpoint, fit(checkpoint, Wanted({key: tuple(value.shape) for key, value in state.items()}), options), options
+        )
     return read_results(path) if path.suffix == ".json" else (read_settings(path), read_policy([], path))
 
 

@@ -22,7 +22,7 @@ Such a package names the module that holds the adapters under the entry point gr
 from __future__ import annotations
 
 from snnconv.adapters.loading import FRAMEWORKS, PACKAGES, installing, load
-from snnconv.adapters.network import checkpoint_loaded, interfaces_of, neurons_of, reset, takes_all_steps
+from snnconv.adapters.network import added_later, checkpoint_loaded, interfaces_of, neurons_of, reset, takes_all_steps
 from snnconv.adapters.registration import (
     Adapter,
     adapter,
@@ -39,6 +39,7 @@ __all__ = [
     "PACKAGES",
     "Adapter",
     "adapter",
+    "added_later",
     "checkpoint_loaded",
     "installing",
     "interfaces_of",

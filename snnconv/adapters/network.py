@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.adapters.loading import load
-from snnconv.adapters.registration import CHECKPOINT_HOOKS, MULTI_STEP, NETWORK_RESETS, Adapter, adapter_of
+from snnconv.adapters.registration import CHECKPOINT_HOOKS, CONSTANTS_ADDED, MULTI_STEP, NETWORK_RESETS, Adapter, adapter_of
 from snnconv.capture import Interface
 from snnconv.ir.neuron import Neuron
 
@@ -54,6 +54,17 @@ def checkpoint_loaded(module: nn.Module, before: Mapping[str, Tensor]) -> tuple[
         own = {key.removeprefix(f"{path}."): value for key, value in before.items() if key.startswith(f"{path}.")}
         notes += [note for hook in CHECKPOINT_HOOKS for note in hook(path, layer, own)]
     return tuple(notes)
+
+
+def added_later(module: nn.Module) -> frozenset[str]:
+    """The keys of constants in `module` that a checkpoint of an older version of its framework lacks."""
+    return frozenset(
+        f"{path}.{name}" if path else name
+        for path, layer in module.named_modules()
+        for kind, names in CONSTANTS_ADDED.items()
+        if isinstance(layer, kind)
+        for name in names
+    )
 
 
 def _spiking(module: nn.Module) -> Iterator[tuple[str, nn.Module, Adapter]]:

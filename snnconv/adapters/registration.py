@@ -51,6 +51,8 @@ MULTI_STEP: list[Callable[[nn.Module], bool]] = []
 """Whether a layer takes all time steps of a run in one call, `[T, B, ...]`, one question per framework."""
 CHECKPOINT_HOOKS: list[CheckpointHook] = []
 """What is called on each layer after a checkpoint was loaded; see `on_checkpoint_loaded`."""
+CONSTANTS_ADDED: dict[type[nn.Module], tuple[str, ...]] = {}
+"""Tensors of the layers of a class, and of those derived from it, that checkpoints of older versions of its framework lack."""
 
 
 def adapter(

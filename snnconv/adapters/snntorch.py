@@ -19,13 +19,17 @@ from typing import Any
 
 import snntorch
 import torch
+from snntorch._neurons import SpikingNeuron
 from torch import Tensor, nn
 
 from snnconv.adapters import adapter, on_checkpoint_loaded, strictness
 from snnconv.adapters.one_step import batch_norm_through_time, step_layer
+from snnconv.adapters.registration import CONSTANTS_ADDED
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.per_step import ensure_steps
+
+CONSTANTS_ADDED[SpikingNeuron] = ("graded_spikes_factor", "reset_mechanism_val")
 
 
 def _states(layer: snntorch.Leaky) -> int:

@@ -17,7 +17,7 @@ import torch
 
 from snnconv.claims import check_span, check_total
 from snnconv.files import Content, reading
-from snnconv.inert_pickle import Made, Name, read_pickle
+from snnconv.inert_pickle import Made, Name, made_in, read_pickle
 
 METADATA_FILE = "snnconv.json"
 
@@ -161,7 +161,7 @@ def _check_tensors(archive: ScriptArchive, size: int) -> None:
     """Raise `ValueError` unless every tensor lies within its storage, and every storage is all of its record."""
     claimed = 0
     for record, folder in _OBJECTS.items():
-        for made in _made(archive.objects[record]):
+        for made in made_in(archive.objects[record]):
             if made.what is None:
                 name, held = f"{folder}/{made.arguments[2]}", _storage_bytes(made)
                 if len(archive.records[name]) != held:
@@ -171,24 +171,6 @@ def _check_tensors(archive: ScriptArchive, size: int) -> None:
                 check_span(storage.arguments[4], offset, shape, strides)
                 claimed += torch.Size(shape).numel() * _item_bytes(storage)
     check_total(claimed, size)
-
-
-def _made(root: Any) -> Iterator[Made]:
-    """Everything that a pickle wants made, each once."""
-    seen: set[int] = set()
-    waiting = [root]
-    while waiting:
-        value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, Made):
-            yield value
-            waiting += [value.what, value.arguments, value.state]
-        elif isinstance(value, dict):
-            waiting += [*value.keys(), *value.values()]
-        elif isinstance(value, list | tuple):
-            waiting += value
 
 
 def _item_bytes(storage: Made) -> int:

@@ -51,6 +51,9 @@ Data = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Format = Annotated[str | None, choice("--format", PRINTED, "What is printed on stdout.", default="text")]
+Ignore = Annotated[
+    list[str] | None, typer.Option(metavar="KEYS", help="Leave out keys of the checkpoint, * for any characters; repeatable.")
+]
 Input = Annotated[str | None, choice("--input", INPUTS, "One image shown T times, or T frames.")]
 InputShape = Annotated[str | None, typer.Option(metavar="C,H,W", help="Shape of one frame.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -66,6 +69,9 @@ PolicySettings = Annotated[
     ),
 ]
 Readout = Annotated[str | None, choice("--readout", READOUTS, "How the outputs of all steps are reduced.")]
+Rename = Annotated[
+    list[str] | None, typer.Option(metavar="FROM=TO", help="Let keys of the checkpoint begin with TO, not FROM; repeatable.")
+]
 Report = Annotated[
     list[Path] | None,
     typer.Option(metavar="FILE", help=f"Also write a report, of the kind of its suffix ({', '.join(REPORTS.own)}); repeatable."),
@@ -82,6 +88,7 @@ EngineName = Annotated[
 ]
 TimeForm = Annotated[str, choice("--time", TIME_FORMS, "Whole sequence, or one step with its state.")]
 Timesteps = Annotated[int | None, typer.Option(metavar="T", help="Number of time steps.")]
+Weights = Annotated[str | None, typer.Option(metavar="KEY", help="Which set of weights of the checkpoint, if it holds several.")]
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,9 @@ class SourceArguments:
     leak: Leak = None
     threshold: Threshold = None
     strict: Strict = None
+    weights: Weights = None
+    ignore: Ignore = None
+    rename: Rename = None
     config: Config = None
 
     def options(self) -> SourceOptions:
@@ -106,9 +116,10 @@ class SourceArguments:
         from snnconv.sources.options import parse_shape
 
         shape = None if self.input_shape is None else parse_shape(self.input_shape)
-        plain = ("arch", "timesteps", "input", "readout", "output", "leak", "threshold", "strict")
-        given = {name: getattr(self, name) for name in plain}
-        return configure(SourceOptions(input_shape=shape, **given), self.config)
+        names = ("arch", "timesteps", "input", "readout", "output", "leak", "threshold", "strict", "weights")
+        given = {name: getattr(self, name) for name in names}
+        ignore, rename = (tuple(rules) if rules else None for rules in (self.ignore, self.rename))
+        return configure(SourceOptions(input_shape=shape, ignore=ignore, rename=rename, **given), self.config)
 
     def load(self) -> Source:
         """The source without any data. A note on stderr tells what was assumed. Raises what `load_source` does."""

@@ -11,7 +11,8 @@ from snnconv.sources.kind import SourceKind
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source
 
-_FIXED = ("arch", "timesteps", "input", "input_shape", "readout", "output", "leak", "threshold", "strict")
+_NETWORK = ("arch", "timesteps", "input", "input_shape", "readout", "output", "leak", "threshold", "strict")
+_FIXED = (*_NETWORK, "weights", "ignore", "rename")
 """The options that a program answers itself."""
 
 

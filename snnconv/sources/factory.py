@@ -16,7 +16,7 @@ from snnconv.errors import BackendMissing, InputError
 from snnconv.ir.program import Origin
 from snnconv.results import DEFAULT
 from snnconv.sources.capturing import capture_source
-from snnconv.sources.checkpoint import Checkpoint, misfit, read_checkpoint
+from snnconv.sources.checkpoint import Checkpoint, Wanted, fit, read_checkpoint, take
 from snnconv.sources.kind import SourceKind
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source
@@ -39,7 +39,8 @@ def load(path: Path, options: SourceOptions) -> Source:
     resolve.reject("leak", "threshold", "strict", reason="the factory sets the constants of its neurons")
     checkpoint = read_checkpoint(path)
     module = build(arch)
-    notes = (*checkpoint.notes, *_load_into(module, checkpoint, arch))
+    resolve.given("weights", "ignore", "rename")
+    notes = _load_into(module, checkpoint, options)
     frame = tuple(resolve("input_shape", _input_shape(module, options, arch), "factory"))
     contract = resolve.contract(frame, *_timesteps(module, arch))
     if options.output is not None:
@@ -68,17 +69,28 @@ def build(arch: str) -> nn.Module:
     return module
 
 
-def _load_into(module: nn.Module, checkpoint: Checkpoint, arch: str) -> tuple[str, ...]:
-    """Load the checkpoint into the module, over what the factory had set; returns notes on the constants that differ."""
-    layout = {key: tuple(value.shape) for key, value in _state(module, arch).items()}
-    problem = misfit(checkpoint.tensors, layout)
-    if problem:
-        raise InputError(f"{checkpoint.path}: does not fit --arch {arch}: {problem}", "use the factory it was trained with")
-    fitting: dict[str, Tensor] = {key: value for key, value in checkpoint.tensors.items() if key in layout}
-    before = {key: value.clone() for key, value in _state(module, arch).items()}
+def _load_into(module: nn.Module, checkpoint: Checkpoint, options: SourceOptions) -> tuple[str, ...]:
+    """Load the checkpoint into the module, over what the factory had set.
+
+    Returns notes on what was chosen and left out, and on the constants that differ. Raises `InputError` if it does not fit.
+    """
+    arch = str(options.arch)
+    state = _state(module, arch)
+    found = fit(checkpoint, _wanted(module, state), options)
+    if found.problem:
+        raise InputError(
+            f"{checkpoint.path}: does not fit --arch {arch}: {found.problem}", found.todo or "use the factory it was trained with"
+        )
+    fitted = take(checkpoint, found, options)
+    before = {key: value.clone() for key, value in state.items()}
     with running_user_code(f"--arch {arch}", "loading the checkpoint into it"):
-        module.load_state_dict(fitting, strict=False)
-    return adapters.checkpoint_loaded(module, before)
+        module.load_state_dict(fitted.tensors, strict=False)
+    return (*fitted.notes, *adapters.checkpoint_loaded(module, before))
+
+
+def _wanted(module: nn.Module, state: dict[str, Tensor]) -> Wanted:
+    shapes = {key: tuple(value.shape) for key, value in state.items() if isinstance(value, Tensor)}
+    return Wanted(shapes, adapters.added_later(module) & shapes.keys(), frozenset(adapters.interfaces_of(module)))
 
 
 def _state(module: nn.Module, arch: str) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from snnconv.hints import factory_meant, meant
 from snnconv.ir.program import Origin
 from snnconv.sources.calling import SingleStep
 from snnconv.sources.capturing import capture_source
-from snnconv.sources.checkpoint import Checkpoint, misfit, read_checkpoint
+from snnconv.sources.checkpoint import Checkpoint, Fit, Wanted, fit, read_checkpoint, take
 from snnconv.sources.kind import SourceKind
 from snnconv.sources.mpbn import ARCHITECTURES, Architecture, Layers
 from snnconv.sources.options import Resolver, SourceOptions
@@ -30,20 +31,17 @@ def load(path: Path, options: SourceOptions) -> Source:
 
     Raises `InputError` if it is none, naming the nearest architecture and the keys that differ.
     """
-    chosen = _named(options.arch) if options.arch else None
-    checkpoint = read_checkpoint(path)
-    tensors = _without_root(checkpoint.tensors)
-    arch = chosen or _nearest(tensors)
-    _ensure_fits(arch, tensors, checkpoint, recognised=chosen is None)
+    arch, tensors, checkpoint, notes = recognise(path, options)
     resolve = Resolver(options)
     resolve.reject("output", reason=f"{arch.name} has one output")
     resolve("arch", arch.name, "recognised")
+    resolve.given("weights", "ignore", "rename")
     leak, threshold, strict = resolve("leak", 0.25), resolve("threshold", 0.5), resolve("strict", True)
     stem = tensors[arch.plan.stem_key]
     contract = resolve.contract(_frame(resolve.frame((stem.shape[1], arch.size, arch.size)), stem), timesteps=4)
     module = arch.module(tensors, Layers(leak, threshold, strict, contract.timesteps))
     origin = Origin(arch.name, checkpoint.sha256, resolve.resolved, _reference(arch))
-    return capture_source(module, contract, origin, checkpoint.notes, forward=SingleStep())
+    return capture_source(module, contract, origin, notes, forward=SingleStep())
 
 
 def _reference(arch: Architecture) -> str:
@@ -59,31 +57,40 @@ def _named(name: str) -> Architecture:
     return named
 
 
-def _without_root(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    rooted = all(key.startswith(_ROOT) for key in tensors)
-    return {key.removeprefix(_ROOT): value for key, value in tensors.items()} if rooted else tensors
+def recognise(path: Path, options: SourceOptions) -> tuple[Architecture, dict[str, Tensor], Checkpoint, tuple[str, ...]]:
+    """The architecture of an official checkpoint, its tensors by the authors' keys without `model.`, the file, and notes.
+
+    Raises `InputError` if it is none, naming the nearest architecture and the keys that differ.
+    """
+    chosen = (_named(options.arch),) if options.arch else ARCHITECTURES
+    checkpoint = read_checkpoint(path)
+    arch, found = nearest(checkpoint, chosen, options)
+    if found.problem:
+        what = "does not fit" if options.arch else "not a network that snnconv knows; nearest is"
+        todo = "pass --arch package.module:factory for a network of your own, or --arch NAME"
+        raise InputError(f"{path}: {what} {arch.name}: {found.problem}", todo)
+    fitted = take(checkpoint, found, options)
+    return arch, {key.removeprefix(_ROOT): value for key, value in fitted.tensors.items()}, checkpoint, fitted.notes
 
 
-def _nearest(tensors: dict[str, Tensor]) -> Architecture:
-    """The architecture of which the greatest share of keys and shapes agrees with the tensors."""
-
-    def agreement(arch: Architecture) -> float:
-        layout = arch.layout_like(tensors)
-        equal = sum(key in tensors and tuple(tensors[key].shape) == shape for key, shape in layout.items())
-        return equal / len(layout.keys() | tensors.keys())
-
-    return max(ARCHITECTURES, key=agreement)
+def nearest(checkpoint: Checkpoint, known: Sequence[Architecture], options: SourceOptions) -> tuple[Architecture, Fit]:
+    """The architecture of which the greatest share of keys and shapes agrees with the checkpoint's, and how it fits."""
+    return max(((arch, fit(checkpoint, _wanted(arch), options)) for arch in known), key=lambda pair: _agreement(*pair))
 
 
-def _ensure_fits(arch: Architecture, tensors: dict[str, Tensor], checkpoint: Checkpoint, recognised: bool) -> None:
-    """Raise `InputError` unless the tensors have exactly the layout of `arch`."""
-    problem = misfit(tensors, arch.layout_like(tensors))
-    if problem:
-        what = "not a network that snnconv knows; nearest is" if recognised else "does not fit"
-        raise InputError(
-            f"{checkpoint.path}: {what} {arch.name}: {problem}",
-            "pass --arch package.module:factory for a network of your own, or --arch NAME",
-        )
+def _wanted(arch: Architecture) -> Wanted:
+    """The authors' tensors, for any number of input channels and classes."""
+    shapes: dict[str, tuple[int | None, ...]] = dict(arch.shapes())
+    stem, head = arch.plan.stem_key, arch.plan.head_key
+    shapes[stem] = (shapes[stem][0], None, *shapes[stem][2:])
+    shapes[head] = (None, *shapes[head][1:])
+    shapes[head.replace("weight", "bias")] = (None,)
+    return Wanted({f"{_ROOT}{key}": shape for key, shape in shapes.items()})
+
+
+def _agreement(arch: Architecture, found: Fit) -> float:
+    """The share of all keys, of the architecture and of the file, that agree with their shapes."""
+    return found.match.agreement / (len(arch.shapes()) + len(found.match.extra))
 
 
 def _frame(shape: tuple[int, ...], stem: Tensor) -> tuple[int, ...]:

@@ -42,6 +42,9 @@ class SourceOptions:
         readout: mean, sum, last or none.
         output: the name or index of the output, if the network has several.
         leak, threshold, strict: constants of the neurons that a state-dict does not hold.
+        weights: the set of weights in a checkpoint that holds several, by its keys: `checkpoint/model_ema`.
+        ignore: patterns of keys of a checkpoint that are left out, with `*` for any characters.
+        rename: `FROM=TO` for keys of a checkpoint that begin with the names `FROM`, to begin with `TO`.
         configured: the configuration file of each option that was read from one.
         samples: the shapes that one sample of the data may have, if there are data; options left open follow from them.
     """
@@ -55,6 +58,9 @@ class SourceOptions:
     leak: float | None = None
     threshold: float | None = None
     strict: bool | None = None
+    weights: str | None = None
+    ignore: tuple[str, ...] | None = None
+    rename: tuple[str, ...] | None = None
     configured: dict[str, str] = field(default_factory=dict)
     samples: tuple[tuple[int, ...], ...] = ()
 
@@ -71,6 +77,9 @@ class SourceOptions:
                 raise InputError(f"{name} is {value}", "it is a finite number")
         if self.input_shape is not None and (not self.input_shape or min(self.input_shape) < 1):
             raise InputError(f"input shape is {list(self.input_shape)}", "it is positive sizes, as in 3,32,32")
+        for rule in self.rename or ():
+            if not rule.partition("=")[0] or "=" not in rule:
+                raise InputError(f"rename is '{rule}'", "it is FROM=TO, as in backbone=net; nothing behind = drops FROM")
 
 
 class Resolver:
@@ -95,6 +104,12 @@ class Resolver:
             value, where = given, self.options.configured.get(name, "option")
         self.resolved[name] = f"{_shown(value)} ({where})"
         return value
+
+    def given(self, *names: str) -> None:
+        """Remember those of these options that the user gave; they have no default."""
+        for name in names:
+            if getattr(self.options, name) is not None:
+                self(name, None)
 
     def frame(self, default: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of one frame. If it is not given, it follows from data with as many channels as `default`."""
@@ -165,6 +180,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "leak": (int, float),
     "threshold": (int, float),
     "strict": (bool,),
+    "weights": (str,),
+    "ignore": (list, str),
+    "rename": (list, str),
 }
 NAMES = tuple(_TYPES)
 """The settings of a source, in the order in which results show them."""
@@ -174,6 +192,8 @@ def _typed(path: Path, key: str, name: str, value: Any) -> Any:
     """The value of a setting in the type of its option. Raises `InputError` if it has another type."""
     if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and bool not in _TYPES[name]):
         raise InputError(f"{path}: '{key}' is {value!r}", f"it is a {' or '.join(t.__name__ for t in _TYPES[name])}")
+    if name in ("ignore", "rename"):
+        return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
     if name == "input_shape":
         try:
             return parse_shape(",".join(map(str, value)) if isinstance(value, list) else str(value))

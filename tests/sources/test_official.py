@@ -14,6 +14,8 @@ from snnconv.errors import InputError
 from snnconv.ir.program import Origin, TimeContract
 from snnconv.nn import neurons
 from snnconv.sources import SourceOptions, configure, load_source, official
+from snnconv.sources.checkpoint import Checkpoint
+from snnconv.sources.checkpoint.values import Stored
 from snnconv.sources.mpbn import ARCHITECTURES, Architecture, Layers
 from tests.networks import trained
 
@@ -29,9 +31,9 @@ def layout(name: str, inputs: int = 3, classes: int = 10, root: str = "model.") 
 
 def recognised(state: dict[str, Tensor]) -> tuple[str, str]:
     """The name of the nearest architecture, and what differs from it."""
-    bare = official._without_root(state)
-    arch = official._nearest(bare)
-    return arch.name, official.misfit(bare, arch.layout_like(bare))
+    checkpoint = Checkpoint(Path("net.pth"), "", 0, {key: Stored(tuple(value.shape), "no", None) for key, value in state.items()})
+    arch, found = official.nearest(checkpoint, ARCHITECTURES, SourceOptions())
+    return arch.name, found.problem
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -59,14 +61,14 @@ def test_a_missing_key_is_named(name: str) -> None:
     state = layout(name)
     lost = next(key for key in state if key.endswith("running_var"))
     del state[lost]
-    assert recognised(state) == (name, f"missing '{lost.removeprefix('model.')}'")
+    assert recognised(state) == (name, f"missing '{lost}'")
 
 
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_key_too_many_is_named(name: str) -> None:
     state = {**layout(name), "model.extra.weight": torch.empty(1, device="meta")}
-    assert recognised(state) == (name, "unexpected 'extra.weight'")
+    assert recognised(state) == (name, "unexpected 'model.extra.weight'")
 
 
 @pytest.mark.sample(3)
@@ -75,7 +77,7 @@ def test_a_wrong_shape_is_named(name: str) -> None:
     state = layout(name)
     key = next(key for key in reversed(state) if key.endswith("pool.weight"))
     state[key] = torch.empty(1, 2, 3, 3, device="meta")
-    assert recognised(state)[1].startswith(f"'{key.removeprefix('model.')}' is [1, 2, 3, 3], not [")
+    assert recognised(state)[1].startswith(f"'{key}' is [1, 2, 3, 3], not [")
 
 
 def test_a_depth_that_the_authors_have_not_is_held_against_the_nearest_one() -> None:
@@ -84,7 +86,7 @@ def test_a_depth_that_the_authors_have_not_is_held_against_the_nearest_one() -> 
         del state[key]
     name, differs = recognised(state)
     assert name == "resnet32_cifar"
-    assert differs.startswith("missing 'layer2.4.conv1.pool.weight', 'layer2.4.bn1.bn.weight', 'layer2.4.bn1.bn.bias' and ")
+    assert differs.startswith("missing 'model.layer2.4.conv1.pool.weight', 'model.layer2.4.bn1.bn.weight', ")
 
 
 def test_a_membrane_norm_per_element_is_another_network() -> None:
@@ -139,7 +141,7 @@ def test_networks_for_imagenet_are_shown_images_of_its_size(settled: Callable, t
 
 
 def test_a_named_architecture_is_checked(settled: Callable, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"does not fit resnet56_cifar: missing 'layer1\.7\.conv1\.pool\.weight'"):
+    with pytest.raises(InputError, match=r"does not fit resnet56_cifar: missing 'model\.layer1\.7\.conv1\.pool\.weight'"):
         settled(checkpoint(tmp_path, "resnet44_cifar"), SourceOptions(arch="resnet56_cifar"))
 
 
