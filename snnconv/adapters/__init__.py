@@ -14,6 +14,7 @@ Such a package names the module that holds the adapters under the entry point gr
     mine = "my_package.neurons"
 
     registration  the decorators by which adapters and frameworks are registered
+    recognition   which adapter a layer has
     network       what is asked of a whole network: its neurons, how they are called, a reset
     one_step      bringing a copy of a network into the form of one step
     loading       importing frameworks and packages with adapters

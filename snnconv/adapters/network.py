@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.adapters.loading import load
-from snnconv.adapters.registration import CHECKPOINT_HOOKS, CONSTANTS_ADDED, MULTI_STEP, NETWORK_RESETS, Adapter, adapter_of
+from snnconv.adapters.recognition import adapter_of
+from snnconv.adapters.registration import CHECKPOINT_HOOKS, CONSTANTS_ADDED, MULTI_STEP, NETWORK_RESETS, Adapter
 from snnconv.capture import Interface
 from snnconv.ir.neuron import Neuron
 
@@ -24,7 +25,10 @@ def neurons_of(module: nn.Module, dtype: torch.dtype = torch.float32) -> dict[st
 
 def interfaces_of(module: nn.Module) -> dict[str, Interface]:
     """How `module` calls each of its spiking layers, by its path."""
-    return {path: Interface(0 if _is_multi_step(layer) else None, known.states(layer)) for path, layer, known in _spiking(module)}
+    return {
+        path: Interface(0 if _is_multi_step(layer) else None, known.states(layer), known.shows, known.gives)
+        for path, layer, known in _spiking(module)
+    }
 
 
 def takes_all_steps(module: nn.Module) -> bool:

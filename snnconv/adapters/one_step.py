@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconv.adapters.registration import adapter_of, overrides
+from snnconv.adapters import registration
+from snnconv.adapters.recognition import adapter_of
+from snnconv.adapters.registration import overrides
 
 Change = Callable[[nn.Module, int], None]
 STEP_LAYERS: dict[type[nn.Module], Change] = {}
@@ -25,8 +27,8 @@ def step_layer(*kinds: type[nn.Module]) -> Callable[[Change], Change]:
     """Register the decorated function as what brings layers of the classes `kinds` into the form of one step.
 
     `function(layer, timesteps)` changes a layer of a copied network in place. If a constant of the layer changes from step to
-    step, it calls `torch.ops.snnconv.at_step(constants)` on all of them, `[T, ...]`. Layers with an adapter, and layers that
-    override a method of their class in `kinds`, are left alone.
+    step, it calls `torch.ops.snnconv.at_step(constants)` on all of them, `[T, ...]`. Layers with an adapter, unless that is for
+    one of `kinds` itself, and layers that override a method of their class in `kinds`, are left alone.
     """
 
     def register(change: Change) -> Change:
@@ -46,7 +48,7 @@ def one_step(module: nn.Module, timesteps: int, per_step_lists: Collection[str] 
         kind = next((kind for kind in type(layer).__mro__ if kind in STEP_LAYERS), None)
         if kind is None or (isinstance(layer, nn.ModuleList) and path not in per_step_lists):
             continue
-        if adapter_of(layer) is None and not overrides(type(layer), kind):
+        if (kind in registration.ADAPTERS or adapter_of(layer) is None) and not overrides(type(layer), kind):
             STEP_LAYERS[kind](layer, timesteps)
     return copied
 

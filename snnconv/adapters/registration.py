@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from snnconv.capture.slots import Shown, shows_nothing
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.nn import LIF
@@ -32,18 +33,29 @@ class Adapter:
         neuron: the canonical neuron of a layer, its constants included.
         reset: makes a layer forget its state.
         states: how many states a call of a layer returns after its spikes.
+        shows: what the attributes of a layer hold after a step.
+        gives: what a layer gives in the place of its spikes, from the layer and its potential; None if it gives spikes.
     """
 
     neuron: Callable[[nn.Module], Neuron]
     reset: Callable[[nn.Module], None]
     states: Callable[[nn.Module], int] = lambda layer: 0
+    shows: Shown = shows_nothing
+    gives: Callable[[Any, Tensor], Any] | None = None
+
+
+def _state_of_lif(layer: LIF, u: Tensor, s: Tensor) -> dict[str, Tensor | None]:
+    if layer.carry_normalised:
+        return {}
+    kept = layer.leak * u
+    return {"state": kept - layer.leak * layer.threshold * s if layer.soft else kept * (1 - s) + layer.leak * layer.v_reset * s}
 
 
 def reset_with_network(layer: nn.Module) -> None:
     """The reset of a layer whose framework resets the whole network at once (`network_reset`): nothing is left to do."""
 
 
-ADAPTERS: dict[type[nn.Module], Adapter] = {LIF: Adapter(LIF.neuron, reset_with_network)}  # type: ignore[arg-type]
+ADAPTERS: dict[type[nn.Module], Adapter] = {LIF: Adapter(LIF.neuron, reset_with_network, shows=_state_of_lif)}  # type: ignore[arg-type]
 """The adapter of each class of layers."""
 NETWORK_RESETS: list[Callable[[nn.Module], None]] = [reset_own]
 """What makes a whole network forget its state, one function per framework."""
@@ -56,7 +68,11 @@ CONSTANTS_ADDED: dict[type[nn.Module], tuple[str, ...]] = {}
 
 
 def adapter(
-    kind: type[Layer], reset: Callable[[Layer], object] | None = None, states: Callable[[Layer], int] = lambda layer: 0
+    kind: type[Layer],
+    reset: Callable[[Layer], object] | None = None,
+    states: Callable[[Layer], int] = lambda layer: 0,
+    shows: Shown = shows_nothing,
+    gives: Callable[[Any, Tensor], Any] | None = None,
 ) -> Callable[[Callable[[Layer], Neuron]], Callable[[Layer], Neuron]]:
     """Register the decorated function, `layer -> Neuron`, as the adapter of layers of class `kind`.
 
@@ -66,10 +82,14 @@ def adapter(
         kind: the class of the layers.
         reset: makes a layer forget its state before a new sample; by default the layer's own method `reset()`.
         states: how many states a call of the layer returns after its spikes; by default none.
+        shows: `function(layer, u, s)` says what the attributes of the layer hold after a step with the potential u before firing
+            and the spikes s, by their names, those that it returns first: `lambda layer, u, s: {"v": u * (1 - s)}`. By default
+            nothing, and a network that reads one of them is refused.
+        gives: `function(layer, u)` is what a call of the layer gives if that is a potential and not spikes.
     """
 
     def register(neuron: Callable[[Layer], Neuron]) -> Callable[[Layer], Neuron]:
-        ADAPTERS[kind] = Adapter(neuron, reset or _own_reset, states)  # type: ignore[arg-type]
+        ADAPTERS[kind] = Adapter(neuron, reset or _own_reset, states, shows, gives)  # type: ignore[arg-type]
         return neuron
 
     return register
@@ -97,15 +117,6 @@ def on_checkpoint_loaded(hook: CheckpointHook) -> CheckpointHook:
     return hook
 
 
-def adapter_of(layer: nn.Module) -> Adapter | None:
-    """The adapter of the layer's class, or of the nearest class that it derives from.
-
-    None if there is none, or if the layer overrides a method of that class: it may compute something else then.
-    """
-    kind = next((kind for kind in type(layer).__mro__ if kind in ADAPTERS), None)
-    return None if kind is None or overrides(type(layer), kind) or _is_patched(layer) else ADAPTERS[kind]
-
-
 def overrides(derived: type, kind: type) -> bool:
     """Whether `derived`, or a class between it and `kind`, overrides a method of `kind`.
 
@@ -117,7 +128,7 @@ def overrides(derived: type, kind: type) -> bool:
     return bool(own & _DECISIVE) or any(callable(getattr(kind, name, None)) for name in named)
 
 
-def _is_patched(layer: nn.Module) -> bool:
+def is_patched(layer: nn.Module) -> bool:
     """Whether a method was replaced on this one layer: `layer.forward = ...`."""
     return any(callable(value) and callable(getattr(type(layer), name, None)) for name, value in vars(layer).items())
 

@@ -36,7 +36,25 @@ def _states(layer: snntorch.Leaky) -> int:
     return 0 if layer.init_hidden and not layer.output else 1
 
 
-@adapter(snntorch.Leaky, reset=snntorch.Leaky.reset_mem, states=_states)
+def _membrane(layer: Any, u: Tensor, s: Tensor) -> Tensor:
+    """What `mem` is after a step: with a delayed reset the potential that fired, as it was."""
+    return u if layer.reset_delay or layer.reset_mechanism == "none" else u * (1 - s)
+
+
+def _ensure_finite(layer: Any, soft: bool, threshold: Tensor) -> None:
+    if soft and bool(threshold.isinf().any()) and layer.reset_mechanism == "subtract":
+        raise Refused(
+            f"snntorch.{type(layer).__name__} subtracts its infinite threshold times 0, which is NaN in its own output",
+            "use reset_mechanism='none'",
+        )
+
+
+@adapter(
+    snntorch.Leaky,
+    reset=snntorch.Leaky.reset_mem,
+    states=_states,
+    shows=lambda layer, u, s: {"mem": _membrane(layer, u, s)},
+)
 def leaky(layer: snntorch.Leaky | snntorch.Synaptic) -> Neuron:
     """The canonical neuron of a `Leaky`. Raises `Refused` if the layer does what no canonical neuron does."""
     _ensure_plain(layer)
@@ -49,6 +67,7 @@ def leaky(layer: snntorch.Leaky | snntorch.Synaptic) -> Neuron:
             f"{name} with reset_delay=False resets twice where the membrane is above the threshold after a reset",
             "use reset_delay=True, or reset_mechanism='zero' with thresholds of at least 0",
         )
+    _ensure_finite(layer, soft, threshold)
     amount = threshold if mechanism == "subtract" else torch.zeros(())
     return Neuron(threshold, leak, amount, soft=soft, strict=strictness(layer.spike_grad, name))
 
@@ -64,7 +83,12 @@ def _ensure_plain(layer: snntorch.Leaky) -> None:
             raise Refused(f"snntorch.{type(layer).__name__} {reason}")
 
 
-@adapter(snntorch.Synaptic, reset=snntorch.Synaptic.reset_mem, states=lambda layer: 2 * _states(layer))
+@adapter(
+    snntorch.Synaptic,
+    reset=snntorch.Synaptic.reset_mem,
+    states=lambda layer: 2 * _states(layer),
+    shows=lambda layer, u, s: {"syn": None, "mem": _membrane(layer, u, s)},
+)
 def synaptic(layer: snntorch.Synaptic) -> Neuron:
     """The canonical neuron of a `Synaptic`. Raises `Refused` if the layer does what no canonical neuron does."""
     if layer.reset_mechanism == "zero" and layer.reset_delay:

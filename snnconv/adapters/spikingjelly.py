@@ -16,6 +16,7 @@ The state carried here is `m = v - r` after the leak, so that every sample start
 from __future__ import annotations
 
 import copy
+import math
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,9 @@ def takes_all_steps(layer: nn.Module) -> bool:
 @network_reset
 def reset(module: nn.Module) -> None:
     """Make every layer of spikingjelly in a network forget its state."""
+    for inner in module.modules():
+        if isinstance(inner, _OneStepOfReadOut):
+            inner.v = 0.0
     if any(isinstance(inner, base.MemoryModule) for inner in module.modules()):
         functional.reset_net(module)
 
@@ -100,19 +104,44 @@ def through_time(norm: Any, timesteps: int) -> None:
         norm.forward = forward
 
 
-@adapter(neuron.IFNode, reset=reset_with_network)
+def _voltage(layer: Any, u: Tensor, s: Tensor) -> dict[str, Tensor | None]:
+    """v after a step, reset already, and the sequence of it if the layer keeps one of all steps at once."""
+    after_spike = u - layer.v_threshold if layer.v_reset is None else layer.v_reset
+    v = u if layer.v_threshold == math.inf else (1 - s) * u + s * after_spike
+    return {"v": v, "v_seq": v.unsqueeze(0)} if layer.store_v_seq and layer.step_mode == "m" else {"v": v}
+
+
+class _OneStepOfReadOut(neuron.NonSpikingBaseNode):
+    """A layer that never fires, called with one step, `[1, B, ...]`: it keeps its potential, which it else starts anew."""
+
+    v: Any
+
+    def forward(self, x_seq: Tensor) -> Tensor | list[Tensor]:
+        """The potential after this step, as all steps are decoded."""
+        self.neuronal_charge(x_seq[0])
+        return _potential(self, self.v)
+
+
+@step_layer(neuron.NonSpikingIFNode, neuron.NonSpikingLIFNode)
+def read_out(node: Any, timesteps: int) -> None:
+    """A layer that never fires: its potential goes on from call to call."""
+    node.__class__ = type(type(node).__name__, (_OneStepOfReadOut, type(node)), {})
+    node.v = 0.0
+
+
+@adapter(neuron.IFNode, reset=reset_with_network, shows=_voltage)
 def integrate_and_fire(layer: neuron.IFNode) -> Neuron:
     """The canonical neuron of an `IFNode`."""
     return _neuron(layer, _double(0.0), decay_input=False)
 
 
-@adapter(neuron.LIFNode, reset=reset_with_network)
+@adapter(neuron.LIFNode, reset=reset_with_network, shows=_voltage)
 def leaky(layer: neuron.LIFNode) -> Neuron:
     """The canonical neuron of a `LIFNode`."""
     return _neuron(layer, 1 / _double(layer.tau), layer.decay_input)
 
 
-@adapter(neuron.ParametricLIFNode, reset=reset_with_network)
+@adapter(neuron.ParametricLIFNode, reset=reset_with_network, shows=_voltage)
 def parametric(layer: neuron.ParametricLIFNode) -> Neuron:
     """The canonical neuron of a `ParametricLIFNode`, with the leak it has learned."""
     return _neuron(layer, _double(layer.w.sigmoid()), layer.decay_input)
@@ -132,13 +161,46 @@ def normalised(layer: neuron.MPBNLIFNode) -> Neuron:
     return _neuron(layer, decay, layer.decay_input, threshold, norm)
 
 
-@adapter(neuron.CUBALIFNode, reset=reset_with_network)
+def _potential(layer: Any, u: Tensor) -> Tensor | list[Tensor]:
+    """What a layer gives that never fires: its potential, decoded over one step."""
+    return u if layer.decode else [u]
+
+
+def _show_potential(layer: Any, u: Tensor, s: Tensor) -> dict[str, Tensor | None]:
+    return {"v": u}
+
+
+@adapter(neuron.NonSpikingIFNode, reset=reset_with_network, shows=_show_potential, gives=_potential)
+def integrating(layer: neuron.NonSpikingIFNode) -> Neuron:
+    """The canonical neuron of a `NonSpikingIFNode`. Raises `Refused` if it decodes to a maximum."""
+    return _silent(layer, _double(1.0), None)
+
+
+@adapter(neuron.NonSpikingLIFNode, reset=reset_with_network, shows=_show_potential, gives=_potential)
+def leaky_integrating(layer: neuron.NonSpikingLIFNode) -> Neuron:
+    """The canonical neuron of a `NonSpikingLIFNode`. Raises `Refused` if it decodes to a maximum."""
+    decay = 1 / _double(layer.tau)
+    return _silent(layer, 1 - decay, decay)
+
+
+def _silent(layer: neuron.NonSpikingBaseNode, leak: Tensor, gain: Tensor | None) -> Neuron:
+    if layer.decode in ("max-mem", "max-abs-mem"):
+        raise Refused(
+            f"{_named(layer)} gives the largest of all steps (decode='{layer.decode}'), which no read-out is",
+            "use decode='mean-mem', 'last_mem' or None",
+        )
+    return Neuron(_double(0.0), leak, _double(0.0), gain=gain).silenced()
+
+
+@adapter(neuron.CUBALIFNode, reset=reset_with_network, shows=_voltage)
 def current_based(layer: neuron.CUBALIFNode) -> Neuron:
     """The canonical neuron of a `CUBALIFNode`: `c = c_decay * c + x`, `h = v_decay * v + c`. Raises `Refused`."""
     leak = _double(layer.v_decay)
     if layer.v_reset:
         raise Refused(f"spikingjelly.CUBALIFNode starts from v_reset={layer.v_reset:g}, not from 0", "use v_reset=0.0 or None")
     soft = layer.v_reset is None
+    if soft:
+        _ensure_number(layer, _double(layer.v_threshold))
     amount = leak * _double(layer.v_threshold) if soft else _double(0.0)
     strict, fires = _strict(layer), _double(layer.v_threshold)
     return Neuron(fires, leak, amount, soft=soft, strict=strict, synaptic_decay=_double(layer.c_decay))
@@ -174,11 +236,20 @@ def _neuron(
     fires = _double(layer.v_threshold) if threshold is None else threshold
     leak, gain = 1 - decay, decay if decay_input else None
     if layer.v_reset is None:
+        _ensure_number(layer, fires)
         return Neuron(
             threshold=fires, leak=leak, reset=leak * _double(layer.v_threshold), soft=True, strict=strict, gain=gain, norm=norm
         )
     rest = _double(layer.v_reset)
     return _shifted(fires, leak, -leak * rest, rest, gain, strict, norm)
+
+
+def _ensure_number(layer: neuron.BaseNode, threshold: Tensor) -> None:
+    if bool(threshold.isinf().any()):
+        raise Refused(
+            f"{_named(layer)} with v_reset=None subtracts its infinite threshold times 0: its own potential is NaN",
+            "use v_reset=0.0, or a large threshold",
+        )
 
 
 def _shifted(

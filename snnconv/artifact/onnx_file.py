@@ -25,13 +25,14 @@ class OnnxFile:
     """An ONNX file that was read.
 
     `names` are those of the potential and the spikes of every neuron, `{neuron: {"potential": [...], "spike": [...]}}`, one name
-    per step, or a single one in a step form. `input` and `output` are those of the ends of a graph that snnconv did not write.
+    per step, or a single one in a step form; None for spikes that nothing reads, which no node makes. `input` and `output` are
+    those of the ends of a graph that snnconv did not write.
     """
 
     model: onnx.ModelProto
     sha256: str
     metadata: Metadata
-    names: dict[str, dict[str, list[str]]]
+    names: dict[str, dict[str, list[str | None]]]
     format: str = "onnx"
     input: str = "x"
     output: str = "y"
@@ -44,7 +45,8 @@ class OnnxFile:
     def lost(self) -> list[str]:
         """The names of potentials and spikes that no node of the graph makes: another tool took them away."""
         made = {name for node in self.model.graph.node for name in node.output}
-        return [name for kinds in self.names.values() for names in kinds.values() for name in names if name not in made]
+        named = (name for kinds in self.names.values() for names in kinds.values() for name in names)
+        return [name for name in named if name is not None and name not in made]
 
     def structure(self) -> list[str]:
         """Opsets, inputs and outputs, types of constants and values, nodes, and which values the potentials, spikes and states
@@ -103,8 +105,10 @@ def ours(content: Content, model: onnx.ModelProto) -> OnnxFile | None:
     metadata = read_metadata(path, props[METADATA_KEY])
     names: Any = metadata.document.get("tensors")
     try:
-        named = [name for neuron in metadata.neurons for kind in ("potential", "spike") for name in names[neuron][kind]]
+        potentials, spikes = ([n for neuron in metadata.neurons for n in names[neuron][k]] for k in ("potential", "spike"))
+        named = [*potentials, *(name for name in spikes if name is not None)]
         whole = all(isinstance(name, str) and name for name in named)
+        whole &= None not in spikes or all(len(kinds["potential"]) == len(kinds["spike"]) for kinds in names.values())
     except (KeyError, TypeError):
         whole = False
     if not whole:

@@ -1,13 +1,14 @@
 """The stand-in of a neuron while its network is captured: a forward that leaves a `snnconv::neuron` in the graph.
 
 The neuron keeps its class, its attributes and the hooks on it, so that the network can ask it anything. Its state, however, is in
-the graph, and the attributes that hold it are out of date: reading one of them is refused.
+the graph. An attribute that follows from the potential and the spikes of this step is computed from them where it is read; others
+that hold state are out of date, and reading one of them is refused.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,18 @@ from snnconv.user_code import is_library, place_of
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 
 
+Shown = Callable[[Any, Tensor, Tensor], dict[str, Tensor | None]]
+"""What the attributes of a neuron hold after a step, from the neuron, its potential before firing and its spikes, `[B, ...]`.
+
+States that it returns come first, in their order; what no function of the two gives is None.
+"""
+
+
+def shows_nothing(neuron: Any, potential: Tensor, spikes: Tensor) -> dict[str, Tensor | None]:
+    """The `Shown` of a neuron whose attributes cannot be read."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Interface:
     """How a network calls a neuron.
@@ -28,10 +41,14 @@ class Interface:
         time_axis: where the time steps are in what it is given and returns: 0 `[T, B, ...]`, 1 `[B, T, ...]`, -1 `[B, ..., T]`;
             None if it is called once per step, on `[B, ...]`.
         states_returned: how many states it returns after its spikes.
+        shows: what its attributes hold after a step.
+        gives: what it gives in the place of its spikes, from the neuron and its potential before firing; None if it gives spikes.
     """
 
     time_axis: int | None = None
     states_returned: int = 0
+    shows: Shown = shows_nothing
+    gives: Callable[[Any, Tensor], Any] | None = None
 
     def steps(self, value: Tensor) -> list[Tensor]:
         """What a neuron is given or returns in one call, as one tensor `[B, ...]` per step."""
@@ -55,6 +72,7 @@ class Slot:
         shapes: the shape of the potential, without the batch, at each call.
         rows: the size of the batch at the last call.
         order: the slots of the network in the order in which they were called.
+        shown: what the attributes of the neuron hold after this step, by name.
     """
 
     path: str
@@ -64,26 +82,32 @@ class Slot:
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     rows: int = 0
     order: list[Slot] = field(default_factory=list)
+    shown: dict[str, Tensor] = field(default_factory=dict)
 
-    def step(self, current: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The spikes for the `current` of one step, and the next state as often as the neuron returns one."""
-        axis = self.interface.time_axis
+    def step(self, neuron: nn.Module, current: Tensor) -> Any:
+        """What `neuron` gives for the `current` of one step: its spikes, and the states that it returns."""
+        interface = self.interface
+        axis = interface.time_axis
         x = current if axis is None else current.squeeze(axis)
         if self.carried is None:
             self._note(x)
-            spikes = following = torch.zeros_like(x)
+            spikes = following = potential = torch.zeros_like(x)
         else:
-            spikes, following = torch.ops.snnconv.neuron(x, self.carried, self.path)
+            spikes, following, potential = torch.ops.snnconv.neuron(x, self.carried, self.path)
             self.carried = following
+        shown = interface.shows(neuron, potential, spikes)
+        self.shown = {name: value for name, value in shown.items() if value is not None}
+        if interface.gives is not None:
+            return interface.gives(neuron, potential)
         spikes = spikes if axis is None else spikes.unsqueeze(axis)
-        returned = self.interface.states_returned
-        return (spikes, *[following] * returned) if returned else spikes
+        states = [*shown.values(), *[None] * interface.states_returned][: interface.states_returned]
+        return (spikes, *(following if state is None else state for state in states)) if states else spikes
 
     def take(self) -> Tensor:
-        """The state that a step has left; the slot holds none afterwards. Raises `ValueError` if it held none."""
+        """The state that a step has left; the slot holds nothing afterwards. Raises `ValueError` if it held none."""
         if self.carried is None:
             raise ValueError(f"neuron {self.path} carries nothing")
-        carried, self.carried = self.carried, None
+        carried, self.carried, self.shown = self.carried, None, {}
         return carried
 
     def ensure_unread(self, name: str) -> None:
@@ -93,7 +117,7 @@ class Slot:
             where = place_of(reader.f_code.co_filename, reader.f_lineno)
             raise Refused(
                 f"the network computes with the state of neuron {self.path}: it reads its {name} in {where}",
-                "read the spikes out instead; a potential is no output of a spiking network on a device",
+                "read a potential that the neuron holds after its call, in the same step, or its spikes",
             )
 
     def _note(self, x: Tensor) -> None:
@@ -107,9 +131,11 @@ def stand_in(neuron: nn.Module, slot: Slot) -> None:
     kind = type(neuron)
 
     def forward(self: nn.Module, current: Tensor, *states: Tensor, **named_states: Tensor) -> Tensor | tuple[Tensor, ...]:
-        return slot.step(current)
+        return slot.step(self, current)
 
     def get_attribute(self: nn.Module, name: str) -> Any:
+        if name in slot.shown:
+            return slot.shown[name]
         slot.ensure_unread(name)
         return kind.__getattribute__(self, name)
 

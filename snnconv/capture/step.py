@@ -14,10 +14,19 @@ from snnconv.capture.slots import Interface, Slot, stand_in
 from snnconv.capture.tracing import Call, leave_steps_open, trace
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron, fitted
-from snnconv.ir.nodes import argument
 from snnconv.ir.passes import run_passes
 from snnconv.ir.paths import ensure_paths
-from snnconv.ir.program import Origin, SpikingProgram, TimeContract, constants_used, neuron_calls, put, tensors
+from snnconv.ir.program import (
+    Origin,
+    SpikingProgram,
+    TimeContract,
+    constants_used,
+    neuron_calls,
+    neuron_name,
+    put,
+    reads_spikes,
+    tensors,
+)
 from snnconv.nn import reset
 
 NO_NEURON = (
@@ -59,10 +68,11 @@ def capture(
     leave_steps_open(net, contract)
     graph, constants = trace(net, running, {path: neuron.state_shape for path, neuron in fitting.items()}, contract, call)
     graph = run_passes([(each.__name__, each) for each in PASSES], graph)
-    read = [argument(node, 2) for node in neuron_calls(graph)]
-    if not read:
+    calls = neuron_calls(graph)
+    if not calls:
         raise Refused(*NO_NEURON)
-    program = SpikingProgram(_module(graph, constants), {path: fitting[path] for path in read}, contract, origin)
+    neurons = {neuron_name(call): _as_read(fitting[neuron_name(call)], call) for call in calls}
+    program = SpikingProgram(_module(graph, constants), neurons, contract, origin)
     ensure_samples_apart(program)
     return program
 
@@ -76,6 +86,13 @@ def _stand_ins(
     for slot in slots:
         stand_in(net.get_submodule(slot.path), slot)
     return slots
+
+
+def _as_read(neuron: Neuron, call: fx.Node) -> Neuron:
+    """The neuron that `call` calls, silenced if nothing reads its spikes and they leave no trace."""
+    traceless = not neuron.resets or neuron.never_fires
+    carried = neuron.norm is not None and neuron.norm.carried
+    return neuron.silenced() if traceless and not carried and not reads_spikes(call) else neuron
 
 
 def _module(graph: fx.Graph, constants: Mapping[str, Tensor]) -> fx.GraphModule:

@@ -15,6 +15,7 @@ from snnconv.artifact.onnx_file import OnnxFile, constants_of, numbers_of
 from snnconv.engines.engine import Candidate, Engine, Observation, failing, replaced
 from snnconv.engines.onnx_reference import Session, reference_session, widen
 from snnconv.engines.over_time import State, Stepped, run_steps
+from snnconv.ir.dynamics import NeuronConstants, fire
 
 
 def session(model: onnx.ModelProto) -> Session:
@@ -44,7 +45,7 @@ class OnnxRuntime(Candidate):
     """
 
     model: onnx.ModelProto
-    names: dict[str, dict[str, list[str]]]
+    names: dict[str, dict[str, list[str | None]]]
     start: Callable[[onnx.ModelProto], Session] = session
     given: dict[str, Tensor] = field(default_factory=dict)
     engines: dict[str, Session] = field(default_factory=dict)
@@ -102,20 +103,32 @@ class OnnxRuntime(Candidate):
         if self.form == "step":
             return run_steps(lambda f, s: self._step("watched", f, s, names), x, self.artifact.metadata)
         seen = self._engine("watched")(["y", *names], {"x": x, **self.given})
-        potentials, spikes = (
-            {neuron: [seen[name] for name in kinds[kind]] for neuron, kinds in self.names.items()}
-            for kind in ("potential", "spike")
-        )
+        potentials = {neuron: [seen[name] for name in self._potentials(neuron)] for neuron in self.names}
+        spikes = {neuron: self._spikes(neuron, seen) for neuron in self.names}
         return Observation(seen["y"], potentials, spikes)
 
     def _step(self, kind: str, frame: Tensor, state: State, names: list[str]) -> Stepped:
         following = {name: f"next_state.{name}" for name in state}
         feeds = {"x": frame, **{f"state.{name}": value for name, value in state.items()}, **self.given}
         seen = self._engine(kind)(["y", *following.values(), *names], feeds)
-        potentials, spikes = (
-            {neuron: seen[kinds[kind][0]] for neuron, kinds in self.names.items() if names} for kind in ("potential", "spike")
-        )
+        watched = self.names if names else ()
+        potentials = {neuron: seen[self._potentials(neuron)[0]] for neuron in watched}
+        spikes = {neuron: self._spikes(neuron, seen)[0] for neuron in watched}
         return seen["y"], {name: seen[output] for name, output in following.items()}, potentials, spikes
+
+    def _potentials(self, neuron: str) -> list[str]:
+        return [name for name in self.names[neuron]["potential"] if name is not None]
+
+    def _spikes(self, neuron: str, seen: dict[str, Tensor]) -> list[Tensor]:
+        """The spikes of each step. Those that the graph leaves out, because nothing reads them, follow from what it holds."""
+        potentials, spikes = self._potentials(neuron), self.names[neuron]["spike"]
+        return [self._fired(neuron, seen[potentials[t]]) if name is None else seen[name] for t, name in enumerate(spikes)]
+
+    def _fired(self, neuron: str, u: Tensor) -> Tensor:
+        constants = self.constants()
+        threshold, inverted = (constants.get(f"{neuron}.{name}") for name in ("threshold", "inverted"))
+        told = next(told for told in self.artifact.metadata.document["neurons"] if told["name"] == neuron)
+        return fire(u, NeuronConstants(threshold, inverted, strict=told["fires_on"] == ">"))
 
     def _engine(self, kind: str) -> Session:
         """An engine of the graph, `bare`, or `watched`: with every potential and spike among its outputs."""
@@ -126,7 +139,8 @@ class OnnxRuntime(Candidate):
     @property
     def _watchable(self) -> list[str]:
         """Every potential and spike of the graph; two neurons may share a potential."""
-        return list(dict.fromkeys(name for kinds in self.names.values() for steps in kinds.values() for name in steps))
+        named = (name for kinds in self.names.values() for steps in kinds.values() for name in steps)
+        return list(dict.fromkeys(name for name in named if name is not None))
 
     def _watched(self) -> onnx.ModelProto:
         model = _copy(self.model)

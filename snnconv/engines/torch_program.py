@@ -69,7 +69,7 @@ class _ObservedStep(fx.Interpreter):
         x, state, constants, strict, soft, name = args
         k = ops.neuron_constants(constants, strict, soft)
         self.potentials[name], self.spikes[name], following = neuron_step(x, state, k)
-        return self.spikes[name], following
+        return self.spikes[name], following, self.potentials[name]
 
 
 def load(artifact: ProgramFile) -> TorchProgram:

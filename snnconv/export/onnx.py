@@ -66,7 +66,7 @@ def to_onnx(export: Export) -> bytes:
         raise RuntimeError("torch.onnx.export returned no program")
     _keep_what_is_carried(converted.model, lowered)
     model = _simplified(converted.model, lowered.constants())
-    model.metadata_props[METADATA_KEY] = json.dumps({**export.metadata, "tensors": names.table()}, sort_keys=True)
+    model.metadata_props[METADATA_KEY] = json.dumps({**export.metadata, "tensors": names.table(model)}, sort_keys=True)
     proto = ir.to_proto(model)
     try:
         onnx.checker.check_model(proto, full_check=True)
@@ -104,22 +104,31 @@ class _Names:
 
     def __init__(self) -> None:
         self.potentials: dict[str, list[ir.Value]] = {}
-        self.spikes: dict[str, list[ir.Value]] = {}
+        self.spikes: dict[str, list[ir.Value | None]] = {}
 
-    def record(self, neuron: str, suffix: str, potential: ir.Value, spike: ir.Value) -> None:
-        """Name the potentials and spikes of a neuron, `suffix` telling the step if there are several."""
+    def record(self, neuron: str, suffix: str, potential: ir.Value, spike: ir.Value | None) -> None:
+        """Name the potentials and spikes of a neuron, `suffix` telling the step if there are several.
+
+        A silent neuron has no spikes.
+        """
         # Two neurons may read one current: then its first potential keeps the first name.
         if potential not in [v for values in self.potentials.values() for v in values]:
             potential.name = f"{neuron}.potential{suffix}"
-        spike.name = f"{neuron}.spike{suffix}"
+        if spike is not None:
+            spike.name = f"{neuron}.spike{suffix}"
         self.potentials.setdefault(neuron, []).append(potential)
         self.spikes.setdefault(neuron, []).append(spike)
 
-    def table(self) -> dict[str, dict[str, list[str | None]]]:
-        """Per neuron, the names of its potentials and spikes in the order of the steps."""
+    def table(self, model: ir.Model) -> dict[str, dict[str, list[str | None]]]:
+        """Per neuron, the names of its potentials and spikes in `model` in the order of the steps; None for spikes that nothing
+        reads, which a graph does not compute."""
+        made = {value.name for node in model.graph.all_nodes() for value in node.outputs}
         return {
-            name: {"potential": [v.name for v in self.potentials[name]], "spike": [v.name for v in self.spikes[name]]}
-            for name in self.potentials
+            name: {
+                "potential": [value.name for value in self.potentials[name]],
+                "spike": [value.name if value is not None and value.name in made else None for value in spikes],
+            }
+            for name, spikes in self.spikes.items()
         }
 
 
@@ -139,23 +148,35 @@ def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[...
         if k.synaptic_decay is not None:
             beside = _ints([1])
             following = op.Concat(op.Unsqueeze(following, beside), op.Unsqueeze(i, beside), axis=1)
-        return op.Cast(fired, to=onnx.TensorProto.FLOAT), following
+        # Nothing reads the spikes of a silent neuron.
+        return u if fired is None else op.Cast(fired, to=onnx.TensorProto.FLOAT), following, u
 
-    def neuron_over_time(x, constants: Values, strict: bool, soft: bool, name: str, timesteps: int, still: bool):
+    def neuron_read_over_time(x, constants: Values, strict: bool, soft: bool, name: str, timesteps: int, still: bool):
         k = ops.neuron_constants(constants, strict, soft)
         currents = _input_currents(x, k, timesteps, still)
-        decisions, m, i = [], None, None
+        potentials, decisions, m, i = [], [], None, None
         for t in range(timesteps):
             i = currents[t] if k.synaptic_decay is None or i is None else op.Add(op.Mul(k.synaptic_decay, i), currents[t])
             u = i if m is None else op.Add(m, i)
+            potentials.append(u)
             decisions.append(_fire(u, k))
             names.record(name, f".{t}", u, decisions[t])
             if t < timesteps - 1:
                 m = _reset(u, decisions[t], k)
+        over_time = op.Concat(*potentials, axis=0)
+        if k.threshold is None:  # nothing reads the spikes of a silent neuron
+            return over_time, over_time
         # Booleans are joined and made floats once: a quarter of the memory traffic.
-        return op.Cast(op.Concat(*decisions, axis=0), to=onnx.TensorProto.FLOAT)
+        return op.Cast(op.Concat(*decisions, axis=0), to=onnx.TensorProto.FLOAT), over_time
 
-    return {ops.NEURON_STEP: neuron_step, ops.NEURON_OVER_TIME: neuron_over_time}
+    def neuron_over_time(x, constants: Values, strict: bool, soft: bool, name: str, timesteps: int, still: bool):
+        return neuron_read_over_time(x, constants, strict, soft, name, timesteps, still)[0]
+
+    return {
+        ops.NEURON_STEP: neuron_step,
+        ops.NEURON_OVER_TIME: neuron_over_time,
+        ops.NEURON_READ_OVER_TIME: neuron_read_over_time,
+    }
 
 
 def _input_currents(x, k, timesteps: int, still: bool):
@@ -179,6 +200,8 @@ def _input_current(x, k):
 
 
 def _fire(u, k):
+    if k.threshold is None:
+        return None
     fired = op.Greater(u, k.threshold) if k.strict else op.GreaterOrEqual(u, k.threshold)
     return fired if k.inverted is None else op.Xor(fired, k.inverted)
 
@@ -246,7 +269,8 @@ def _keep_what_is_carried(model: ir.Model, lowered: Lowered) -> None:
     """Nothing is carried behind a single step, and the exporter drops what is not read; the proof asks for every constant."""
     if lowered.form == "step" or lowered.contract.timesteps > 1:
         return
-    carried = {f"{neuron}.{constant}" for neuron in lowered.neurons for constant in ("leak", "shift", "reset", "synaptic_decay")}
+    constants = ("threshold", "inverted", "leak", "shift", "reset", "synaptic_decay")
+    carried = {f"{neuron}.{constant}" for neuron in lowered.neurons for constant in constants}
     for name, value in lowered.constants().items():
         if name in carried and name not in model.graph.initializers:
             model.graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(value.numpy(), name=name)))

@@ -24,7 +24,8 @@ from snnconv.artifact.script_archive import METADATA_FILE, version_of
 from snnconv.artifact.script_file import read_script
 from snnconv.errors import Refused, first_line
 from snnconv.ir.dynamics import NeuronConstants, neuron_step
-from snnconv.ir.nodes import operand, outputs
+from snnconv.ir.neuron import POTENTIAL
+from snnconv.ir.nodes import argument, operand, outputs
 from snnconv.ir.program import TIME_STEP, share
 from snnconv.lower import Lowered, ops
 
@@ -164,6 +165,26 @@ def _walk(
     return fired
 
 
+def _walk_read(
+    x: Tensor,
+    k: NeuronConstants,
+    name: str,
+    timesteps: int,
+    still: bool,
+    observe: bool,
+    potentials: dict[str, Tensor],
+    spikes: dict[str, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """The same for a neuron whose potentials the network computes with: its spikes and its potentials."""
+    seen: list[Tensor] = []
+    fired = ops.neuron_over_time(x, k, timesteps, still, seen)
+    read = torch.cat(seen)
+    if observe:
+        potentials[name] = read
+        spikes[name] = fired
+    return fired, read
+
+
 def _step(
     x: Tensor,
     state: dict[str, Tensor],
@@ -172,10 +193,10 @@ def _step(
     following: dict[str, Tensor],
     potentials: dict[str, Tensor],
     spikes: dict[str, Tensor],
-) -> Tensor:
-    """One step of a neuron: its spikes, noted like its potential and its next state."""
+) -> tuple[Tensor, Tensor]:
+    """One step of a neuron: its spikes and its potential, noted like its next state."""
     potentials[name], spikes[name], following[name] = neuron_step(x, state[name], k)
-    return spikes[name]
+    return spikes[name], potentials[name]
 
 
 def _count(state: dict[str, Tensor], following: dict[str, Tensor]) -> Tensor:
@@ -196,10 +217,10 @@ def _sequence_body(lowered: Lowered) -> fx.GraphModule:
         observe = graph.placeholder("observe", type_expr=bool)
         timesteps = graph.placeholder("timesteps", type_expr=int)
     for node in list(graph.nodes):
-        if node.target is ops.NEURON_OVER_TIME:
+        if node.target in ops.NEURONS_OVER_TIME:
             x, *constants, name, _, still = node.args
             node.args = (x, _constants(node, *constants), name, timesteps, still, observe, potentials, spikes)
-            node.target = _walk
+            node.target = _walk if node.target is ops.NEURON_OVER_TIME else _walk_read
         elif node.target in (ops.REPEAT_TIME, ops.EACH_STEP, ops.REDUCE_TIME):
             node.args = (*node.args[:-1], timesteps)
     return _scriptable(module)
@@ -225,8 +246,7 @@ def _step_body(lowered: Lowered) -> fx.GraphModule:
             node.target = _step
     for node in graph.find_nodes(op="call_function", target=operator.getitem):
         if operand(node, 0).target is _step:
-            node.replace_all_uses_with(operand(node, 0))
-            graph.erase_node(node)
+            node.args = (operand(node, 0), int(argument(node, 1) == POTENTIAL))
     if lowered.counts_steps:
         with graph.inserting_after(spikes):
             states[-1].replace_all_uses_with(graph.call_function(_count, (state, following)))

@@ -13,11 +13,12 @@ from torch import Tensor
 class NeuronConstants(NamedTuple):
     """The constants of a neuron: every tensor, then the flags. A tensor that is None has no effect.
 
-    `inverted`, bool, flips the outcome of a comparison with `threshold` (see `Neuron.constants`); `reset` is R under a hard reset
-    and S under a soft one. `gain` and `offset` may have one entry per step, `[T, 1, C, ...]`.
+    Without a threshold it never fires. `inverted`, bool, flips the outcome of a comparison with `threshold` (see
+    `Neuron.constants`); `reset` is R under a hard reset and S under a soft one. `gain` and `offset` may have one entry per step,
+    `[T, 1, C, ...]`.
     """
 
-    threshold: Tensor
+    threshold: Tensor | None
     inverted: Tensor | None = None
     leak: Tensor | None = None
     shift: Tensor | None = None
@@ -59,8 +60,10 @@ def integrate(i: Tensor, m: Tensor | None) -> Tensor:
 
 def fire(u: Tensor, k: NeuronConstants) -> Tensor:
     """Which potentials fire, `[B, ...]` as bool."""
-    fired = u > k.threshold if k.strict else u >= k.threshold
-    inverted = k.inverted
+    threshold, inverted = k.threshold, k.inverted
+    if threshold is None:
+        return torch.zeros_like(u, dtype=torch.bool)
+    fired = u > threshold if k.strict else u >= threshold
     if inverted is not None:
         fired = torch.logical_xor(fired, inverted)
     return fired

@@ -14,6 +14,8 @@ with m = i = 0 before the first step. v is what is carried: u itself, or N(u) if
 A, L, B, R, S, g, c and theta are scalars, per channel or per element; g and c may have one such value per time step.
 `snnconv.ir.dynamics` holds these phases as functions.
 
+A neuron whose potential is read out is the same; what a network reads of it follows from u and s by plain operators in the graph.
+
 The *state* of a neuron is what it keeps from one step to the next, in one tensor: m, or m and i if there is an A.
 
 The *leak* L is the share of the potential that is kept, here and in every option, setting and artifact: 1 never forgets. The
@@ -73,7 +75,8 @@ class Neuron:
 
     Tensors broadcast against `[B, *shape]`: scalars `[]`, per channel `[C, 1, 1]`, per element `[C, H, W]`. `gain` (g) and
     `offset` (c) may also be per step: `[T, 1, C, 1, 1]`, the second dimension standing for the batch. `reset` is R, or S if
-    `soft`. `inverted` is bool per channel or element: True fires *below* the threshold.
+    `soft`. `inverted` is bool per channel or element: True fires *below* the threshold. A `silent` neuron never fires: its
+    threshold is infinite, nothing resets it, and only its potential is read.
     """
 
     threshold: Tensor
@@ -87,6 +90,7 @@ class Neuron:
     synaptic_decay: Tensor | None = None
     inverted: Tensor | None = None
     norm: MembraneNorm | None = None
+    silent: bool = False
     shape: Shape = field(default=())
 
     def constants(self) -> NeuronConstants:
@@ -100,6 +104,19 @@ class Neuron:
             toward = torch.full_like(self.threshold, -math.inf if self.strict else math.inf)
             named["threshold"] = torch.where(self.inverted, torch.nextafter(self.threshold, toward), self.threshold)
         return NeuronConstants(**named)
+
+    def silenced(self) -> Neuron:
+        """The silent neuron that this one is if its spikes leave no trace and nothing reads them."""
+        return replace(
+            self,
+            threshold=torch.full_like(self.threshold, math.inf),
+            reset=torch.zeros_like(self.reset),
+            soft=True,
+            strict=True,
+            inverted=None,
+            norm=None,
+            silent=True,
+        )
 
     def synaptic_current(self, x: Tensor, before: Tensor | None, t: int) -> Tensor:
         """i `[B, *shape]` at step `t`, given the input `x` and i of the step before, None at the first."""
@@ -142,6 +159,12 @@ class Neuron:
     def resets(self) -> bool:
         """Whether a spike leaves a trace in the state: a soft reset by nothing does not."""
         return not self.soft or bool(self.reset.any())
+
+    @property
+    def never_fires(self) -> bool:
+        """Whether no potential reaches the threshold."""
+        beyond = math.inf if self.inverted is None else torch.where(self.inverted, -math.inf, math.inf)
+        return bool((self.threshold == beyond).all())
 
     @property
     def per_step(self) -> bool:
@@ -249,14 +272,16 @@ def _laid_out(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     return value
 
 
-torch.library.define("snnconv::neuron", "(Tensor current, Tensor state, str name) -> (Tensor, Tensor)")
+torch.library.define("snnconv::neuron", "(Tensor current, Tensor state, str name) -> (Tensor, Tensor, Tensor)")
 
 
 @torch.library.register_fake("snnconv::neuron")
-def _neuron_shapes(current: Tensor, state: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(current), torch.empty_like(state)
+def _neuron_shapes(current: Tensor, state: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(current), torch.empty_like(state), torch.empty_like(current)
 
 
 NEURON_OP = torch.ops.snnconv.neuron.default
-"""Marks a neuron in a captured step graph: `(current, state, name) -> (spikes, next state)`. It has no kernel on purpose: what a
-neuron does is in the table of the program, and `SpikingProgram` runs it."""
+"""Marks a neuron in a captured step graph: `(current, state, name) -> (spikes, next state, potential before firing)`. It has no
+kernel on purpose: what a neuron does is in the table of the program, and `SpikingProgram` runs it."""
+SPIKES, NEXT_STATE, POTENTIAL = range(3)
+"""The places of what it gives."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.ir.default_type import numbers_in
-from snnconv.ir.neuron import NEURON_OP, MembraneNorm, Neuron
+from snnconv.ir.neuron import NEURON_OP, POTENTIAL, SPIKES, MembraneNorm, Neuron
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.time import TimeContract
 from snnconv.results import Site
@@ -21,7 +21,17 @@ TIME_STEP = "time_step"
 """The state that counts steps, if constants change from step to step."""
 
 Watch = Callable[[ModulePath, int, Tensor, Tensor], None]
-Drive = Callable[[ModulePath, Tensor, Tensor], Tensor | None]
+
+
+@dataclass(frozen=True)
+class Driven:
+    """What the layers behind a neuron get at one step in place of its own: spikes and potential before firing, `[B, ...]`."""
+
+    spikes: Tensor
+    potential: Tensor
+
+
+Drive = Callable[[ModulePath, Tensor, Tensor], Driven | None]
 
 BATCH_NORM = torch.ops.aten.batch_norm.default
 _FLOATS = (torch.float32, torch.float64)
@@ -115,7 +125,7 @@ class SpikingProgram:
         """Run from a fresh state, step by step, over `x` as the contract says, and read out: `[B, K]`, or `[B, T, K]`.
 
         `watch(neuron, step, potential, spikes)` is called for every neuron at every step. `drive(neuron, current, spikes)` as
-        well; spikes that it returns take the place of the neuron's own for the layers behind it.
+        well; what it returns takes the place of the neuron's own for the layers behind it.
         """
         states: dict[ModulePath, Tensor | None] = dict.fromkeys(self.neurons)
         in_graph = [None] * len(self.neurons)
@@ -143,7 +153,8 @@ class _StepOfProgram(fx.Interpreter):
         if self.watch is not None:
             self.watch(name, self.t, u, spikes)
         driven = None if self.drive is None else self.drive(name, current, spikes)
-        return spikes if driven is None else driven, self.states[name]
+        seen = Driven(spikes, u) if driven is None else driven
+        return seen.spikes, self.states[name], seen.potential
 
     def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Tensor:
         return args[0][0]
@@ -192,6 +203,26 @@ def is_random(node: fx.Node) -> bool:
     switches = [(i, a) for i, a in enumerate(node.target._schema.arguments) if a.name in ("train", "training", "dropout_p")]
     given = [node.args[i] if i < len(node.args) else node.kwargs.get(a.name, a.default_value) for i, a in switches]
     return not given or any(given)
+
+
+def reads_potentials(graph: fx.Graph) -> bool:
+    """Whether a step graph computes with the potential of a neuron."""
+    return any(map(reads_potential, neuron_calls(graph)))
+
+
+def reads_potential(call: fx.Node) -> bool:
+    """Whether a step graph computes with the potential of the neuron that `call` calls."""
+    return any(_part(value) == POTENTIAL for value in call.users)
+
+
+def reads_spikes(call: fx.Node) -> bool:
+    """Whether a step graph computes with the spikes of the neuron that `call` calls."""
+    return any(_part(value) == SPIKES for value in call.users)
+
+
+def _part(value: fx.Node) -> int:
+    """Which of the things that a neuron gives `value` takes."""
+    return int(value.args[1])  # type: ignore[arg-type]
 
 
 def neuron_name(call: fx.Node) -> ModulePath:

@@ -58,4 +58,4 @@ class _StepForSizes(fx.Interpreter):
         """Take the first entry of a constant per step, and a neuron's current for its spikes."""
         if target is AT_STEP:
             return args[0][0]
-        return (args[0], None) if target is NEURON_OP else super().call_function(target, args, kwargs)
+        return (args[0], None, args[0]) if target is NEURON_OP else super().call_function(target, args, kwargs)

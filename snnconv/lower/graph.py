@@ -52,13 +52,13 @@ class _Sequence(fx.Interpreter):
         self.watch = watch
 
     def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if target is ops.NEURON_OVER_TIME:
+        if target in ops.NEURONS_OVER_TIME:
             x, constants, strict, soft, name, timesteps, still = args
             potentials: list[Tensor] = []
             spikes = ops.neuron_over_time(x, ops.neuron_constants(constants, strict, soft), timesteps, still, potentials)
             if self.watch is not None:
                 self.watch(name, torch.cat(potentials), spikes)
-            return spikes
+            return spikes if target is ops.NEURON_OVER_TIME else (spikes, torch.cat(potentials))
         return super().call_function(ops.FUNCTIONS.get(target, target), args, kwargs)
 
     def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Tensor:
@@ -72,10 +72,11 @@ NeuronArguments = tuple[list[fx.Node | None], bool, bool, ModulePath]
 def neuron_arguments(module: torch.nn.Module, graph: fx.Graph, name: ModulePath, program: SpikingProgram) -> NeuronArguments:
     """Hold the constants of a folded neuron at `<name>.<constant>` and return its operator's arguments.
 
-    A leak of 1 and a reset of nothing are left out.
+    A leak of 1, a reset of nothing and the threshold of a silent neuron are left out.
     """
     neuron = program.neurons[name]
     k = neuron.constants()._replace(
+        threshold=None if neuron.silent else neuron.constants().threshold,
         leak=neuron.leak if program.leaks(name) else None,
         reset=neuron.reset if neuron.resets else None,
     )

@@ -19,7 +19,7 @@ from snnconv.ir.dynamics import NeuronConstants, neuron_step
 from snnconv.ir.over_batch import OVER_BATCH, over_batch
 
 CONSTANTS = tuple(name for name in NeuronConstants._fields if name not in ("strict", "soft"))
-"""The tensors of a lowered neuron, in the order of the operators' argument; all but threshold may be absent."""
+"""The tensors of a lowered neuron, in the order of the operators' argument; any may be absent."""
 
 
 def neuron_constants(tensors: Sequence[Any], strict: bool, soft: bool) -> NeuronConstants:
@@ -75,17 +75,21 @@ def reduce_time(x: Tensor, readout: str, timesteps: int) -> Tensor:
 
 _NEURON = "Tensor?[] constants, bool strict, bool soft, str name"
 
-torch.library.define("snnconv::neuron_step", f"(Tensor x, Tensor state, {_NEURON}) -> (Tensor, Tensor)")
+torch.library.define("snnconv::neuron_step", f"(Tensor x, Tensor state, {_NEURON}) -> (Tensor, Tensor, Tensor)")
 torch.library.define("snnconv::neuron_over_time", f"(Tensor x, {_NEURON}, int timesteps, bool still) -> Tensor")
+torch.library.define("snnconv::neuron_read_over_time", f"(Tensor x, {_NEURON}, int timesteps, bool still) -> (Tensor, Tensor)")
 torch.library.define("snnconv::merge_time", "(Tensor x) -> Tensor")
 torch.library.define("snnconv::repeat_time", "(Tensor x, int timesteps) -> Tensor")
 torch.library.define("snnconv::each_step", "(Tensor constant, Tensor x, int timesteps) -> Tensor")
 torch.library.define("snnconv::reduce_time", "(Tensor x, str readout, int timesteps) -> Tensor")
 
 NEURON_STEP = torch.ops.snnconv.neuron_step.default
-"""One step of a neuron: spikes and next state; `snnconv.ir.dynamics.neuron_step` computes it."""
+"""One step of a neuron: spikes, next state and potential before firing; `snnconv.ir.dynamics.neuron_step` computes it."""
 NEURON_OVER_TIME = torch.ops.snnconv.neuron_over_time.default
-"""All steps of a neuron: spikes; `neuron_over_time` computes it."""
+"""All steps of a neuron: spikes `[T * B, ...]`; `neuron_over_time` computes them."""
+NEURON_READ_OVER_TIME = torch.ops.snnconv.neuron_read_over_time.default
+"""The same for a neuron whose potential is read: spikes and potentials before firing `[T * B, ...]`."""
+NEURONS_OVER_TIME = (NEURON_OVER_TIME, NEURON_READ_OVER_TIME)
 MERGE_TIME = torch.ops.snnconv.merge_time.default
 REPEAT_TIME = torch.ops.snnconv.repeat_time.default
 EACH_STEP = torch.ops.snnconv.each_step.default
@@ -104,13 +108,19 @@ Tensors = list[Tensor | None]
 
 
 @torch.library.register_fake("snnconv::neuron_step")
-def _(x: Tensor, state: Tensor, constants: Tensors, strict: bool, soft: bool, name: str) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(state)
+def _(x: Tensor, state: Tensor, constants: Tensors, strict: bool, soft: bool, name: str) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(state), torch.empty_like(x)
 
 
 @torch.library.register_fake("snnconv::neuron_over_time")
 def _(x: Tensor, constants: Tensors, strict: bool, soft: bool, name: str, timesteps: int, still: bool) -> Tensor:
     return x.new_empty(x.shape[0] * (timesteps if still else 1), *x.shape[1:])
+
+
+@torch.library.register_fake("snnconv::neuron_read_over_time")
+def _(x: Tensor, constants: Tensors, strict: bool, soft: bool, name: str, timesteps: int, still: bool) -> tuple[Tensor, Tensor]:
+    shape = (x.shape[0] * (timesteps if still else 1), *x.shape[1:])
+    return x.new_empty(shape), x.new_empty(shape)
 
 
 @torch.library.register_fake("snnconv::merge_time")

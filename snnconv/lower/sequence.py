@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import fx
 
-from snnconv.ir.neuron import NEURON_OP
+from snnconv.ir.neuron import NEURON_OP, NEXT_STATE, POTENTIAL
 from snnconv.ir.nodes import argument, operand, outputs
 from snnconv.ir.operators import OPERATORS
 from snnconv.ir.per_step import AT_STEP
-from snnconv.ir.program import SpikingProgram, put, share, tensors
+from snnconv.ir.program import SpikingProgram, put, reads_potential, share, tensors
 from snnconv.lower import ops
 from snnconv.lower.batch import BatchDimensions
 from snnconv.lower.graph import Lowered, neuron_arguments
@@ -88,8 +88,8 @@ class _Builder:
             self.new[node] = self.graph.call_function(ops.EACH_STEP, (self.new[operand(node, 0)], x, self.contract.timesteps))
             self.timed.add(node)
         elif node.target is operator.getitem and operand(node, 0).target is NEURON_OP:
-            if argument(node, 1) == 0:
-                self.new[node] = self.new[operand(node, 0)]
+            if argument(node, 1) != NEXT_STATE:
+                self.new[node] = self._part_of_neuron(self.new[operand(node, 0)], argument(node, 1) == POTENTIAL)
                 self.timed.add(node)
         else:
             self._stateless(node)
@@ -98,7 +98,13 @@ class _Builder:
         current, name = operand(node, 0), str(argument(node, 2))
         arguments = neuron_arguments(self.root, self.graph, name, self.program)
         inputs = (self.new[current], *arguments, self.contract.timesteps, current not in self.timed)
-        self.new[node] = self.graph.call_function(ops.NEURON_OVER_TIME, inputs)
+        operator_ = ops.NEURON_READ_OVER_TIME if reads_potential(node) else ops.NEURON_OVER_TIME
+        self.new[node] = self.graph.call_function(operator_, inputs)
+
+    def _part_of_neuron(self, neuron: fx.Node, potential: bool) -> fx.Node:
+        if neuron.target is ops.NEURON_OVER_TIME:
+            return neuron
+        return self.graph.call_function(operator.getitem, (neuron, int(potential)))
 
     def _stateless(self, node: fx.Node) -> None:
         in_tail = node in self.tail

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.capture import ANY_BATCH, Interface
 from snnconv.errors import Refused
+from snnconv.ir.dynamics import integrate
 from snnconv.ir.neuron import Neuron
+from snnconv.ir.program import Driven
 from snnconv.ir.time import read_out
 from snnconv.results import DEFAULT
 from snnconv.sources.currents import typical_current
@@ -105,12 +107,12 @@ def _fault_between(source: Source, x: Tensor, y: Tensor, seen: dict[str, _Seen],
     faults: list[str] = []
     steps = dict.fromkeys(seen, 0)
 
-    def drive(name: str, current: Tensor, spikes: Tensor) -> Tensor:
+    def drive(name: str, current: Tensor, spikes: Tensor) -> Driven:
         t = steps[name]
         steps[name] += 1
         if not _close(current, seen[name].currents[t], tolerance):
             faults.append(f"what neuron {name} is given at step {t + 1} does not follow from that step alone")
-        return seen[name].spikes[t]
+        return Driven(seen[name].spikes[t], seen[name].potentials[t])
 
     contract = source.program.contract
     every = replace(source.program, contract=replace(contract, readout="none")).run(x, drive=drive)
@@ -142,6 +144,7 @@ class _Seen:
         currents: what the network computed for it.
         given: what it got instead.
         spikes: what it returned.
+        potentials: those of the canonical neuron, which resets where the network's own did.
     """
 
     neuron: Neuron
@@ -150,6 +153,7 @@ class _Seen:
     currents: list[Tensor] = field(default_factory=list)
     given: list[Tensor] = field(default_factory=list)
     spikes: list[Tensor] = field(default_factory=list)
+    potentials: list[Tensor] = field(default_factory=list)
 
     def replace_current(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Give the neuron other currents than its own; a forward pre-hook."""
@@ -162,23 +166,29 @@ class _Seen:
 
     def note_spikes(self, layer: nn.Module, inputs: Any, output: Any) -> None:
         """Note the spikes that the neuron returned; a forward hook."""
+        if self.neuron.silent:
+            self.spikes += [torch.zeros_like(step) for step in self.given[len(self.spikes) :]]
+            return
         spikes = output[0] if isinstance(output, tuple) else output
         self.spikes += [step.to(self.neuron.threshold.dtype, copy=True) for step in self.interface.steps(spikes)]
 
     def first_different_spike(self, tolerance: float) -> int | None:
         """The first step at which the neuron spikes differently from the canonical one; None if there is none.
 
-        Where a potential is on the threshold, within `tolerance`, and from then on, the two may differ.
+        Where a potential is on the threshold, within `tolerance`, the two may differ: the canonical one goes on as the other.
         """
-        state, unsure = None, torch.zeros((), dtype=torch.bool)
+        m = i = None
         for t, (current, spikes) in enumerate(zip(self.given, self.spikes, strict=True)):
-            u, own, state = self.neuron.step(current, state, t)
+            i = self.neuron.synaptic_current(current, i, t)
+            u = integrate(i, m)
+            own = self.neuron.fires(u).to(spikes.dtype)
+            m = self.neuron.after_reset(u, spikes > 0)
+            self.potentials.append(u)
             measured = u if self.neuron.norm is None else self.neuron.norm(u)
             tied = (measured - self.neuron.threshold).abs() <= tolerance * measured.abs().clamp(min=1.0)
             other = own != spikes
-            if bool((other & ~tied & ~unsure).any()):
+            if bool((other & ~tied).any()):
                 return t
-            unsure = unsure | other
         return None
 
     def _around_threshold(self, like: Tensor) -> Tensor:

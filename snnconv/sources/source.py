@@ -68,8 +68,8 @@ class Source:
         """The model's output on `x` `[B, C, H, W]`, or `[B, T, C, H, W]` for frames, from a fresh state.
 
         It is computed by the user's own code, or by the program if there is none. `drive(neuron, current, spikes)` sees every
-        neuron at every step; spikes that it returns replace the neuron's own for the layers that follow. Raises `UserCodeError`
-        if the user's code fails.
+        neuron at every step; what it returns replaces the neuron's own for the layers that follow: in the user's own code the
+        spikes alone. Of a neuron that never fires it sees no spikes. Raises `UserCodeError` if the user's code fails.
         """
         contract = self.program.contract
         if self.module is None:
@@ -79,7 +79,10 @@ class Source:
             watched = drive is not None or self.program.dtype is not torch.float32
             interfaces = adapters.interfaces_of(self.module) if watched else {}
             for name in self.program.neurons if watched else ():
-                layer, driving = self.module.get_submodule(name), _driving(name, drive, interfaces[name])
+                layer, driving = (
+                    self.module.get_submodule(name),
+                    _driving(name, drive, interfaces[name], self.program.neurons[name].silent),
+                )
                 # Before hooks of the user's own: they see the spikes of the neuron, or those that replace them.
                 hooks.callback(layer.register_forward_hook(driving, prepend=True).remove)
             hooks.enter_context(computing_in(self.program.dtype))
@@ -98,12 +101,19 @@ class Source:
             module = copy.deepcopy(self.module).to(dtype)
             own = adapters.neurons_of(module, dtype)
         own = {name: without_memory(neuron) if name in self.afresh else neuron for name, neuron in own.items()}
-        neurons = {name: fitted(own[name], neuron.shape, name) for name, neuron in program.neurons.items()}
+        fitting = {name: fitted(own[name], neuron.shape, name) for name, neuron in program.neurons.items()}
+        neurons = {name: neuron.silenced() if program.neurons[name].silent else neuron for name, neuron in fitting.items()}
         return replace(self, program=replace(program, neurons=neurons), module=module)
 
 
-def _driving(name: str, drive: Drive | None, interface: Interface) -> Callable[[nn.Module, tuple[Tensor, ...], Any], Any]:
+def _driving(
+    name: str, drive: Drive | None, interface: Interface, silent: bool
+) -> Callable[[nn.Module, tuple[Tensor, ...], Any], Any]:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
+        if silent:  # whatever it gives, nothing reads its spikes
+            for current in interface.steps(inputs[0]):
+                _driven(name, drive, current, torch.zeros_like(current))
+            return None
         current, states = inputs[0], output[1:] if isinstance(output, tuple) else None
         spikes = output if states is None else output[0]
         steps = zip(interface.steps(current), interface.steps(spikes), strict=True)
@@ -115,4 +125,4 @@ def _driving(name: str, drive: Drive | None, interface: Interface) -> Callable[[
 
 def _driven(name: str, drive: Drive | None, current: Tensor, spikes: Tensor) -> Tensor:
     driven = None if drive is None else drive(name, current, spikes)
-    return (spikes if driven is None else driven).to(current.dtype)
+    return (spikes if driven is None else driven.spikes).to(current.dtype)

@@ -40,7 +40,8 @@ def check_comparisons(
         return [_unchecked(f"the artifact holds no constant {moved[0]} like the source's")]
     seen = observe(candidate, x)
     check_shapes(folded, len(x), seen)
-    return [_compares(folded, candidate, held, name, x, seen.potentials[name][0]) for name in folded.neurons]
+    firing = [name for name, neuron in folded.neurons.items() if not neuron.silent]
+    return [_compares(folded, candidate, held, name, x, seen.potentials[name][0]) for name in firing]
 
 
 def _unchecked(detail: str) -> Check:
@@ -52,7 +53,7 @@ def _compares(
 ) -> Check:
     strict, inverted = folded.neurons[name].strict, held.get(f"{name}.inverted")
     wrong = at = values = 0
-    thresholds = {f"{neuron}.threshold": held[f"{neuron}.threshold"] for neuron in folded.neurons}
+    thresholds = {path: held[path] for path in (f"{neuron}.threshold" for neuron in folded.neurons) if path in held}
     for moved in _moved(held[f"{name}.threshold"], potentials):
         seen = observe(candidate.with_constants({**thresholds, f"{name}.threshold": moved}), x)
         for u, spikes in zip(seen.potentials[name], seen.spikes[name], strict=True):

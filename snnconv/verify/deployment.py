@@ -4,6 +4,11 @@ The source runs by its own code, and its current into each neuron is added to th
 alike, one run of the source serves as the reference of both the network and each of its layers. From the first spike that
 differs, a sample is judged in a second run, in which the candidate's spikes stand in for the source's: an early flip is counted
 where it happens and not again downstream. `snnconv.verify.layers` judges a potential and its spike.
+
+A network that computes with potentials would go on with its own, which rounding moves further at every step. There each step is
+judged on the candidate's own potentials and spikes, by the program captured from the source, and the source's own run is held
+against the output: where both spike alike, it may lie as far from the candidate's as the source's own rounding, measured against
+float64, allows; and a spike in which it differs first must lie on its threshold.
 """
 
 from __future__ import annotations
@@ -16,13 +21,15 @@ import torch
 from torch import Tensor
 
 from snnconv.engines import Observation
-from snnconv.ir.program import SpikingProgram
+from snnconv.ir.program import Driven, SpikingProgram, reads_potentials
 from snnconv.ir.time import frames, read_out
 from snnconv.results import OUTPUT, Difference, LayerTally
 from snnconv.sources import Source
+from snnconv.user_code import UserCodeError
 from snnconv.verify import masks
 from snnconv.verify.divergence import Divergence, Timeline
 from snnconv.verify.layers import Bounds, Layers
+from snnconv.verify.measured import FACTOR
 from snnconv.verify.reference import Reference
 from snnconv.verify.rounding import Magnitudes, bound
 from snnconv.verify.running import ShapeMismatch, check_shapes
@@ -74,41 +81,89 @@ def compare_layers(reference: Reference, x: Tensor, seen: Observation, start: in
         bounds = _bounds(source.program, x, seen, reference.magnitudes)
         divergence = Divergence(len(x))
         layers = Layers(source.program, reference.folded, seen, bounds, divergence, start, nearest)
-        timeline = Timeline(source.program.neurons)
-        expected = own = source.run(x, partial(_free, layers, divergence, timeline))
+        timeline, forced = Timeline(source.program.neurons), reads_potentials(source.program.graph.graph)
+        own = source.run(x, partial(_free, layers, divergence, timeline, not forced))
         if seen.y.shape != own.shape:
             raise ShapeMismatch(OUTPUT, tuple(seen.y.shape), tuple(own.shape))
-        rows = divergence.rows()
-        if len(rows):
-            expected = own.clone()
-            expected[rows] = source.run(x[rows], partial(_driven, layers, divergence, Timeline(source.program.neurons), rows))
-        layers.judge_output(expected)
+        if forced:
+            expected = source.program.run(x, drive=partial(_forced, layers, divergence, Timeline(source.program.neurons)))
+            layers.judge_output(expected, _strays(reference, x, seen, own, bounds.allowed[OUTPUT], divergence))
+        else:
+            layers.judge_output(_expected(source, x, own, layers, divergence))
     show = partial(_difference, source, x, seen, divergence, timeline, start)
     return Compared(layers.tallies(), own, seen.y, bounds.allowed[OUTPUT], divergence.explained(), show, layers.nearest)
 
 
-def _free(layers: Layers, divergence: Divergence, timeline: Timeline, name: str, current: Tensor, spikes: Tensor) -> None:
-    """Sees the source's own run: judges the samples that have not diverged, and notes those that do here."""
+def _expected(source: Source, x: Tensor, own: Tensor, layers: Layers, divergence: Divergence) -> Tensor:
+    """The source's output given the candidate's spikes: its `own`, but for the samples that diverged, which are judged here."""
+    rows = divergence.rows()
+    if not len(rows):
+        return own
+    expected = own.clone()
+    expected[rows] = source.run(x[rows], partial(_driven, layers, divergence, Timeline(source.program.neurons), rows))
+    return expected
+
+
+def _strays(
+    reference: Reference, x: Tensor, seen: Observation, own: Tensor, allowed: Tensor, divergence: Divergence
+) -> Tensor | None:
+    """Where the candidate's output is not that of the source's `own` run, on the samples on which both spike alike.
+
+    None if the source does not run in float64: then nobody knows how far rounding moves it.
+    """
+    steps = dict.fromkeys(seen.spikes, 0)
+
+    def drive(name: str, current: Tensor, spikes: Tensor) -> Driven:
+        steps[name] += 1
+        at = steps[name] - 1
+        return Driven(seen.spikes[name][at].to(current.dtype), seen.potentials[name][at].to(current.dtype))
+
+    try:
+        exact = reference.source64.run(x.double(), drive if reference.source.module is not None else None)
+    except UserCodeError:
+        return None
+    alike = torch.ones(len(x), dtype=torch.bool)
+    alike[divergence.rows()] = False
+    rounded = (own.double() - exact).abs()[alike]
+    moved = float(rounded.max()) if rounded.numel() else 0.0
+    strays = ~((seen.y - own).abs() <= allowed + FACTOR * moved)
+    return strays & alike.view(-1, *[1] * (own.dim() - 1))
+
+
+def _free(
+    layers: Layers, divergence: Divergence, timeline: Timeline, judges: bool, name: str, current: Tensor, spikes: Tensor
+) -> None:
+    """Sees the source's own run: judges the samples that have not diverged, unless told not to, and notes those that do here."""
     step, arrived = timeline.call(name, current)
     fired, reference = masks.as_mask(layers.seen.spikes[name][step]), masks.as_mask(spikes)
     unlike = reference ^ fired
     differs = masks.count(unlike)
     rows = divergence.together()
-    layers.judge(name, step, rows, masks.take(arrived, rows), unlike if differs else None)
+    if judges:
+        layers.judge(name, step, rows, masks.take(arrived, rows), unlike if differs else None)
     layers.count(name, fired, reference if differs else fired)
     if differs:
-        divergence.note(unlike, timeline.last)
+        divergence.note(unlike, timeline.last, timeline.calls[-1])
 
 
 def _driven(
     layers: Layers, divergence: Divergence, timeline: Timeline, rows: Tensor, name: str, current: Tensor, spikes: Tensor
-) -> Tensor:
+) -> Driven:
     """Drives the source with the candidate's spikes on `rows`, and judges what comes after each of them diverged."""
     step, arrived = timeline.call(name, current)
     late = divergence.before(timeline.last, rows)
     if len(late):
         layers.judge(name, step, rows[late], arrived[late], None, driven=True)
-    return layers.seen.spikes[name][step][rows].to(spikes.dtype)
+    return Driven(layers.seen.spikes[name][step][rows].to(spikes.dtype), layers.seen.potentials[name][step][rows])
+
+
+def _forced(layers: Layers, divergence: Divergence, timeline: Timeline, name: str, current: Tensor, spikes: Tensor) -> Driven:
+    """Gives a program the candidate's potentials and spikes, and judges them, with the spikes in which the source's own run
+    differs here first."""
+    step, arrived = timeline.call(name, current)
+    fired = layers.seen.spikes[name][step]
+    layers.judge(name, step, None, arrived, None, driven=True, own=divergence.first(timeline.calls[-1]))
+    return Driven(fired.to(spikes.dtype), layers.seen.potentials[name][step])
 
 
 def _difference(
@@ -139,7 +194,7 @@ def _difference(
 def _bounds(program: SpikingProgram, x: Tensor, seen: Observation, magnitudes: Magnitudes) -> Bounds:
     """How far rounding may move the current into each neuron, and the output, at any step."""
     contract = program.contract
-    magnitudes.measure(list(frames(x, contract.timesteps, contract.event)), seen.spikes)
+    magnitudes.measure(list(frames(x, contract.timesteps, contract.event)), seen.spikes, seen.potentials)
     allowed, terms = {}, {**magnitudes.terms, OUTPUT: magnitudes.terms[""] + contract.timesteps}
     for name, neuron in program.neurons.items():
         magnitude = magnitudes.current[name]

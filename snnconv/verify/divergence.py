@@ -44,12 +44,20 @@ class Divergence:
     def __init__(self, samples: int) -> None:
         self.at = torch.full((samples,), _NEVER)
         self._some = False
+        self._first: dict[tuple[int, str], Tensor] = {}
         self._faulty = torch.zeros(samples, dtype=torch.bool)
 
-    def note(self, unlike: Tensor, call: int) -> None:
-        """Spikes differ, in call number `call`, as `unlike` `[B, ...]` marks."""
+    def note(self, unlike: Tensor, call: int, place: tuple[int, str]) -> None:
+        """Spikes differ, in call number `call`, which is that of a neuron at a step, as `unlike` `[B, ...]` marks."""
         self._some = True
-        self.at[masks.of_samples(unlike) & (self.at == _NEVER)] = call
+        new = masks.of_samples(unlike) & (self.at == _NEVER)
+        self.at[new] = call
+        if bool(new.any()):
+            self._first[place] = unlike & new.view(-1, *[1] * (unlike.dim() - 1))
+
+    def first(self, place: tuple[int, str]) -> Tensor | None:
+        """The spikes `[B, ...]` that differ there on samples that spiked alike before; None if there are none."""
+        return self._first.get(place)
 
     def rows(self) -> Tensor:
         """The samples that do not spike alike throughout."""

@@ -21,6 +21,7 @@ from snnconv.ir.program import SpikingProgram
 from snnconv.results import OUTPUT, LayerTally
 from snnconv.verify import masks
 from snnconv.verify.divergence import Divergence
+from snnconv.verify.measured import FACTOR
 from snnconv.verify.rounding import allowance
 
 
@@ -74,7 +75,7 @@ class Layers:
         self.seen, self.nearest = seen, dict[str, float | None]()
         self._neurons, self._folded = program.neurons, folded.neurons
         self._bounds, self._divergence, self._start = bounds, divergence, start
-        self._wants_nearest = wants_nearest
+        self._wants_nearest, self._steps = wants_nearest, program.contract.timesteps
         self._constants = {name: neuron.constants() for name, neuron in folded.neurons.items()}
         self._common = {name: _Common() for name in program.neurons}
         self._found = {name: LayerTally(name, measured=name in bounds.measured) for name in program.neurons}
@@ -90,11 +91,13 @@ class Layers:
         common.spikes_candidate += count
         common.spikes_reference += count if reference is fired else masks.count(reference)
 
-    def judge_output(self, expected: Tensor) -> None:
-        """Judge the output, given the candidate's spikes."""
+    def judge_output(self, expected: Tensor, strays: Tensor | None = None) -> None:
+        """Judge the output, given the candidate's spikes; `strays` marks the values that are wrong whatever is expected."""
         allowed = self._bounds.allowed[OUTPUT]
         error = (self.seen.y - expected).abs()
         outside = ~(error <= allowed)
+        if strays is not None:
+            outside |= strays
         self._divergence.blame(None, outside)
         self._found[OUTPUT] = LayerTally(
             OUTPUT,
@@ -106,11 +109,19 @@ class Layers:
         )
 
     def judge(
-        self, name: str, step: int, rows: Tensor | None, arrived: Tensor, unlike: Tensor | None, driven: bool = False
+        self,
+        name: str,
+        step: int,
+        rows: Tensor | None,
+        arrived: Tensor,
+        unlike: Tensor | None,
+        driven: bool = False,
+        own: Tensor | None = None,
     ) -> None:
         """Judge the `rows` (None: all) of one neuron at one step, given what arrives at them in the source.
 
-        `unlike` marks, on all rows, the spikes in which the free-running source differs; a driven source is asked anew.
+        `unlike` marks, on all rows, the spikes in which the free-running source differs; a driven source is asked anew. `own`
+        marks those in which a source with potentials of its own differs: rounding has moved these once a step.
         """
         plain = self._folded[name]
         u, spikes = (masks.take(kind[name][step], rows) for kind in (self.seen.potentials, self.seen.spikes))
@@ -128,13 +139,18 @@ class Layers:
             margin = (expected - plain.threshold).abs_() / allowed
             beyond = flips & ~(margin <= 1)
             unexplained = beyond & (decided ^ fired)
+            if own is not None:
+                strayed = own & ~(margin <= FACTOR * self._steps)
+                flips, beyond, unexplained = flips | own, beyond | strayed, unexplained | strayed
         found = LayerTally(
             name,
             explained=masks.count(flips) - masks.count(unexplained),
             unexplained=masks.count(unexplained),
             outside=masks.count(outside),
             inconsistent=wrong,
-            margins=() if driven else masks.histogram(((expected[:1] - plain.threshold).abs_() / allowed[:1]).flatten()),
+            margins=()
+            if driven and rows is not None
+            else masks.histogram(((expected[:1] - plain.threshold).abs_() / allowed[:1]).flatten()),
             flips=() if margin is None or flips is None else masks.histogram(margin[flips]),
         )
         self._divergence.blame(rows, outside, inconsistent if wrong else None, beyond)

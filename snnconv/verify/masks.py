@@ -26,6 +26,8 @@ def as_mask(spikes: Tensor) -> Tensor:
 
 def decide(u: Tensor, k: NeuronConstants) -> Tensor:
     """The same as `snnconv.ir.dynamics.fire`."""
+    if k.threshold is None:
+        return torch.zeros_like(u, dtype=torch.bool)
     compare = np.greater if k.strict else np.greater_equal
     fired = torch.from_numpy(compare(u.numpy(), k.threshold.numpy()))
     return fired if k.inverted is None else fired ^ k.inverted

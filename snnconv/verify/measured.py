@@ -28,6 +28,8 @@ from snnconv.ir.program import SpikingProgram
 
 FACTOR = 16.0
 LIMIT = 2.0**-10
+UNREAD: Mapping[str, Sequence[Tensor]] = {}
+"""The potentials to give a graph that reads none."""
 _FLOATS = (torch.float32, torch.float64)
 
 
@@ -41,16 +43,22 @@ class Inputs(fx.Interpreter):
         super().__init__(program.graph)
         self._states = [None] * len(program.neurons)
         self._watched = frozenset(watched)
-        self._step, self._spikes = 0, dict[str, Tensor]()
+        self._step, self._spikes, self._potentials = 0, dict[str, Tensor](), dict[str, Tensor]()
         self.of: dict[fx.Node, list[dict[fx.Node, Any]]] = {}
 
-    def see(self, frames: Sequence[Tensor], spikes: Mapping[str, Sequence[Tensor]]) -> None:
-        """Run every step on its frame `[B, ...]`, each neuron spiking as `spikes`, one `[B, ...]` per step, say."""
+    def see(
+        self,
+        frames: Sequence[Tensor],
+        spikes: Mapping[str, Sequence[Tensor]],
+        potentials: Mapping[str, Sequence[Tensor]] = UNREAD,
+    ) -> None:
+        """Run every step on its frame `[B, ...]`, each neuron with the spikes and potentials `[B, ...]` given for the step."""
         self.of = {node: [] for node in self._watched}
         if not self._watched:
             return
         for t, frame in enumerate(frames):
             self._step, self._spikes = t, {name: fired[t].to(frame.dtype) for name, fired in spikes.items()}
+            self._potentials = {name: us[t] for name, us in potentials.items()}
             self.run(frame, *self._states)
 
     def run_node(self, n: fx.Node) -> Any:
@@ -60,10 +68,12 @@ class Inputs(fx.Interpreter):
         return super().run_node(n)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Take the spikes that are given in the place of a neuron's, and a constant's entry at the step that runs."""
+        """Take what is given in the place of what a neuron gives, and a constant's entry at the step that runs."""
         if target is AT_STEP:
             return args[0][self._step]
-        return (self._spikes[args[2]], None) if target is NEURON_OP else super().call_function(target, args, kwargs)
+        if target is NEURON_OP:
+            return self._spikes[args[2]], None, self._potentials.get(args[2])
+        return super().call_function(target, args, kwargs)
 
 
 @dataclass(frozen=True)

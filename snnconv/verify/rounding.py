@@ -24,10 +24,10 @@ from snnconv.fold.norm_calls import affine, batch_norms
 from snnconv.ir.neuron import NEURON_OP
 from snnconv.ir.nodes import argument, operand, outputs, shape
 from snnconv.ir.operators import OPERATORS
-from snnconv.ir.program import SpikingProgram
+from snnconv.ir.program import SpikingProgram, reads_potentials
 from snnconv.ir.rounding_rules import Rounding
 from snnconv.verify.masks import as_mask
-from snnconv.verify.measured import Inputs, Spread, measure
+from snnconv.verify.measured import UNREAD, Inputs, Spread, measure
 
 LAMBDA = 8.0
 UNIT = 2.0**-24
@@ -44,9 +44,11 @@ class Magnitudes(fx.Interpreter):
     def __init__(self, program: SpikingProgram) -> None:
         super().__init__(program.graph)
         self.neurons = len(program.neurons)
+        self._reads_potentials = reads_potentials(program.graph.graph)
         self.current: dict[str, Tensor] = {}
         self.terms: dict[str, int] = {}
         self._spikes: dict[str, Tensor] = {}
+        self._potentials: dict[str, Tensor] = {}
         self._terms: dict[fx.Node, int] = {}
         constants, nodes = constants_of(program.graph), list(program.graph.graph.nodes)
         self._constants = {node: _magnitude(held, program.dtype) for node, held in constants.items()}
@@ -89,15 +91,22 @@ class Magnitudes(fx.Interpreter):
                 names.add("")
         return frozenset(names)
 
-    def measure(self, frames: Sequence[Tensor], spikes: Mapping[str, Sequence[Tensor]]) -> None:
-        """Run on the frames `[B, ...]` of all steps, every neuron spiking as `spikes`, one `[B, ...]` per step, say.
+    def measure(
+        self,
+        frames: Sequence[Tensor],
+        spikes: Mapping[str, Sequence[Tensor]],
+        potentials: Mapping[str, Sequence[Tensor]] = UNREAD,
+    ) -> None:
+        """Run on the frames `[B, ...]` of all steps, every neuron with the spikes and potentials given, one `[B, ...]` per step.
 
-        One magnitude serves all steps: inputs and spikes are taken at their largest over time, which never makes it smaller.
+        One magnitude serves all steps: all of these are taken at their largest over time, which never makes it smaller.
         Raises `Refused` if an operator without a rule does not run in float64.
         """
         largest = reduce(torch.maximum, (frame.abs() for frame in frames))
         self._spikes = {name: reduce(torch.logical_or, map(as_mask, fired)).to(largest.dtype) for name, fired in spikes.items()}
-        self._inputs.see(frames, spikes)
+        read = potentials if self._reads_potentials else {}
+        self._potentials = {name: reduce(torch.maximum, (u.abs() for u in us)) for name, us in read.items()}
+        self._inputs.see(frames, spikes, potentials)
         self.run(largest, *[None] * self.neurons)
 
     def run_node(self, n: fx.Node) -> Any:
@@ -137,9 +146,9 @@ class Magnitudes(fx.Interpreter):
         return value.abs() if isinstance(value, Tensor) else value
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A neuron: keep the magnitude of its current, and give the spikes."""
+        """A neuron: keep the magnitude of its current, and give its spikes and potential."""
         self.current[args[2]] = args[0]
-        return self._spikes[args[2]], None
+        return self._spikes[args[2]], None, self._potentials.get(args[2])
 
     def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Keep the magnitude of y."""

@@ -89,15 +89,6 @@ class Unnamed(Handed):
         return tuple(super().forward(x, mem1, mem2))
 
 
-class Membrane(Handed):
-    """Its output is a membrane potential."""
-
-    def forward(self, x: Tensor, mem1: Tensor, mem2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mem1, mem2, _ = super().forward(x, mem1, mem2)
-        potential = 2 * mem2
-        return potential, mem1, mem2
-
-
 class Looping(Handed):
     """Loops over the time steps by itself."""
 
@@ -119,21 +110,18 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {f"hidden_{name}": lambda name=na
 NETWORKS |= {f"handed_{name}": lambda name=name: Handed(NEURONS[name]) for name in ("subtract", "zero", "none")}
 NETWORKS |= {"handed_synapses": Synapses, "through_time": Through}
 NETWORKS |= {kind.__name__.lower(): lambda kind=kind: kind(NEURONS["subtract"]) for kind in (Unnamed, Looping)}
-OTHERS: dict[str, Callable[[], nn.Module]] = {
-    kind.__name__.lower(): lambda kind=kind: kind(NEURONS["subtract"]) for kind in (Membrane,)
-}
 
 
 def made(name: str) -> nn.Module:
     torch.manual_seed(0)
-    net: Any = mixed_signs((NETWORKS | OTHERS)[name]())
+    net: Any = mixed_signs(NETWORKS[name]())
     net.timesteps, net.input_shape = T, (2, 6, 6)
     return net
 
 
 def __getattr__(name: str) -> Callable[[], nn.Module]:
     """The factories, by name, as `--arch` finds them."""
-    if name not in NETWORKS | OTHERS:
+    if name not in NETWORKS:
         raise AttributeError(name)
     return lambda: made(name)
 
@@ -216,17 +204,6 @@ def test_a_neuron_without_a_reset_takes_no_part_of_the_graph_for_it(tmp_path: Pa
 def test_norms_for_fewer_steps_than_asked_for_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="BatchNormTT holds constants for 8 time steps, not for 9; give --timesteps 8 or fewer"):
         loaded(made("through_time"), f"{__name__}:through_time", tmp_path, timesteps=9)
-
-
-REFUSED = {
-    "membrane": "computes with the membrane potential of lif2",
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_forward_that_is_no_step_is_refused_with_what_to_do(name: str, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=REFUSED[name]):
-        loaded(made(name), f"{__name__}:{name}", tmp_path)
 
 
 WRONG = {

@@ -553,7 +553,9 @@ def test_a_membrane_norm_per_element_needs_its_own_shape(tmp_path: Path, out: Pa
     path = tmp_path / "net.pth"
     torch.save(per_element().state_dict(), path)
     options = ("--arch", "tests.networks:per_element", "--input-shape", "2,9,9")
-    check(run("fold", path, *options, "-o", out / "n.pt2"), REFUSED, "does not run on an input of shape [2, 9, 9]", "--input-shape")
+    check(
+        run("fold", path, *options, "-o", out / "n.pt2"), REFUSED, "does not run on an input of shape [2, 9, 9]", "--input-shape"
+    )
 
 
 USAGES = {

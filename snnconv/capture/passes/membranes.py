@@ -1,6 +1,6 @@
-"""Checking that the network computes with the spikes of its neurons, and not with their potentials.
+"""Checking that the network computes with the spikes and potentials of its neurons, not with what they carry to the next step.
 
-The graph is left as it is. `snnconv::neuron` gives `(spikes, next state)`; the next state may only be returned.
+The graph is left as it is. The next state that `snnconv::neuron` gives may only be returned.
 """
 
 from __future__ import annotations
@@ -8,18 +8,20 @@ from __future__ import annotations
 from torch import fx
 
 from snnconv.errors import Refused
+from snnconv.ir.neuron import NEXT_STATE
 from snnconv.ir.nodes import argument, outputs
 from snnconv.ir.program import neuron_calls
 
 
 def ensure_membranes_unread(graph: fx.Graph) -> fx.Graph:
-    """Raise `Refused` if the network computes with a potential that one of its neurons returned, or gives it as its output."""
+    """Raise `Refused` if the network computes with a state that one of its neurons returned, or gives it as its output."""
     y, *_ = outputs(graph)
     for node in neuron_calls(graph):
         for value in node.users:
-            if argument(value, 1) == 1 and (value is y or any(user.op != "output" for user in value.users)):
+            if argument(value, 1) == NEXT_STATE and (value is y or any(user.op != "output" for user in value.users)):
                 raise Refused(
-                    f"the network computes with the membrane potential of {argument(node, 2)}",
-                    "read the spikes out instead; a potential is no output of a spiking network on a device",
+                    f"the network computes with a state of neuron {argument(node, 2)}, and nothing says what that holds",
+                    "read its potential or its spikes; the adapter of a neuron of your own says what it holds: "
+                    "@adapter(..., shows=function)",
                 )
     return graph

@@ -1,6 +1,7 @@
 """Dropping a time axis of length one between layers that only know all time steps.
 
     squeeze(unsqueeze(x, 0), 0)             ->   x
+    stack([x])                              ->   unsqueeze(x, 0)
     mean(x, [0]) and sum(x, [0]), one step  ->   squeeze(x, 0)
     repeat(x) and expand(x), same shape     ->   x
 
@@ -25,6 +26,8 @@ def drop_time_axis(graph: fx.Graph) -> fx.Graph:
         if _repeats_once(node):
             _replace(graph, node, operand(node, 0))
             continue
+        if target(node) is _ATEN.stack.default and len(argument(node, 0)) == 1 and argument(node, 1, 0) == 0:
+            node.target, node.args = _ATEN.unsqueeze.default, (argument(node, 0)[0], 0)
         if _reduces_one_step(node):
             node.target, node.args = _ATEN.squeeze.dim, (operand(node, 0), 0)
         if target(node) is _ATEN.squeeze.dim and argument(node, 1) == 0:
