@@ -5,6 +5,9 @@ weights are. The network's own forward runs this way over all steps. Then each n
 did, and the program, given the network's spikes, must feed every neuron the same current at every step and return the same
 output. The first difference is named. So whatever one step leaves out (a count of the calls, another first potential, a method
 of the user's own that an adapter does not know) is refused before anything is exported.
+
+A network that is called once for all steps could mix them in ways that strong currents hide, such as an attention that saturates.
+It runs on its own currents as well.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Driven
 from snnconv.ir.time import read_out
 from snnconv.results import DEFAULT
+from snnconv.sources.calling import SingleStep
 from snnconv.sources.currents import typical_current
 from snnconv.sources.hidden_state import changed_attribute
 from snnconv.sources.options import NETWORK
@@ -72,16 +76,20 @@ _Found = tuple[tuple[str, str] | None, tuple[str, ...]]
 
 def _first_fault(source: Source, samples: int) -> _Found:
     """The same on so many samples of noise."""
-    return in_widest_dtype(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples))
+    fault, readouts = in_widest_dtype(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples, stirred=True))
+    if fault is not None or isinstance(source.forward, SingleStep):
+        return fault, readouts
+    fault, own = in_widest_dtype(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples, stirred=False))
+    return fault, tuple(readout for readout in readouts if readout in own)
 
 
-def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int) -> _Found:
-    """The same for a source that computes in `dtype`."""
+def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int, stirred: bool) -> _Found:
+    """The same for a source that computes in `dtype`, `stirred` by random currents into its neurons or on its own."""
     layers = dict((source.module or nn.Module()).named_modules())
     noise = torch.Generator().manual_seed(0)
     x = torch.rand(source.program.contract.batch_shape(samples), generator=noise).to(dtype)
     interfaces = adapters.interfaces_of(source.module or nn.Module())
-    seen = {name: _Seen(neuron, interfaces[name], noise) for name, neuron in source.program.neurons.items()}
+    seen = {name: _Seen(neuron, interfaces[name], noise if stirred else None) for name, neuron in source.program.neurons.items()}
     with ExitStack() as hooks:
         for name, watched in seen.items():
             layer = layers[name]
@@ -140,7 +148,7 @@ class _Seen:
     Attributes:
         neuron: the canonical neuron that the adapter says it is.
         interface: how the network calls it.
-        noise: draws the currents that replace its own.
+        noise: draws the currents that replace its own; None if it gets its own.
         currents: what the network computed for it.
         given: what it got instead.
         spikes: what it returned.
@@ -149,7 +157,7 @@ class _Seen:
 
     neuron: Neuron
     interface: Interface
-    noise: torch.Generator
+    noise: torch.Generator | None
     currents: list[Tensor] = field(default_factory=list)
     given: list[Tensor] = field(default_factory=list)
     spikes: list[Tensor] = field(default_factory=list)
@@ -192,5 +200,7 @@ class _Seen:
         return None
 
     def _around_threshold(self, like: Tensor) -> Tensor:
+        if self.noise is None:
+            return like
         noise = torch.randn(like.shape, generator=self.noise).to(like.dtype)
         return (1.5 * noise + 0.5) * typical_current(self.neuron).to(like.dtype)
