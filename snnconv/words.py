@@ -8,5 +8,8 @@ INPUTS = ("static", "event")
 READOUTS = ("mean", "sum", "last", "none")
 """How the outputs of all time steps become one; "none" keeps them."""
 
+NORMS = ("layer", "group", "instance", "rms")
+"""The norms that can be kept: those whose statistics are of each input, so that no constant takes their place."""
+
 TIME_FORMS = ("sequence", "step")
 """What an artifact computes: all time steps of a sample, or one step with its state going in and out."""

@@ -13,7 +13,7 @@ from snnconv.errors import InputError
 from snnconv.hints import meant
 from snnconv.report import REPORTS
 from snnconv.results.verdict import Policy
-from snnconv.words import INPUTS, READOUTS, TIME_FORMS
+from snnconv.words import INPUTS, NORMS, READOUTS, TIME_FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +57,10 @@ Ignore = Annotated[
 Input = Annotated[str | None, choice("--input", INPUTS, "One image shown T times, or T frames.")]
 InputShape = Annotated[str | None, typer.Option(metavar="C,H,W", help="Shape of one frame.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+KeepNorm = Annotated[
+    str | None,
+    typer.Option("--keep-norm", metavar="|".join(NORMS), help="Keep these norms, which do not fold; with commas."),
+]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE.npy", help="Integer labels [N] that go with an .npy of samples.")]
 Leak = Annotated[float | None, typer.Option(help="Leak of the neurons, if the checkpoint does not hold it.")]
 Output = Annotated[str | None, typer.Option("--output", metavar="NAME|INDEX", help="Output of a network that returns several.")]
@@ -108,18 +112,21 @@ class SourceArguments:
     weights: Weights = None
     ignore: Ignore = None
     rename: Rename = None
+    keep_norm: KeepNorm = None
     config: Config = None
 
     def options(self) -> SourceOptions:
         """What the options and the settings file say. Raises `InputError` for a setting that makes no sense."""
         from snnconv.sources import SourceOptions, configure
-        from snnconv.sources.options import parse_shape
+        from snnconv.sources.options import parse_norms, parse_shape
 
         shape = None if self.input_shape is None else parse_shape(self.input_shape)
         names = ("arch", "timesteps", "input", "readout", "output", "leak", "threshold", "strict", "weights")
         given = {name: getattr(self, name) for name in names}
         ignore, rename = (tuple(rules) if rules else None for rules in (self.ignore, self.rename))
-        return configure(SourceOptions(input_shape=shape, ignore=ignore, rename=rename, **given), self.config)
+        norms = None if self.keep_norm is None else parse_norms(self.keep_norm)
+        options = SourceOptions(input_shape=shape, ignore=ignore, rename=rename, keep_norm=norms, **given)
+        return configure(options, self.config)
 
     def load(self) -> Source:
         """The source without any data. A note on stderr tells what was assumed. Raises what `load_source` does."""

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class FoldRefused(Refused):
-    """A norm that cannot be folded; `sites` says which and why."""
+    """A norm that cannot be folded; `sites` says which and why, `todo` what to do about it."""
 
-    def __init__(self, sites: tuple[Site, ...]) -> None:
+    def __init__(self, sites: tuple[Site, ...], todo: str = "`snnconv inspect` lists every norm") -> None:
         first = sites[0]
         more = f" (and {len(sites) - 1} more)" if len(sites) > 1 else ""
-        super().__init__(f"cannot fold {first.kind} at {first.path}{more}: {first.detail}", "`snnconv inspect` lists every norm")
+        super().__init__(f"cannot fold {first.kind} at {first.path}{more}: {first.detail}", todo)
         self.sites = sites
 
 

@@ -41,13 +41,15 @@ _FLOATS = (torch.float32, torch.float64)
 class Origin:
     """Where a program comes from: architecture, SHA-256 of the checkpoint file, and every setting with its own origin.
 
-    `reference` says in words whose code a verdict on it rests on; it is empty in files written before it was kept.
+    `reference` says in words whose code a verdict on it rests on; it is empty in files written before it was kept. `keep_norms`
+    are the norms that stay in the graph because the user said so, of `snnconv.words.NORMS`.
     """
 
     arch: str
     sha256: str
     settings: dict[str, str] = field(default_factory=dict)
     reference: str = ""
+    keep_norms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def _read(path: Path, archive: zipfile.ZipFile, prefix: str, source: SpikingProg
         graph=_unpack_graph(path, manifest["graph"], held, manifest["neurons"]),
         neurons={name: unpack_neuron(s, f"neuron.{name}", held) for name, s in manifest["neurons"].items()},
         contract=TimeContract(**contract),
-        origin=Origin(**manifest["origin"]),
+        origin=Origin(**{**manifest["origin"], "keep_norms": tuple(map(str, manifest["origin"].get("keep_norms", ())))}),
         sites=tuple(Site.from_plain(site) for site in manifest["sites"]),
         proofs={name: _unpack_proof(s, f"proof.{name}", held) for name, s in manifest["proofs"].items()},
         source=source,

@@ -14,7 +14,7 @@ from snnconv.report.provenance import settings_line
 from snnconv.report.tables import Facts, FittedTable
 from snnconv.report.text import count, rate
 from snnconv.report.verdicts import PASSED, Level, check_state, headline, levels, place, worst_error
-from snnconv.results import OUTPUT, Check, Conversion, Inspection, LayerTally, Measure, NormStatistics, Probe, Site, Verdict
+from snnconv.results import KEPT, OUTPUT, Check, Conversion, Inspection, LayerTally, Measure, NormStatistics, Probe, Site, Verdict
 
 
 def inspection(source: str, found: Inspection, todo: str = "") -> RenderableType:
@@ -24,7 +24,9 @@ def inspection(source: str, found: Inspection, todo: str = "") -> RenderableType
         rows = ((path or "the network", kind, "keeps a state, and no adapter knows it") for path, kind in found.unknown.items())
         unknown = FittedTable(("unknown at", "class", "why"), rows)
         return Group(*_overview(source, found), neurons, unknown, Text(f"cannot be converted: {todo}"))
-    end = "every norm folds" if found.folds else "cannot be folded: see the refused norms above"
+    kept = any(site.outcome == KEPT for site in found.sites)
+    folds = "every norm folds, but for those kept" if kept else "every norm folds"
+    end = folds if found.folds else "cannot be folded: see the refused norms above"
     return Group(*_overview(source, found), neurons, *_statistics(found.sites), _sites(found.sites), Text(end))
 
 
@@ -150,10 +152,14 @@ def _span(ends: tuple[float, float]) -> str:
 
 
 def _folded(sites: Iterable[Site]) -> str:
-    """`41 norms folded: 19 exact, 22 rounding`."""
-    outcomes = [site.outcome for site in sites]
+    """`41 norms folded: 19 exact, 22 rounding`, and the norms that are kept."""
+    listed = list(sites)
+    kept = [site for site in listed if site.outcome == KEPT]
+    outcomes = [site.outcome for site in listed if site.outcome != KEPT]
     counts = ", ".join(f"{outcomes.count(o)} {o}" for o in dict.fromkeys(sorted(outcomes)))
-    return f"{len(outcomes)} norms folded: {counts}" if outcomes else "no norms to fold"
+    said = [f"{len(outcomes)} norms folded: {counts}" if outcomes else "no norms to fold"]
+    said += [f"norms kept: {', '.join(f'{site.kind} at {site.path}' for site in kept)}"] if kept else []
+    return "; ".join(said)
 
 
 def _origin(reference: str, settings: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -130,7 +130,11 @@ def worst_outcome(verdicts: Iterable[Verdict]) -> Outcome:
 
 def headline(verdicts: tuple[Verdict, ...]) -> str:
     """The verdict of a whole report in words."""
-    return verdicts[0].word if len(verdicts) == 1 else worst_outcome(verdicts).heading
+    if len(verdicts) == 1:
+        return verdicts[0].word
+    worst = worst_outcome(verdicts)
+    kept = next((verdict.kept for verdict in verdicts), "")
+    return worst.heading + (kept if worst in (EQUIVALENT, INCOMPLETE) else "")
 
 
 def summary(verdicts: tuple[Verdict, ...]) -> str:

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from snnconv.results.conversion import Conversion, Measure
-from snnconv.results.folding import EXACT, REFUSED, ROUNDING, NormStatistics, Site
+from snnconv.results.folding import EXACT, KEPT, REFUSED, ROUNDING, NormStatistics, Site
 from snnconv.results.inspection import Inspection, NeuronView
 from snnconv.results.verdict import Policy, Verdict, judge
 from snnconv.results.verification import (
@@ -38,6 +38,7 @@ from snnconv.results.verification import (
 __all__ = [
     "DEFAULT",
     "EXACT",
+    "KEPT",
     "LEVELS",
     "MARGIN_BINS",
     "MARGIN_BINS_PER_DECADE",

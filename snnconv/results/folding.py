@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-EXACT, ROUNDING, REFUSED = "exact", "rounding", "refused"
+EXACT, ROUNDING, KEPT, REFUSED = "exact", "rounding", "kept", "refused"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class NormStatistics:
 
 @dataclass(frozen=True)
 class Site:
-    """What became of one norm: `exact`, `rounding` or `refused`, and into what it went.
+    """What became of one norm: `exact`, `rounding`, `kept` or `refused`, and into what it went.
 
     `detail` says what a reader wants to know: counts of inverted and constant channels, the range of thresholds, the reason of a
     refusal. `statistics` are those of the norm, if it has any.

@@ -104,14 +104,23 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """EQUIVALENT or NOT EQUIVALENT; UNPROVEN, NO FAULT FOUND or NOT CHECKED, and in what, if neither was shown."""
+        """EQUIVALENT or NOT EQUIVALENT; UNPROVEN, NO FAULT FOUND or NOT CHECKED, and in what, if neither was shown.
+
+        Norms that stay in the artifact are named.
+        """
         if self.faults:
             return "NOT EQUIVALENT"
         if self.unproven:
             return f"UNPROVEN: {self._spoken('no fault found', self.unproven[-1].detail)}"
         if self._nothing_checked:
             return f"NOT CHECKED: {self.unchecked[0].detail}"
-        return "EQUIVALENT" if self.complete else self._spoken("NO FAULT FOUND")
+        return ("EQUIVALENT" if self.complete else self._spoken("NO FAULT FOUND")) + self.kept
+
+    @property
+    def kept(self) -> str:
+        """Which kinds of norms stay in the artifact, to be said behind a verdict; empty if none does."""
+        kept = self.verification.settings.get("keep_norm", "").partition(" (")[0]
+        return f", norms kept: {kept}" if kept else ""
 
     @property
     def _nothing_checked(self) -> bool:

@@ -45,7 +45,8 @@ def load(path: Path, options: SourceOptions) -> Source:
     contract = resolve.contract(frame, *_timesteps(module, arch))
     if options.output is not None:
         resolve("output", None)
-    origin = Origin(arch, checkpoint.sha256, resolve.resolved, reference=f"the user's code, {arch}")
+    norms = resolve.kept_norms()
+    origin = Origin(arch, checkpoint.sha256, resolve.resolved, f"the user's code, {arch}", norms)
     return capture_source(module, contract, origin, notes, options.output)
 
 

@@ -34,6 +34,7 @@ def load(path: Path, options: SourceOptions) -> Source:
     arch, tensors, checkpoint, notes = recognise(path, options)
     resolve = Resolver(options)
     resolve.reject("output", reason=f"{arch.name} has one output")
+    resolve.reject("keep_norm", reason=f"every norm of {arch.name} folds")
     resolve("arch", arch.name, "recognised")
     resolve.given("weights", "ignore", "rename")
     leak, threshold, strict = resolve("leak", 0.25), resolve("threshold", 0.5), resolve("strict", True)

@@ -17,7 +17,7 @@ from snnconv.errors import InputError
 from snnconv.hints import meant
 from snnconv.ir.program import TimeContract
 from snnconv.results import DEFAULT
-from snnconv.words import INPUTS, READOUTS
+from snnconv.words import INPUTS, NORMS, READOUTS
 
 _WORDS = {"static": "one image", "event": "frames over time"}
 DATA = "data"
@@ -45,6 +45,7 @@ class SourceOptions:
         weights: the set of weights in a checkpoint that holds several, by its keys: `checkpoint/model_ema`.
         ignore: patterns of keys of a checkpoint that are left out, with `*` for any characters.
         rename: `FROM=TO` for keys of a checkpoint that begin with the names `FROM`, to begin with `TO`.
+        keep_norm: which norms of each input stay in the artifact, of `snnconv.words.NORMS`.
         configured: the configuration file of each option that was read from one.
         samples: the shapes that one sample of the data may have, if there are data; options left open follow from them.
     """
@@ -61,6 +62,7 @@ class SourceOptions:
     weights: str | None = None
     ignore: tuple[str, ...] | None = None
     rename: tuple[str, ...] | None = None
+    keep_norm: tuple[str, ...] | None = None
     configured: dict[str, str] = field(default_factory=dict)
     samples: tuple[tuple[int, ...], ...] = ()
 
@@ -71,6 +73,9 @@ class SourceOptions:
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise InputError(f"{name} is '{value}'", f"{meant(value, allowed)}it is one of {', '.join(allowed)}")
+        for norm in self.keep_norm or ():
+            if norm not in NORMS:
+                raise InputError(f"keep-norm is '{norm}'", f"{meant(norm, NORMS)}it is some of {', '.join(NORMS)}")
         for name in ("leak", "threshold"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
@@ -141,6 +146,10 @@ class Resolver:
             f"pass --{name} {seen} to take the data as they are, or give data that fit",
         )
 
+    def kept_norms(self) -> tuple[str, ...]:
+        """Which norms of each input stay in the artifact; a setting only if there are any."""
+        return tuple(self("keep_norm", ())) if self.options.keep_norm else ()
+
     def reject(self, *names: str, reason: str) -> None:
         """Raise `InputError` if one of these options was given, because it means nothing to this source."""
         for name in names:
@@ -183,6 +192,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "weights": (str,),
     "ignore": (list, str),
     "rename": (list, str),
+    "keep_norm": (list, str),
 }
 NAMES = tuple(_TYPES)
 """The settings of a source, in the order in which results show them."""
@@ -201,6 +211,8 @@ def _typed(path: Path, key: str, name: str, value: Any) -> Any:
             raise InputError(f"{path}: {error.what}", error.todo) from error
     if name == "output":
         return str(value)
+    if name == "keep_norm":
+        return parse_norms(",".join(map(str, value)) if isinstance(value, list) else str(value))
     return float(value) if isinstance(value, int) and name in ("leak", "threshold") else value
 
 
@@ -213,6 +225,11 @@ def parse_shape(text: str) -> tuple[int, ...]:
         return tuple(int(size) for size in re.split(r"\s*[,xX\u00d7]\s*|\s+", sizes.strip()))
     except ValueError as error:
         raise InputError(f"input shape is '{text}'", "it is sizes separated by commas, as in 3,32,32") from error
+
+
+def parse_norms(text: str) -> tuple[str, ...]:
+    """`layer,group` as `("layer", "group")`."""
+    return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 def _shown(value: Any) -> str:
