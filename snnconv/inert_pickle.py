@@ -274,11 +274,12 @@ def _instance(m: _Machine, text: str) -> None:
     m.stack.append(Made(Name(module, name), tuple(arguments)))
 
 
-def _collection(name: str) -> Callable[[_Machine, Any], None]:
-    def make(m: _Machine, _: Any) -> None:
-        m.stack.append(Made(Name("builtins", name), (), elements=m.since_mark()))
+def _of_mark(make: Callable[[list[Any]], Any]) -> Callable[[_Machine, Any], None]:
+    def operation(m: _Machine, _: Any) -> None:
+        values = m.since_mark()
+        m.stack.append(make(values))
 
-    return make
+    return operation
 
 
 def _stored_any(m: _Machine, _: Any) -> None:
@@ -306,15 +307,15 @@ _ALL: Operations = {
     "POP": _pop,
     "POP_MARK": _pop_mark,
     "DUP": lambda m, _: m.stack.append(m.stack[-1]),
-    "LIST": lambda m, _: m.stack.append(m.since_mark()),
-    "DICT": lambda m, _: m.stack.append(dict(_pairs(m.since_mark()))),
+    "LIST": _of_mark(lambda values: values),
+    "DICT": _of_mark(lambda values: dict(_pairs(values))),
     "APPEND": _append_any,
     "APPENDS": _append_all,
     "ADDITEMS": _append_all,
     "SETITEM": _set_any,
     "SETITEMS": _set_all,
     "EMPTY_SET": lambda m, _: m.stack.append(Made(Name("builtins", "set"), ())),
-    "FROZENSET": _collection("frozenset"),
+    "FROZENSET": _of_mark(lambda values: Made(Name("builtins", "frozenset"), (), elements=values)),
     "STACK_GLOBAL": _global_of_stack,
     "NEWOBJ_EX": _make_with_keywords,
     "OBJ": _make_of_mark,

@@ -18,7 +18,7 @@ from snnconv.sources.checkpoint import reparametrised
 from snnconv.sources.checkpoint.matching import TRACKED, Match, Wanted, matches
 from snnconv.sources.checkpoint.soundness import DAMAGED, sound
 from snnconv.sources.checkpoint.values import Inert, Stored, walk
-from snnconv.sources.checkpoint.weight_sets import WeightSet, is_copy, listed, named, preferred, weight_sets
+from snnconv.sources.checkpoint.weight_sets import WeightSet, in_line, is_copy, joined, listed, named, preferred, weight_sets
 from snnconv.sources.options import SourceOptions
 
 _SHARD = re.compile(r"-\d+-of-\d+")
@@ -81,9 +81,9 @@ def fit(checkpoint: Checkpoint, wanted: Wanted, options: SourceOptions) -> Fit:
         raise _without_weights(checkpoint)
     if options.weights is not None:
         sets = [named(sets, options.weights, checkpoint.path)]
-    needed = sum(map(wanted.needs, wanted.shapes))
-    sets.sort(key=lambda one: len(one.tensors), reverse=True)
-    tried = [_fit_set(one, wanted, options) for one in sets if one is sets[0] or len(one.tensors) >= needed]
+    tried = _tried(sets, wanted, options)
+    if all(found.problem for found in tried):
+        tried += _tried(joined(sets), wanted, options)
     fitting = [found for found in tried if not found.problem]
     if not fitting:
         nearest = max(tried, key=lambda found: found.match.agreement)
@@ -114,7 +114,14 @@ def take(checkpoint: Checkpoint, found: Fit, options: SourceOptions) -> Fitted:
     tensors = {key: sound(checkpoint.path, key, value, notes) for key, value in chosen.items()}
     if any(value.numpy for value in chosen.values()):
         notes.append("arrays of numpy read as tensors")
-    return Fitted(tensors, (*found.notes, *dict.fromkeys(notes)))
+    return Fitted(tensors, tuple(map(in_line, (*found.notes, *dict.fromkeys(notes)))))
+
+
+def _tried(sets: Sequence[WeightSet], wanted: Wanted, options: SourceOptions) -> list[Fit]:
+    """How the sets fit that have enough tensors, or the largest one if none has."""
+    needed = sum(map(wanted.needs, wanted.shapes))
+    largest = max(sets, key=lambda one: len(one.tensors), default=None)
+    return [_fit_set(one, wanted, options) for one in sets if one is largest or len(one.tensors) >= needed]
 
 
 def _fit_set(weights: WeightSet, wanted: Wanted, options: SourceOptions) -> Fit:
@@ -139,7 +146,10 @@ def _as_told(tensors: Mapping[str, Stored], options: SourceOptions) -> tuple[dic
     kept: dict[str, Stored] = {}
     for key, value in tensors.items():
         if not any(fnmatchcase(key, pattern) for pattern in options.ignore or ()):
-            kept[_renamed(key, options.rename or ())] = value
+            new = _renamed(key, options.rename or ())
+            if new in kept:
+                raise InputError(f"--rename gives '{new}' to several keys", "leave one out with --ignore")
+            kept[new] = value
     dropped = [key for key in tensors if any(fnmatchcase(key, pattern) for pattern in options.ignore or ())]
     notes = [f"ignored as asked: {listed(dropped)}"] if dropped else []
     return kept, notes + [f"renamed as asked: {rule}" for rule in options.rename or ()]

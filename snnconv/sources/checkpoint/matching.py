@@ -81,6 +81,10 @@ class Match:
         """Whether the file has all that the network needs and, within the network, nothing else."""
         return not self.unlike and not self.missing and not self.extra
 
+    def is_within(self, other: Match) -> bool:
+        """Whether it is the same network as `other`, told by a longer prefix."""
+        return self.prefix.startswith(other.prefix) and self.keys == other.keys and self.extra == other.extra
+
     def beside(self, shapes: Mapping[str, object]) -> list[str]:
         """The keys of the file that are outside of the network."""
         return [key for key in shapes if not key.startswith(self.prefix)]
@@ -107,7 +111,7 @@ def matches(shapes: Mapping[str, tuple[int, ...]], wanted: Wanted) -> list[Match
         match = _match((prefix, node), (root, network), shapes, wanted)
         if match.fits:
             found[tuple(sorted(match.keys.items()))] = match  # of several prefixes that give the same, the longest
-        elif nearest is None or match.agreement > nearest.agreement:
+        elif nearest is None or (match.agreement, match.is_within(nearest)) > (nearest.agreement, False):
             nearest = match
     if nearest and (not found or nearest.agreement >= needed > 0):
         return [nearest]

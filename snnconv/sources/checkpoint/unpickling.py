@@ -153,9 +153,11 @@ def _name(dtype: torch.dtype) -> str:
 
 def _name_of(made: Made) -> str:
     """The name of the class of an object, or of the function that would make it."""
-    if str(made.what) == "copyreg._reconstructor" or str(made.what) == "copy_reg._reconstructor":
-        return str(next((part for part in made.arguments if isinstance(part, Name)), made.what))
-    return str(made.what) if isinstance(made.what, Name) else "an object of its own"
+    what, arguments = made.what, made.arguments
+    beside_its_source = isinstance(what, Made) and what.what is None
+    if beside_its_source or (isinstance(what, Name) and str(what) in ("copyreg._reconstructor", "copy_reg._reconstructor")):
+        what = next((part for part in (what.arguments if beside_its_source else arguments) if isinstance(part, Name)), what)
+    return str(what) if isinstance(what, Name) else "an object of its own"
 
 
 def _is_module(made: Made) -> bool:
@@ -227,13 +229,23 @@ def _elements(u: Unpickler, made: Made, depth: int) -> Any:
     return [u.build(part, depth) for part in (*given, *made.elements)]
 
 
-def _bytes(u: Unpickler, made: Made, _: int) -> Any:
+def _bytes(u: Unpickler, made: Made, depth: int) -> Any:
     """Bytes, which a pickle of protocol 2 writes as a text of the characters 0 to 255."""
     match made.arguments:
-        case (str(text), "latin1"):
+        case (str(text), "latin1" | "latin-1"):
             return u.copied(text).encode("latin-1")
+        case (Made() | bytes() as data,):
+            built = u.build(data, depth)
+            return u.copied(built) if isinstance(built, bytes) else NotImplemented
         case ():
             return b""
+    return NotImplemented
+
+
+def _complex(_: Unpickler, made: Made, __: int) -> Any:
+    match made.arguments:
+        case (float(real), float(imaginary)):
+            return complex(real, imaginary)
     return NotImplemented
 
 
@@ -287,6 +299,7 @@ def _scalar(u: Unpickler, made: Made, depth: int) -> Any:
 
 
 _TORCH_NAMES = {f"torch.{name}": name for name in dir(torch) if isinstance(getattr(torch, name), torch.dtype)}
+_BUILTINS = ("builtins", "__builtin__")
 _TENSORS: dict[str, Builder] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -307,8 +320,9 @@ _BUILDERS: dict[str, Builder] = {
     "collections.Counter": _ordered,
     "collections.defaultdict": _with_default,
     "_codecs.encode": _bytes,
-    **{f"{module}.{kind}": _elements for module in ("builtins", "__builtin__") for kind in ("set", "frozenset")},
-    **{f"{module}.bytes": _bytes for module in ("builtins", "__builtin__")},
+    **{f"{module}.{kind}": _elements for module in _BUILTINS for kind in ("set", "frozenset")},
+    **{f"{module}.{kind}": _bytes for module in _BUILTINS for kind in ("bytes", "bytearray")},
+    **{f"{module}.complex": _complex for module in _BUILTINS},
     "numpy.dtype": _dtype,
     **{f"numpy.{core}.multiarray._reconstruct": _array for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},

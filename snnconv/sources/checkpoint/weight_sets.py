@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snnconv.errors import InputError
+from snnconv.errors import InputError, plain
 from snnconv.hints import meant
 from snnconv.sources.checkpoint.values import Inert, Stored, walk
 
@@ -50,6 +50,19 @@ def weight_sets(value: Any) -> list[WeightSet]:
     return found
 
 
+def joined(sets: Sequence[WeightSet]) -> list[WeightSet]:
+    """For every dict that holds several sets, the set of all of their tensors: a network that was saved part by part."""
+    parts: dict[tuple[str, ...], list[WeightSet]] = {}
+    for one in sets:
+        if one.path:
+            parts.setdefault(one.path[:-1], []).append(one)
+    return [
+        WeightSet(path, {f"{one.path[-1]}.{key}": value for one in several for key, value in one.tensors.items()})
+        for path, several in parts.items()
+        if len(several) > 1
+    ]
+
+
 def named(sets: Sequence[WeightSet], name: str, file: Path) -> WeightSet:
     """The set that `--weights` names, by all of its keys or by the last ones. Raises `InputError` if there is not one."""
     found = [one for one in sets if one.name == name] or [one for one in sets if f"/{one.name}".endswith(f"/{name}")]
@@ -57,7 +70,9 @@ def named(sets: Sequence[WeightSet], name: str, file: Path) -> WeightSet:
         return found[0]
     names = [one.name for one in found or sets if one.name]
     problem = "names several sets of weights" if found else "is no set of weights"
-    todo = f"{meant(name, names)}there are {listed(names)}" if names else "leave it out: all of the file is one set"
+    todo = (
+        f"{'' if found else meant(name, names)}there are {listed(names)}" if names else "leave it out: all of the file is one set"
+    )
     raise InputError(f"{file}: --weights '{name}' {problem}", todo)
 
 
@@ -77,5 +92,10 @@ def preferred(sets: Sequence[WeightSet]) -> WeightSet | None:
 
 def listed(names: Sequence[str], most: int = 3) -> str:
     """The names in words, the first few of many: `'a', 'b', 'c' and 2 more`."""
-    shown = ", ".join(f"'{name}'" for name in names[:most])
+    shown = ", ".join(f"'{in_line(name)}'" for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def in_line(text: str) -> str:
+    """`text` of a file made fit for a message of one line."""
+    return plain(text).replace("\n", "\\n")

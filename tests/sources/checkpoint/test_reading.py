@@ -116,7 +116,7 @@ NAMED: dict[str, tuple[Callable[[], bytes], str]] = {
     "text": (lambda: b"epoch 1, loss 0.7\n", r"not a checkpoint \(neither a torch file nor a pickle\)"),
     "truncated torch": (lambda: torch_bytes(state())[:-200], "cannot be read as a torch checkpoint, it may be truncated"),
     "truncated torch of before 1.6": (
-        lambda: torch_bytes(state(), _use_new_zipfile_serialization=False)[:-9],
+        lambda: torch_bytes(state(), _use_new_zipfile_serialization=False)[:-5],
         r"it may be truncated \(the file ends within a tensor\)",
     ),
     "truncated safetensors": (lambda: save_safetensors(state())[:-9], "not a safetensors file, or truncated"),
