@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from snnconv import adapters
 from snnconv.errors import BackendMissing, InputError
@@ -90,13 +91,18 @@ def _load_into(module: nn.Module, checkpoint: Checkpoint, options: SourceOptions
 
 
 def _wanted(module: nn.Module, state: dict[str, Tensor]) -> Wanted:
-    shapes = {key: tuple(value.shape) for key, value in state.items() if isinstance(value, Tensor)}
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
     return Wanted(shapes, adapters.added_later(module) & shapes.keys(), frozenset(adapters.interfaces_of(module)))
 
 
 def _state(module: nn.Module, arch: str) -> dict[str, Tensor]:
+    """The tensors of the module's state-dict. Raises `InputError` if a layer does not know its shapes yet."""
     with running_user_code(f"--arch {arch}", "its state-dict"):
-        return module.state_dict()
+        state = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    lazy = [key for key, value in state.items() if is_lazy(value)]
+    if lazy:
+        raise InputError(f"--arch {arch}: '{lazy[0]}' has no shape yet", "run the network once in the factory, or give its sizes")
+    return state
 
 
 def _timesteps(module: nn.Module, arch: str) -> tuple[int, str]:

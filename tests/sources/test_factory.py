@@ -143,3 +143,95 @@ def test_nothing_is_imported_unless_it_is_named(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(InputError):
         load_source(saved(tmp_path, per_channel()), SourceOptions())
     assert "not_named" not in sys.modules
+
+
+# Checkpoints as people have them; tests/sources/checkpoint tells what is found in a file.
+
+
+def written(folder: Path, value: object) -> Path:
+    path = folder / "net.pth"
+    torch.save(value, path)
+    return path
+
+
+class WithExtraState(Timed):
+    """A network with something in its state-dict that is no tensor."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 1}
+
+    def set_extra_state(self, state: object) -> None:
+        assert state == {"version": 1}
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.LazyConv2d(3, 1), LIF())
+
+
+def snn_leaky() -> nn.Module:
+    import snntorch
+
+    net = nn.Sequential(nn.Conv2d(2, 3, 1), snntorch.Leaky(beta=0.9, threshold=0.5, init_hidden=True), nn.Flatten())
+    net.timesteps, net.input_shape = 2, (2, 4, 4)  # type: ignore[assignment]
+    return net
+
+
+def test_extra_state_is_left_alone(tmp_path: Path) -> None:
+    load_source(saved(tmp_path, WithExtraState()), options(f"{__name__}:WithExtraState"))
+
+
+def test_a_layer_without_shapes_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'0\.weight' has no shape yet; run the network once in the factory"):
+        load_source(saved(tmp_path, Bare()), options(f"{__name__}:lazy", input_shape=(2, 4, 4)))
+
+
+def test_what_a_file_holds_beside_the_network_is_noted(tmp_path: Path) -> None:
+    state = per_channel().state_dict()
+    file = {
+        "state_dict": {**{f"net.{key}": value for key, value in state.items()}, "loss.weight": torch.ones(2)},
+        "run": tmp_path,
+    }
+    source = load_source(written(tmp_path, file), options(PER_CHANNEL))
+    assert source.module is not None
+    assert all(torch.equal(source.module.state_dict()[key], value) for key, value in state.items())
+    assert source.notes == (
+        "state-dict found under 'state_dict'",
+        "prefix 'net.' dropped from every key",
+        "left out, beside the network: 'loss.weight'",
+        "left out, no code was run: 'run' (pathlib.PosixPath)",
+    )
+
+
+def test_the_state_of_a_neuron_at_run_time_is_left_out_but_not_a_threshold(tmp_path: Path) -> None:
+    state = per_channel().state_dict()
+    source = load_source(written(tmp_path, {**state, "act1.v": torch.rand(16, 6, 8, 8)}), options(PER_CHANNEL))
+    assert source.notes == ("states of neurons at run time left out: 'act1.v'",)
+    for key in ("act1.v_threshold", "act1.theta", "conv1.v"):
+        with pytest.raises(InputError, match=f"unexpected '{key}'"):
+            load_source(written(tmp_path, {**state, key: torch.rand(6)}), options(PER_CHANNEL))
+
+
+def test_constants_of_snntorch_that_an_older_file_lacks_are_the_factory_s(tmp_path: Path) -> None:
+    state = snn_leaky().state_dict()
+    later = ["1.graded_spikes_factor", "1.reset_mechanism_val"]
+    assert set(later) < set(state)
+    old = {key: value for key, value in state.items() if key not in later}
+    source = load_source(written(tmp_path, old), options(f"{__name__}:snn_leaky"))
+    assert source.notes[0].endswith("so that the factory's hold: '1.graded_spikes_factor', '1.reset_mechanism_val'")
+    assert source.program.neurons["1"].threshold.item() == 0.5
+    with pytest.raises(InputError, match=r"missing '1\.threshold'"):
+        load_source(written(tmp_path, {k: v for k, v in old.items() if k != "1.threshold"}), options(f"{__name__}:snn_leaky"))
+
+
+def test_options_about_the_file_are_settings_of_the_result(tmp_path: Path) -> None:
+    state = per_channel().state_dict()
+    more = {"old.weight": torch.ones(1), **{key.replace("head.", "last."): value for key, value in state.items()}}
+    path = written(tmp_path, {"model": state, "ema": more})
+    given = options(PER_CHANNEL, weights="ema", ignore=("old.*",), rename=("last=head",))
+    settings = load_source(path, given).settings
+    assert (settings["weights"], settings["ignore"], settings["rename"]) == (
+        "ema (option)",
+        "old.* (option)",
+        "last=head (option)",
+    )
+    assert "weights" not in load_source(path, options(PER_CHANNEL)).settings
