@@ -69,11 +69,11 @@ def test_a_note_names_the_layers_whose_rounding_bound_will_be_measured() -> None
 
 
 class Half(nn.Module):
-    """Nobody taught this neuron."""
+    """Nobody taught this neuron, and it spikes twice on strong currents."""
 
     def forward(self, x: Tensor) -> Tensor:
         self.v = getattr(self, "v", torch.zeros_like(x)) / 2 + x
-        return (self.v > 0.5).to(x.dtype)
+        return (self.v > 0.5).to(x.dtype) + (self.v > 1).to(x.dtype)
 
 
 def untaught() -> nn.Module:

@@ -31,6 +31,7 @@ from snnconv.adapters.registration import (
     network_reset,
     on_checkpoint_loaded,
     reset_with_network,
+    teach,
 )
 from snnconv.adapters.strictness import strictness
 from snnconv.ir.neuron import lif
@@ -54,4 +55,5 @@ __all__ = [
     "reset_with_network",
     "strictness",
     "takes_all_steps",
+    "teach",
 ]

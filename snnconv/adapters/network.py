@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from snnconv.adapters.loading import load
 from snnconv.adapters.recognition import adapter_of
-from snnconv.adapters.registration import CHECKPOINT_HOOKS, CONSTANTS_ADDED, MULTI_STEP, NETWORK_RESETS, Adapter
+from snnconv.adapters.registration import CHECKPOINT_HOOKS, CONSTANTS_ADDED, NETWORK_RESETS, Adapter, takes_all_steps_itself
 from snnconv.capture import Interface
 from snnconv.ir.neuron import Neuron
 
@@ -20,20 +20,17 @@ def neurons_of(module: nn.Module, dtype: torch.dtype = torch.float32) -> dict[st
     Raises `Refused` for a layer that no canonical neuron equals, and `BackendMissing` for an unsupported version of a framework.
     """
     load()
-    return {path: known.neuron(layer).to(dtype) for path, layer, known in _spiking(module)}
+    return {path: known.in_dtype(layer, dtype) for path, layer, known in _spiking(module)}
 
 
 def interfaces_of(module: nn.Module) -> dict[str, Interface]:
     """How `module` calls each of its spiking layers, by its path."""
-    return {
-        path: Interface(0 if _is_multi_step(layer) else None, known.states(layer), known.shows, known.gives)
-        for path, layer, known in _spiking(module)
-    }
+    return {path: known.interface(layer) for path, layer, known in _spiking(module)}
 
 
 def takes_all_steps(module: nn.Module) -> bool:
     """Whether a layer of `module` takes all time steps in one call, `[T, B, ...]`."""
-    return any(_is_multi_step(layer) for layer in module.modules())
+    return any(takes_all_steps_itself(layer) for layer in module.modules())
 
 
 def reset(module: nn.Module) -> None:
@@ -77,7 +74,3 @@ def _spiking(module: nn.Module) -> Iterator[tuple[str, nn.Module, Adapter]]:
         known = adapter_of(layer)
         if known is not None:
             yield path, layer, known
-
-
-def _is_multi_step(layer: nn.Module) -> bool:
-    return any(question(layer) for question in MULTI_STEP)

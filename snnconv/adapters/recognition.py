@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.adapters import registration
-from snnconv.adapters.registration import MULTI_STEP, NETWORK_RESETS, Adapter, is_patched, overrides
+from snnconv.adapters.registration import NETWORK_RESETS, Adapter, is_patched, overrides, takes_all_steps_itself
 from snnconv.ir.neuron import Neuron, fitted
 
 _STEPS, _SHAPE = 4, (3, 5, 1, 1)
@@ -28,10 +28,13 @@ _TOLERANCE = 1e-9
 
 
 def adapter_of(layer: nn.Module) -> Adapter | None:
-    """The adapter of a layer.
+    """The adapter of a layer: its own, or that of its class or of the nearest class that it derives from.
 
     None if no class that it derives from has one, or if the layer overrides a method of that class and is no read-out.
     """
+    own = registration.taught(layer)
+    if own is not None:
+        return own
     adapters = registration.ADAPTERS
     kind = next((kind for kind in type(layer).__mro__ if kind in adapters), None)
     if kind is None or is_patched(layer):
@@ -65,7 +68,7 @@ def _gives_potentials(layer: nn.Module, known: Adapter, neuron: Neuron) -> bool:
         forget(probe)
     known.reset(probe)
     with torch.no_grad():
-        found = probe(_currents()) if _takes_all_steps(layer) else torch.stack([probe(x) for x in _currents()])
+        found = probe(_currents()) if takes_all_steps_itself(layer) else torch.stack([probe(x) for x in _currents()])
     return isinstance(found, Tensor) and torch.allclose(found, _potentials(neuron), _TOLERANCE, _TOLERANCE)
 
 
@@ -78,9 +81,5 @@ def _potentials(neuron: Neuron) -> Tensor:
     return torch.stack(potentials)
 
 
-def _takes_all_steps(layer: nn.Module) -> bool:
-    return any(question(layer) for question in MULTI_STEP)
-
-
 def _potential(layer: Any, u: Tensor) -> Tensor:
-    return u.unsqueeze(0) if _takes_all_steps(layer) else u
+    return u.unsqueeze(0) if takes_all_steps_itself(layer) else u

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
+from snnconv.capture import Interface
 from snnconv.capture.slots import Shown, shows_nothing
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
@@ -21,6 +23,8 @@ from snnconv.user_code import FRAMEWORKS
 Layer = TypeVar("Layer", bound=nn.Module)
 CheckpointHook = Callable[[str, nn.Module, Mapping[str, Tensor]], list[str]]
 
+_OWN = "_snnconv_adapter"
+"""The attribute under which a layer holds an adapter of its own."""
 _DECISIVE = frozenset({"__call__", "__getattr__", "__getattribute__", "__setattr__"})
 """The methods with two underscores that can change what a layer computes."""
 
@@ -42,6 +46,14 @@ class Adapter:
     states: Callable[[nn.Module], int] = lambda layer: 0
     shows: Shown = shows_nothing
     gives: Callable[[Any, Tensor], Any] | None = None
+
+    def in_dtype(self, layer: nn.Module, dtype: torch.dtype) -> Neuron:
+        """The neuron with its constants in `dtype`. Raises `Refused` if no canonical neuron equals the layer."""
+        return self.neuron(layer).to(dtype)
+
+    def interface(self, layer: nn.Module) -> Interface:
+        """How a network calls the layer."""
+        return Interface(0 if takes_all_steps_itself(layer) else None, self.states(layer), self.shows, self.gives)
 
 
 def _state_of_lif(layer: LIF, u: Tensor, s: Tensor) -> dict[str, Tensor | None]:
@@ -115,6 +127,22 @@ def on_checkpoint_loaded(hook: CheckpointHook) -> CheckpointHook:
     """
     CHECKPOINT_HOOKS.append(hook)
     return hook
+
+
+def takes_all_steps_itself(layer: nn.Module) -> bool:
+    """Whether a layer of a framework takes all time steps in one call, `[T, B, ...]`."""
+    return any(question(layer) for question in MULTI_STEP)
+
+
+def teach(layer: nn.Module, known: Adapter) -> None:
+    """Give one layer an adapter of its own, which goes with it into every copy."""
+    vars(layer)[_OWN] = known
+
+
+def taught(layer: nn.Module) -> Adapter | None:
+    """The layer's own adapter, if it has one."""
+    found: Adapter | None = vars(layer).get(_OWN)
+    return found
 
 
 def overrides(derived: type, kind: type) -> bool:

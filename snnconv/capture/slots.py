@@ -40,26 +40,47 @@ class Interface:
     Attributes:
         time_axis: where the time steps are in what it is given and returns: 0 `[T, B, ...]`, 1 `[B, T, ...]`, -1 `[B, ..., T]`;
             None if it is called once per step, on `[B, ...]`.
-        states_returned: how many states it returns after its spikes.
+        states_returned: how many states it returns besides its spikes.
         shows: what its attributes hold after a step.
         gives: what it gives in the place of its spikes, from the neuron and its potential before firing; None if it gives spikes.
+        spikes_at: where in the tuple that it returns then the spikes are.
+        merged: how many steps are merged with the batch, `[T * B, ...]` or `[B * T, ...]`, with the time axis 0 or 1; 0 if none.
+        amplitude: what it returns for a spike.
     """
 
     time_axis: int | None = None
     states_returned: int = 0
     shows: Shown = shows_nothing
     gives: Callable[[Any, Tensor], Any] | None = None
+    spikes_at: int = 0
+    merged: int = 0
+    amplitude: float = 1.0
 
     def steps(self, value: Tensor) -> list[Tensor]:
         """What a neuron is given or returns in one call, as one tensor `[B, ...]` per step."""
-        return [value] if self.time_axis is None else list(value.unbind(self.time_axis))
+        if self.time_axis is None:
+            return [value]
+        if self.merged:
+            value = value.unflatten(0, (self.merged, -1) if self.time_axis == 0 else (-1, self.merged))
+        return list(value.unbind(self.time_axis))
 
     def joined(self, steps: Sequence[Tensor]) -> Tensor:
         """The inverse of `steps`. Raises ValueError for several steps that are not of one call."""
         if self.time_axis is not None:
-            return torch.stack(list(steps), self.time_axis)
+            whole = torch.stack(list(steps), self.time_axis)
+            return whole.flatten(0, 1) if self.merged else whole
         (step,) = steps
         return step
+
+    def spikes(self, returned: Any) -> Any:
+        """The spikes in what a neuron returns, times the amplitude."""
+        return returned[self.spikes_at] if isinstance(returned, tuple) else returned
+
+    def with_spikes(self, returned: Any, spikes: Tensor) -> Any:
+        """What a neuron returns, with other spikes, times the amplitude."""
+        if not isinstance(returned, tuple):
+            return spikes
+        return (*returned[: self.spikes_at], spikes, *returned[self.spikes_at + 1 :])
 
 
 @dataclass(eq=False)
@@ -87,7 +108,7 @@ class Slot:
     def step(self, neuron: nn.Module, current: Tensor) -> Any:
         """What `neuron` gives for the `current` of one step: its spikes, and the states that it returns."""
         interface = self.interface
-        axis = interface.time_axis
+        axis = None if interface.merged else interface.time_axis
         x = current if axis is None else current.squeeze(axis)
         if self.carried is None:
             self._note(x)
@@ -99,9 +120,14 @@ class Slot:
         self.shown = {name: value for name, value in shown.items() if value is not None}
         if interface.gives is not None:
             return interface.gives(neuron, potential)
+        if interface.amplitude != 1:
+            spikes = spikes * interface.amplitude
         spikes = spikes if axis is None else spikes.unsqueeze(axis)
+        if not interface.states_returned:
+            return spikes
         states = [*shown.values(), *[None] * interface.states_returned][: interface.states_returned]
-        return (spikes, *(following if state is None else state for state in states)) if states else spikes
+        named = [following if state is None else state for state in states]
+        return (*named[: interface.spikes_at], spikes, *named[interface.spikes_at :])
 
     def take(self) -> Tensor:
         """The state that a step has left; the slot holds nothing afterwards. Raises `ValueError` if it held none."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from snnconv import adapters
+from snnconv import adapters, identify
 from snnconv.adapters.one_step import one_step
 from snnconv.capture import capture, is_in_inference_form
 from snnconv.errors import Refused
@@ -35,11 +35,19 @@ class UnknownLayers(Refused):
         unknown: the class of each layer that has none, by path.
     """
 
-    def __init__(self, module: nn.Module, known: dict[str, Neuron], unknown: dict[str, str], origin: Origin) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        known: dict[str, Neuron],
+        unknown: dict[str, str],
+        origin: Origin,
+        facts: Mapping[str, str] | None = None,
+    ) -> None:
         first, kind = next(iter(unknown.items()))
+        why = f": it {facts[first]}" if facts and first in facts else ""
         others = f"; so do {len(unknown) - 1} more layers" if len(unknown) > 1 else ""
         super().__init__(
-            f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{others}",
+            f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{why}{others}",
             "teach it in the file of the factory: from snnconv.adapters import adapter",
         )
         self.module, self.known, self.unknown, self.origin = module, known, unknown, origin
@@ -66,9 +74,12 @@ def capture_source(
     module computes, and `UserCodeError` if the module's own code fails.
     """
     module = _in_evaluation_mode(module, origin.arch)
-    neurons = _neurons_of(module, origin.arch)
+    _neurons_of(module, origin.arch)
     _ensure_copyable(module, origin.arch)
-    _ensure_known(module, neurons, contract, origin)
+    identified = _identified(module, contract)
+    notes = (*notes, *identified.notes)
+    neurons = _neurons_of(module, origin.arch)
+    _ensure_known(module, neurons, contract, origin, identified.facts)
     if forward is None:
         fixed = {name: text.rpartition(" (")[2].removesuffix(")") for name, text in origin.settings.items()}
         fixed = {name: where for name, where in fixed.items() if where != DEFAULT}
@@ -150,15 +161,25 @@ def _neurons_of(module: nn.Module, arch: str) -> dict[str, Neuron]:
     return neurons
 
 
+def _identified(module: nn.Module, contract: TimeContract) -> identify.Found:
+    """Teach `module` which of its layers are neurons, of those that nobody taught."""
+    found = identify.find(module, contract)
+    for path, known in found.neurons.items():
+        adapters.teach(module.get_submodule(path), known)
+    return found
+
+
 def _ensure_copyable(module: nn.Module, arch: str) -> None:
     """Raise `UserCodeError` if the module cannot be copied; what follows works on copies."""
     with running_user_code(f"--arch {arch}", "copying it"):
         copy.deepcopy(module)
 
 
-def _ensure_known(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContract, origin: Origin) -> None:
+def _ensure_known(
+    module: nn.Module, neurons: dict[str, Neuron], contract: TimeContract, origin: Origin, facts: Mapping[str, str]
+) -> None:
     """Raise `UnknownLayers` if a layer keeps a state and is neither a known neuron nor inside one."""
     kinds = layers_with_state(module, contract)
     unknown = {path: kind for path, kind in kinds.items() if not any(f"{path}.".startswith(f"{name}.") for name in neurons)}
     if unknown:
-        raise UnknownLayers(module, neurons, unknown, origin)
+        raise UnknownLayers(module, neurons, unknown, origin, facts)

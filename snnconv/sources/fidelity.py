@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.capture import ANY_BATCH, Interface
 from snnconv.errors import Refused
-from snnconv.ir.dynamics import integrate
+from snnconv.identify.agreement import differences
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Driven
 from snnconv.ir.time import read_out
@@ -177,25 +177,17 @@ class _Seen:
         if self.neuron.silent:
             self.spikes += [torch.zeros_like(step) for step in self.given[len(self.spikes) :]]
             return
-        spikes = output[0] if isinstance(output, tuple) else output
-        self.spikes += [step.to(self.neuron.threshold.dtype, copy=True) for step in self.interface.steps(spikes)]
+        steps = self.interface.steps(self.interface.spikes(output))
+        self.spikes += [(step / self.interface.amplitude).to(self.neuron.threshold.dtype, copy=True) for step in steps]
 
     def first_different_spike(self, tolerance: float) -> int | None:
         """The first step at which the neuron spikes differently from the canonical one; None if there is none.
 
         Where a potential is on the threshold, within `tolerance`, the two may differ: the canonical one goes on as the other.
         """
-        m = i = None
-        for t, (current, spikes) in enumerate(zip(self.given, self.spikes, strict=True)):
-            i = self.neuron.synaptic_current(current, i, t)
-            u = integrate(i, m)
-            own = self.neuron.fires(u).to(spikes.dtype)
-            m = self.neuron.after_reset(u, spikes > 0)
+        for t, (u, other) in enumerate(differences(self.neuron, self.given, self.spikes, tolerance)):
             self.potentials.append(u)
-            measured = u if self.neuron.norm is None else self.neuron.norm(u)
-            tied = (measured - self.neuron.threshold).abs() <= tolerance * measured.abs().clamp(min=1.0)
-            other = own != spikes
-            if bool((other & ~tied).any()):
+            if bool(other.any()):
                 return t
         return None
 

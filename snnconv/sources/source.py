@@ -114,11 +114,9 @@ def _driving(
             for current in interface.steps(inputs[0]):
                 _driven(name, drive, current, torch.zeros_like(current))
             return None
-        current, states = inputs[0], output[1:] if isinstance(output, tuple) else None
-        spikes = output if states is None else output[0]
-        steps = zip(interface.steps(current), interface.steps(spikes), strict=True)
-        seen = interface.joined([_driven(name, drive, c, s) for c, s in steps])
-        return seen if states is None else (seen, *states)
+        steps = zip(interface.steps(inputs[0]), interface.steps(interface.spikes(output)), strict=True)
+        seen = [_driven(name, drive, c, s / interface.amplitude) * interface.amplitude for c, s in steps]
+        return interface.with_spikes(output, interface.joined(seen))
 
     return hook
 

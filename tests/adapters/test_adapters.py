@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,20 @@ class Packed(nn.Module):
         return (self.memory["v"] > 0.5).to(x.dtype)
 
 
+class Adaptive(Delayed):
+    """Its threshold rises with every spike."""
+
+    rise: Tensor | float = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = super().forward(x - self.rise)
+        self.rise = 0.9 * self.rise + 0.1 * spikes
+        return spikes
+
+    def forget(self) -> None:
+        self.membrane, self.rise = None, 0.0
+
+
 class Net(nn.Module):
     timesteps, input_shape = 4, (2, 6, 6)
 
@@ -78,6 +92,10 @@ def factory() -> nn.Module:
 
 def packed() -> nn.Module:
     return Net(Packed())
+
+
+def adaptive() -> nn.Module:
+    return Net(Adaptive())
 
 
 def one_step() -> nn.Module:
@@ -125,10 +143,26 @@ def test_every_sample_begins_without_a_state(tmp_path: Path) -> None:
     assert torch.equal(source.run(x), source.run(x))
 
 
-@pytest.mark.parametrize(("name", "kind"), [("factory", "Delayed"), ("packed", "Packed"), ("one_step", "Delayed")])
-def test_a_neuron_that_nobody_taught_is_named(name: str, kind: str, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=rf"act1 \({kind}\) keeps a state from step to step, and no adapter knows it") as refusal:
-        loaded(tmp_path, name)
+@pytest.mark.parametrize(
+    ("name", "neuron"),
+    [
+        ("factory", delayed(Delayed())),
+        ("packed", replace(lif(0.5, 0.5, v_reset=None), reset=torch.zeros(()))),
+        ("one_step", delayed(Delayed())),
+    ],
+)
+def test_a_neuron_that_nobody_taught_is_identified(name: str, neuron: Neuron, tmp_path: Path) -> None:
+    source, x = loaded(tmp_path, name), torch.rand(2, 2, 6, 6)
+    found, told = source.program.neurons["act1"], neuron.to(torch.float32)
+    assert all(torch.equal(getattr(found, field), getattr(told, field)) for field in ("threshold", "leak", "reset"))
+    assert (found.soft, found.strict) == (told.soft, told.strict)
+    assert torch.equal(source.run(x), source.run(x))
+    assert torch.allclose(source.run(x), source.program.run(x), atol=1e-5)
+
+
+def test_a_neuron_that_is_none_and_that_nobody_taught_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"act1 \(Adaptive\) keeps a state .*: it keeps more after a spike than") as refusal:
+        loaded(tmp_path, "adaptive")
     assert "from snnconv.adapters import adapter" in refusal.value.todo
 
 

@@ -119,12 +119,18 @@ def patched() -> nn.Module:
     return node
 
 
-@pytest.mark.parametrize("make", [Biased, Called, patched])
-def test_a_known_neuron_with_a_method_replaced_is_unknown(
+def test_a_known_neuron_with_a_method_replaced_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Refused, match=r"lif \(Biased\) keeps a state from step to step, and no adapter knows it"):
+        loaded(Net(plain, Biased()), tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("make", [Called, patched])
+def test_one_that_still_computes_what_a_neuron_does_is_identified(
     make: Callable[[], nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Refused, match=r"lif \(\w+\) keeps a state from step to step, and no adapter knows it"):
-        loaded(Net(plain, make()), tmp_path, monkeypatch)
+    source, x = loaded(Net(plain, make()), tmp_path, monkeypatch), torch.rand(3, 6)
+    assert source.notes[0].startswith(f"lif ({type(source.module.lif).__name__}): identified by its behaviour: leak 0.5, ")
+    assert torch.allclose(source.run(x), source.program.run(x), atol=1e-5)
 
 
 @pytest.mark.parametrize("start", [0.5, -0.1])

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.capture import Interface, does_not_run
 from snnconv.errors import Refused, SnnconvError
+from snnconv.fresh_state import FreshState
 from snnconv.ir.program import TimeContract
 from snnconv.sources.calling.forwards import Forward, SingleStep, WholeRun
 from snnconv.sources.calling.handed_states import counter_of, find_handed_states
@@ -27,7 +28,6 @@ from snnconv.sources.calling.layouts import WITH_FRAMES, Layout, arrange
 from snnconv.sources.calling.returned import Part, choose, parts, parts_over_time
 from snnconv.sources.calling.step_count import StepCount, candidates, guesses, required_argument
 from snnconv.sources.calling.watching import Unfit, Watched, watch
-from snnconv.sources.fresh_state import FreshState
 from snnconv.user_code import UserCodeError
 
 _BATCHES = (3, 5, 7, 11, 13)

@@ -77,13 +77,17 @@ class Watched:
         return next(iter(steps.values()))
 
     def _steps_of(self, path: str, calls: list[Call], batch: int) -> int:
-        axis = self.interfaces[path].time_axis
+        axis, merged = self.interfaces[path].time_axis, self.interfaces[path].merged
         if axis is None:
             self._ensure_rows(path, calls[0].shape[0] if calls[0].shape else 0, batch)
             return len(calls)
         if len(calls) > 1:
             raise Unfit(f"neuron {path} is called {len(calls)} times, for all time steps each", _PLACE_OF_ITS_OWN)
         shape = calls[0].shape
+        if merged:
+            steps, left = divmod(shape[0], batch)
+            self._ensure_rows(path, shape[0] if left or not steps else batch, batch)
+            return steps
         if len(shape) < 2:
             raise Unfit(f"neuron {path} takes all time steps at once, and is given a current of shape {list(shape)}")
         self._ensure_rows(path, shape[1 if axis == 0 else 0], batch)
@@ -113,6 +117,7 @@ def watch(module: nn.Module, seen: Watched, call: Callable[[nn.Module], Any]) ->
 
 
 def _note(seen: Watched, path: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-    given = output[1:] if isinstance(output, tuple) else ()
+    at = seen.interfaces[path].spikes_at
+    given = (*output[:at], *output[at + 1 :]) if isinstance(output, tuple) else ()
     shape = tuple(inputs[0].shape) if inputs and isinstance(inputs[0], Tensor) else ()
     seen.calls.setdefault(path, []).append(Call(shape, inputs[1:], given))

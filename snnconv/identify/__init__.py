@@ -1,0 +1,22 @@
+"""Neurons that nobody taught: which canonical neuron a layer with memory is, found by its behaviour.
+
+A layer is shown currents, and from nothing but when it fires its constants are found: the threshold by bisection over the ordered
+floats, leak and reset from what it carries, measured in the same way. Then it must spike as that neuron does on random currents.
+
+    find        which layers of a network are such neurons
+    recording   how the network calls them
+    calling     running a layer alone in the same way
+    probes      measuring what it carries
+    constants   which neuron carries that
+    identify    the neuron in every type, confirmed
+    adapter     the adapter of a layer that was identified
+"""
+
+from __future__ import annotations
+
+from snnconv.identify.adapter import Identified
+from snnconv.identify.facts import NotCanonical
+from snnconv.identify.find import Found, find
+from snnconv.identify.identify import identify
+
+__all__ = ["Found", "Identified", "NotCanonical", "find", "identify"]

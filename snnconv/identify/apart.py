@@ -1,0 +1,91 @@
+"""Identifying one layer of a network: copies of it in every type are run apart from the network."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from snnconv.fresh_state import FreshState
+from snnconv.identify.adapter import Identified
+from snnconv.identify.calling import Alone, Calling
+from snnconv.identify.facts import NotCanonical
+from snnconv.identify.identify import amplitude, confirm, identify
+from snnconv.ir.neuron import Neuron
+from snnconv.user_code import UserCodeError
+
+_PROBED = 3
+"""So many steps tell all constants of a neuron."""
+_CONFIRMED = 24
+"""So many steps of random currents confirm them, if the layer takes so many."""
+
+
+class Apart:
+    """A layer of a network, called as the network calls it, but on currents of our own."""
+
+    def __init__(self, layer: nn.Module, name: str, calling: Calling) -> None:
+        self._calling = calling
+        self._fresh = FreshState(layer)
+        copies = {dtype: copy.deepcopy(layer).to(dtype) for dtype in (torch.float64, torch.float32)}
+        self._runs = {dtype: Alone(copied, self._fresh, calling, name) for dtype, copied in copies.items()}
+
+    def identified(self, shape: tuple[int, ...]) -> Identified | None:
+        """The layer, on potentials of `shape`, as a canonical neuron; None if it keeps nothing from step to step.
+
+        Raises `NotCanonical` if it keeps something and is none, and `UserCodeError` if it does not run.
+        """
+        if not self._keeps_something(shape):
+            return None
+        if not self._runs_in(torch.float64, shape):
+            del self._runs[torch.float64]
+        dtype, run = next(iter(self._runs.items()))
+        height = amplitude(run.outputs, shape, dtype, self._steps(_CONFIRMED))
+        if height is None:
+            return None
+        neurons = self._neurons(shape)
+        called = replace(self._calling.interface, amplitude=height)
+        widest = next(iter(neurons.values()))
+        return Identified(
+            neuron=lambda layer: widest,
+            reset=self._fresh.restore,
+            states=lambda layer: called.states_returned,
+            neurons=neurons,
+            called=called,
+        )
+
+    def _neurons(self, shape: tuple[int, ...]) -> dict[torch.dtype, Neuron]:
+        """The neuron in each type, with constants per channel if they are alike in it, else per element."""
+        one_a_channel = (*shape[:1], *[1] * (len(shape) - 1))
+        if one_a_channel != shape:
+            try:
+                return self._confirmed(one_a_channel, shape)
+            except (NotCanonical, UserCodeError):
+                pass  # its constants may differ within a channel, or it may run on its own shape alone
+        return self._confirmed(shape, shape)
+
+    def _confirmed(self, probed: tuple[int, ...], shape: tuple[int, ...]) -> dict[torch.dtype, Neuron]:
+        neurons = identify({dtype: run.outputs for dtype, run in self._runs.items()}, probed, self._steps(_PROBED))
+        for dtype, neuron in neurons.items():
+            confirm(neuron, self._runs[dtype].outputs, shape, dtype, self._steps(_CONFIRMED))
+        return neurons
+
+    def _keeps_something(self, shape: tuple[int, ...]) -> bool:
+        """Whether what it returns at one step depends on the steps before."""
+        steps = self._steps(2)
+        x = 2 * torch.randn(steps, 8, *shape, generator=torch.Generator().manual_seed(0))
+        other = torch.cat([x[:1].flip(1), x[1:]])
+        run = self._runs[torch.float32]
+        return not torch.equal(run.outputs(x)[1:], run.outputs(other)[1:])
+
+    def _runs_in(self, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+        try:
+            self._runs[dtype].outputs(torch.zeros(1, 1, *shape, dtype=dtype))
+        except UserCodeError:
+            return False
+        return True
+
+    def _steps(self, wanted: int) -> int:
+        """So many steps as are wanted, or as a call takes."""
+        return wanted if self._calling.per_step else min(wanted, self._calling.timesteps)

@@ -1,0 +1,100 @@
+"""Which layers of a network are canonical neurons that nobody taught, found by running the network and then each layer alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+
+from snnconv.adapters.recognition import adapter_of
+from snnconv.identify.adapter import Identified, described
+from snnconv.identify.apart import Apart
+from snnconv.identify.facts import NotCanonical
+from snnconv.identify.recording import Recorded, recorded
+from snnconv.identify.ways import ways
+from snnconv.ir.program import TimeContract
+from snnconv.user_code import UserCodeError
+from snnconv.user_code import described as in_words
+
+_WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+"""A layer that holds one of these is no neuron but a part of a network."""
+_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a network.
+
+    Attributes:
+        neurons: the layers that are canonical neurons, by path.
+        facts: of the other layers with memory that return spikes: what stands against it, to follow the layer's name; by path.
+        notes: in words, what each of the neurons is.
+    """
+
+    neurons: dict[str, Identified] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def find(module: nn.Module, contract: TimeContract) -> Found:
+    """The layers of `module` that are canonical neurons, those left out that have an adapter or are inside one that has.
+
+    It need not be known how the network goes over time: it is called in several ways, until all its layers with memory are
+    known. The module itself is left as it was. A network that does not run has none: whoever runs it next says what is wrong.
+    """
+    best = Found()
+    for call in ways(module, contract):
+        found = Found()
+        _search(module, "", recorded(copy.deepcopy(module), call), contract, found)
+        if len(found.neurons) > len(best.neurons) or not best.neurons | best.facts:
+            best = found
+        if best.neurons and not best.facts:
+            break
+    return replace(best, notes=tuple(_note(module, path, each) for path, each in best.neurons.items()))
+
+
+def _note(module: nn.Module, path: str, known: Identified) -> str:
+    kind = type(module.get_submodule(path)).__name__
+    return f"{path} ({kind}): identified by its behaviour: {described(known.in_dtype(module, torch.float32), known.called)}"
+
+
+def _search(layer: nn.Module, path: str, calls: dict[str, Recorded], contract: TimeContract, found: Found) -> bool:
+    """Add what is found in a layer and the layers inside it to `found`; whether anything was."""
+    if path and adapter_of(layer) is not None:
+        return True
+
+    def inside() -> bool:
+        known = False
+        for name, child in layer.named_children():
+            known |= _search(child, f"{path}.{name}" if path else name, calls, contract, found)
+        return known
+
+    def itself() -> bool:
+        return path in calls and _try(layer, path, calls[path], contract, found)
+
+    if any(isinstance(inner, _WEIGHTED) for inner in layer.modules()):
+        return inside()
+    # A norm beside a neuron is a layer of its own, and folds as one.
+    first, then = (inside, itself) if any(isinstance(inner, _NORMS) for inner in layer.modules()) else (itself, inside)
+    return first() or then()
+
+
+def _try(layer: nn.Module, path: str, seen: Recorded, contract: TimeContract, found: Found) -> bool:
+    """Add a layer to the neurons, or to the facts if it keeps something and is none; whether it was added to the neurons."""
+    for calling in seen.callings(contract.timesteps):
+        alone = Apart(layer, f"{path} ({type(layer).__name__})", calling)
+        shape = tuple(calling.interface.steps(seen.current)[0].shape[1:])
+        try:
+            known = alone.identified(shape)
+        except NotCanonical as error:
+            found.facts.setdefault(path, str(error))
+        except UserCodeError as error:
+            found.facts.setdefault(path, f"does not run apart from its network: {in_words(error.__cause__ or error)}")
+        else:
+            if known is not None:
+                found.neurons[path] = known
+                found.facts.pop(path, None)
+                return True
+    return False

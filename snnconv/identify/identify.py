@@ -1,0 +1,138 @@
+"""Identifying a layer: the canonical neuron that it is, in every type in which it computes, or the fact that stands against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnconv.identify.agreement import differences
+from snnconv.identify.constants import measure
+from snnconv.identify.facts import NotCanonical
+from snnconv.identify.simplest import is_simple, laid_out
+from snnconv.ir.neuron import Neuron
+
+Outputs = Callable[[Tensor], Tensor]
+"""A layer, run from a fresh state: currents `[T, B, *shape]` to what it returns, `[T, B, *shape]`."""
+
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
+"""How near to its threshold a potential is on it, so that rounding may decide: a share of it, absolute below 1."""
+FEW = 8
+"""So many values may spikes have; more than 0 and another are refused, and named. What has more values is no spikes."""
+_SAMPLES = 24
+_CONSTANTS = ("leak", "shift", "reset", "synaptic_decay")
+
+
+def amplitude(outputs: Outputs, shape: tuple[int, ...], dtype: torch.dtype, steps: int) -> float | None:
+    """What a layer returns for a spike; None if it returns anything but a few values, and so no spikes.
+
+    Raises `NotCanonical` unless it returns nothing but this value and 0, the same again for the same currents, and for each
+    element what its own currents alone make it.
+    """
+    currents = _noise(shape, dtype, steps, scale=1.0)
+    seen = outputs(currents)
+    if len(seen.unique()) > FEW:
+        return None
+    if not torch.equal(seen, outputs(currents)):
+        raise NotCanonical("draws random numbers, or remembers earlier samples")
+    values = seen[seen != 0].unique()
+    if len(values) > 1 or not bool(values.isfinite().all()):
+        raise NotCanonical(f"fires with values {', '.join(f'{v:g}' for v in seen.unique().tolist())}")
+    _ensure_elements_apart(outputs, currents, seen)
+    return values.item() if len(values) else 1.0
+
+
+def identify(runs: Mapping[torch.dtype, Outputs], shape: tuple[int, ...], steps: int) -> dict[torch.dtype, Neuron]:
+    """The canonical neuron that a layer is, found by its behaviour over `steps` steps, in each type in which it can be run.
+
+    Its gain is 1: the constants are in units of the input. They are per layer, per channel or per element, as few as will do. It
+    spikes as the layer does on random currents, but for potentials that rounding may have put on the other side of the threshold.
+
+    Raises `NotCanonical` with the fact that stands against it, and `UserCodeError` if the layer fails.
+    """
+    measured = {dtype: measure(_fires(run), shape, dtype, steps) for dtype, run in runs.items()}
+    strict = _strict({dtype: neuron.threshold for dtype, neuron in measured.items()}, next(iter(measured.values())).inverted)
+    return {dtype: _simplified(neuron, strict, shape) for dtype, neuron in measured.items()}
+
+
+def confirm(neuron: Neuron, outputs: Outputs, shape: tuple[int, ...], dtype: torch.dtype, steps: int) -> None:
+    """Raise `NotCanonical` unless the layer spikes as `neuron` does, over `steps` steps of noise around its threshold."""
+    noise = _noise(shape, dtype, steps, scale=1.0)
+    live = torch.where(neuron.threshold.isfinite(), neuron.threshold, torch.zeros_like(neuron.threshold))
+    unit = live.abs() + (live == 0).to(dtype)
+    currents = noise * unit + 0.3 * live
+    spikes = (outputs(currents) != 0).to(dtype)
+    fired = torch.zeros_like(spikes[0], dtype=torch.bool)
+    for seen, (_, other) in zip(spikes, differences(neuron, list(currents), list(spikes), TOLERANCE[dtype]), strict=True):
+        if bool((other & ~fired).any()):
+            raise NotCanonical("carries more than one leaky potential")
+        if bool(other.any()):
+            raise NotCanonical("keeps more after a spike than a reset leaves (an adaptive threshold, a refractory period?)")
+        fired = fired | (seen != 0)
+
+
+def _fires(outputs: Outputs) -> Callable[[Tensor], Tensor]:
+    return lambda currents: outputs(currents) != 0
+
+
+def _noise(shape: tuple[int, ...], dtype: torch.dtype, steps: int, scale: float) -> Tensor:
+    """Currents `[T, B, *shape]` of several sizes, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    samples = max(3, min(_SAMPLES, 2**16 // max(1, torch.Size(shape).numel())))
+    sizes = torch.tensor([0.3, 1.0, 4.0]).repeat(samples)[:samples].reshape(1, samples, *[1] * len(shape))
+    return (scale * sizes * torch.randn(steps, samples, *shape, generator=generator)).to(dtype)
+
+
+def _ensure_elements_apart(outputs: Outputs, currents: Tensor, seen: Tensor) -> None:
+    """Raise `NotCanonical` if other currents for some elements change what others return."""
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(2):
+        changed = torch.rand(currents.shape[1:], generator=generator) < 0.5
+        others = torch.where(changed, currents.flip(0) * 2 - 1, currents)
+        if not bool((changed | (outputs(others) == seen)).all()):
+            raise NotCanonical("lets its neurons depend on each other")
+
+
+def _strict(cuts: Mapping[torch.dtype, Tensor], inverted: Tensor | None) -> bool:
+    """Whether a neuron that is silent up to each cut is better called one that fires strictly above it.
+
+    Of the last silent current and the first that fires, the threshold is the one that is the same number in both types; if only
+    one type is known, the one that is written with fewer digits.
+    """
+    silent = {dtype: cut.flatten() for dtype, cut in cuts.items()}
+    firing = {dtype: _next(cut, inverted).flatten() for dtype, cut in cuts.items()}
+    if len(cuts) == 2:
+        votes = [int((pair[torch.float64].float() == pair[torch.float32]).sum()) for pair in (silent, firing)]
+    else:
+        votes = [int(is_simple(value).sum()) for pair in (silent, firing) for value in pair.values()]
+    return votes[0] >= votes[1]
+
+
+def _next(cut: Tensor, inverted: Tensor | None) -> Tensor:
+    """The first current that fires, for each that does not."""
+    below = torch.zeros_like(cut, dtype=torch.bool) if inverted is None else inverted
+    away = torch.where(below, -torch.inf, torch.inf).to(cut)
+    return torch.where(cut.isfinite(), torch.nextafter(cut, away), cut)
+
+
+def _simplified(neuron: Neuron, strict: bool, shape: tuple[int, ...]) -> Neuron:
+    """The neuron with as few constants as will do; those of elements that never fire, or always do, are those of the others."""
+    live = neuron.threshold.isfinite()
+    fields: dict[str, Any] = {}
+    for name in _CONSTANTS:
+        value = getattr(neuron, name)
+        if value is not None:
+            fields[name] = laid_out(torch.where(live, value, value[live][0]))
+    threshold = neuron.threshold if strict else _next(neuron.threshold, neuron.inverted)
+    shift, inverted = fields["shift"], neuron.inverted
+    return replace(
+        neuron,
+        **{**fields, "shift": shift if bool(shift.any()) else None},
+        threshold=laid_out(threshold),
+        inverted=laid_out(inverted) if inverted is not None and bool(inverted.any()) else None,
+        strict=strict,
+        shape=shape,
+    )
