@@ -17,6 +17,7 @@ from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.ir.operator_rows import ELEMENTWISE
 from snnconv.ir.operators import OPERATORS, Operator
+from snnconv.ir.over_batch import OVER_BATCH
 from snnconv.ir.rounding_rules import COPY
 from snnconv.nn import LIF
 from snnconv.verify.deployment import compare_layers
@@ -156,11 +157,17 @@ class Call(nn.Module):
                 self.register_buffer(f"c{i}", argument)
         if row.target is _ATEN.index.Tensor:
             self.register_buffer("index", INDEX)
+        if row.target is OVER_BATCH:
+            self.register_buffer("token", random(1, *SHAPE))
 
     def forward(self, x: Tensor) -> Tensor:
         rest = [getattr(self, f"c{i}") if isinstance(a, Tensor) else a for i, a in enumerate(self.rest)]
         if self.target in WITHOUT_X:
             return x.flatten()[0] * 0 + self.target(*WITHOUT_X[self.target], dtype=x.dtype)
+        if self.target is _ATEN.expand_as.default:
+            return self.target(x[:, :1], x)
+        if self.target is OVER_BATCH:
+            return x + self.target(self.token, x, 0)
         if self.target is operator.getitem:
             return self.target(x.split(2, 1), 1)
         rest = [[None, self.index]] if self.target is _ATEN.index.Tensor else rest
