@@ -21,10 +21,20 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+TRANSFORMERS: dict[str, Callable[[], nn.Module]] = {
+    "spikformer": zoo.spikformer,
+    "qkformer_token": lambda: zoo.qkformer("token"),
+    "qkformer_channel": lambda: zoo.qkformer("channel"),
+    "maxformer": lambda: zoo.maxformer(cifar=False),
+    "maxformer_cifar": lambda: zoo.maxformer(cifar=True),
+    "spike_driven": zoo.spike_driven_transformer,
+}
+
+
 def __getattr__(name: str) -> Callable[[], nn.Module]:
-    if name not in NETWORKS:
+    if name not in (*NETWORKS, *TRANSFORMERS):
         raise AttributeError(name)
-    return NETWORKS[name]
+    return NETWORKS[name] if name in NETWORKS else TRANSFORMERS[name]
 
 
 @pytest.mark.sample(1)
@@ -38,3 +48,15 @@ def test_a_network_of_the_zoo_is_equivalent(name: str, tmp_path: Path) -> None:
     source = loaded(trained(mixed_signs(NETWORKS[name]()), run, x, steps=2), f"{__name__}:{name}", tmp_path)
     (found,) = verified(source, tmp_path, x, (("n.onnx", "sequence"),))
     assert sum(tally.spikes_reference > 0 for tally in found.layers[:-1]) >= 4
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_spiking_transformer_of_the_zoo_is_equivalent(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = TRANSFORMERS[name]()
+    net = zoo.calibrated(net, lambda made: made(torch.rand(4, *made.input_shape)))
+    source = loaded(net, f"{__name__}:{name}", tmp_path)
+    x = torch.rand(3, *net.input_shape, generator=torch.Generator().manual_seed(1))
+    for found in verified(source, tmp_path, x, (("n.onnx", "sequence"), ("n.ts", "step"))):
+        assert sum(tally.spikes_reference > 0 for tally in found.layers[:-1]) >= len(found.layers) // 2
