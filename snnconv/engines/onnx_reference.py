@@ -17,7 +17,7 @@ import torch
 from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from onnx.reference.ops import op_cum_sum, op_resize
+from onnx.reference.ops import op_cum_sum, op_pad, op_resize
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
@@ -31,7 +31,7 @@ Session = Callable[[list[str], dict[str, Tensor]], dict[str, Tensor]]
 def reference_session(model: onnx.ModelProto) -> Session:
     """Any value of the graph by name. Raises `RunFailure` with the name of the operator that cannot be run."""
     with _naming():
-        evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, AveragePool, MaxPool, Resize, Erf, CumSum])
+        evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, AveragePool, MaxPool, Resize, Erf, CumSum, Pad])
 
     def run(names: list[str], feeds: dict[str, Tensor]) -> dict[str, Tensor]:
         with _naming():
@@ -206,6 +206,17 @@ class CumSum(op_cum_sum.CumSum):
 
     def _run(self, x, axis, **attributes: Any):  # type: ignore[override]
         return super()._run(x, np.asarray(axis).reshape(()), **attributes)
+
+
+class Pad(op_pad.Pad_18):
+    """A constant border, which is cut off where its width is negative: the evaluator cannot do that."""
+
+    def _run(self, data, pads, constant_value=None, axes=None, mode=None):
+        if mode != "constant" or axes is not None:
+            return super()._run(data, pads, constant_value, axes, mode)
+        widths = [int(width) for i in reversed(range(data.ndim)) for width in (pads[i], pads[data.ndim + i])]
+        value = 0 if constant_value is None else np.asarray(constant_value).item()
+        return (pad(_tensor(data), widths, value=value).numpy(),)
 
 
 def _tensor(value: np.ndarray) -> Tensor:

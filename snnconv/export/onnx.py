@@ -61,7 +61,7 @@ def to_onnx(export: Export) -> bytes:
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise Refused(f"ONNX export failed: {_cause(error)}", "an operator of the network has no ONNX translation") from error
+            raise _untranslated(_cause(error)) from error
     if converted is None:
         raise RuntimeError("torch.onnx.export returned no program")
     _keep_what_is_carried(converted.model, lowered)
@@ -340,6 +340,13 @@ def _name_batch(model: ir.Model) -> None:
         for axis, size in enumerate(shape):
             if not isinstance(size, int) and size.value is not None:
                 shape[axis] = re.sub(rf"\b{symbol.value}\b", "batch", size.value)
+
+
+def _untranslated(cause: str) -> Refused:
+    """A refusal for what the exporter says of an operator, by its name if it has no translation."""
+    named = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)', overload='(\w+)'\)>", cause)
+    said = f"torch has no ONNX translation of {named[1]}" if named else f"ONNX export failed: {cause}"
+    return Refused(said, "TorchScript may hold the network: name the output *.ts")
 
 
 def _cause(error: BaseException) -> str:

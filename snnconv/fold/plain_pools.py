@@ -7,6 +7,8 @@ An average pool with a divisor of its own becomes a plain one and a factor (`rou
 
 A last window that hangs over the padded border (`ceil_mode`) gets its zeros by a padding in front. `ceil_mode` goes if it adds
 windows to no side, because torch drops one that would see nothing but padding and ONNX does not (`exact`).
+
+A 3-D average pool to a size that divides its input's, which no exporter knows, becomes one with windows of that size (`exact`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from snnconv.ir.program import SpikingProgram
 from snnconv.ir.rounding_rules import spread
 
 _ATEN = torch.ops.aten
+_ADAPTIVE = _ATEN.adaptive_avg_pool3d.default
 
 
 class PlainPools(FoldPass):
@@ -34,6 +37,10 @@ class PlainPools(FoldPass):
     def __call__(self, program: SpikingProgram) -> SpikingProgram:
         """The program with plain pools."""
         graph = edited(program)
+        for node in graph.graph.find_nodes(op="call_function", target=_ADAPTIVE):
+            windows = _equal_windows(node)
+            if windows is not None:
+                node.target, node.args = _ATEN.avg_pool3d.default, (operand(node, 0), windows)
         for pool in _pools(graph):
             if pool.divisor is not None:
                 pool.divide(pool.divisor)
@@ -46,6 +53,12 @@ class PlainPools(FoldPass):
         left = [pool.node.name for pool in _pools(program.graph) if pool.divisor is not None or pool.loses_windows]
         if left:
             raise RuntimeError(f"{self.name} left {left}")
+
+
+def _equal_windows(node: fx.Node) -> list[int] | None:
+    """The windows of a pool to a size, if all are of one size and none overlaps another."""
+    sizes = list(zip(shape(operand(node, 0))[-3:], shape(node)[-3:], strict=True))
+    return [size // out for size, out in sizes] if all(size % out == 0 for size, out in sizes) else None
 
 
 class _Call:

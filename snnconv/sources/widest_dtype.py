@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnconv.ir.default_type import numbers_in
@@ -18,7 +19,13 @@ Result = TypeVar("Result")
 
 def computing_in(dtype: torch.dtype) -> AbstractContextManager[Any]:
     """While it is on, the network's own code computes in `dtype`, float32 or float64, whatever types it names."""
-    return _Widened() if dtype is torch.float64 else nullcontext()
+    return _widened() if dtype is torch.float64 else nullcontext()
+
+
+@contextmanager
+def _widened() -> Iterator[None]:
+    with _Widened(), _NewTensors():
+        yield
 
 
 class _Widened(TorchDispatchMode):
@@ -40,6 +47,15 @@ class _Widened(TorchDispatchMode):
         wide_args, wide_kwargs = fx.node.map_aggregate((args, kwargs or {}), wide)
         with numbers_in(torch.float64):
             return fx.node.map_aggregate(func(*wide_args, **wide_kwargs), wide)
+
+
+class _NewTensors(TorchFunctionMode):
+    """While it is on, `x.new_tensor(numbers)` rounds numbers to float32, as it does where the network computes in that type."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if func is Tensor.new_tensor and args[0].dtype is torch.float64:
+            kwargs = {"dtype": torch.float32, **(kwargs or {})}
+        return func(*args, **(kwargs or {}))
 
 
 def _changed_in_place(func: Any, args: tuple, kwargs: dict[str, Any]) -> list[Any]:

@@ -17,6 +17,7 @@ CODE: dict[str, Callable[[Tensor], Tensor]] = {
     "to": lambda y: y.to(torch.float32) / 3,
     "zeros": lambda y: torch.zeros(y.shape[0], 12) + y / 3,
     "a number": lambda y: y * torch.tensor(0.1),
+    "a new tensor": lambda y: y * y.new_tensor([0.1]),
     "a list": lambda y: y * torch.tensor([0.1, 0.7] * 6),
     "a constant outside": lambda y: y * CONSTANT,
     "a product with a constant": lambda y: y @ CONSTANT.repeat(12, 1),

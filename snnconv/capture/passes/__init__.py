@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from torch import fx
 
+from snnconv.capture.passes.attention import add_heads
 from snnconv.capture.passes.batch_size import drop_batch_size
 from snnconv.capture.passes.in_place import replace_in_place
 from snnconv.capture.passes.inference_form import bring_into_inference_form
@@ -27,6 +28,7 @@ PASSES: tuple[Pass, ...] = (
     drop_no_ops,
     drop_batch_size,
     replace_in_place,
+    add_heads,
     drop_time_axis,
     drop_unread_neurons,
     ensure_membranes_unread,
