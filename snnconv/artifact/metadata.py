@@ -29,6 +29,7 @@ class Metadata:
         batch: a fixed batch size; None for any.
         contract: what it expects over time.
         neurons: the shape of the state of each neuron, in the order of the states.
+        memories: the shape of every other state, behind them.
         counts_steps: whether the last state of a step counts the steps.
         sha256_of_source: of the checkpoint it was made from.
         toolchain: the versions of the packages that wrote it; empty in files written before they were kept.
@@ -43,6 +44,7 @@ class Metadata:
     sha256_of_source: str
     toolchain: dict[str, str] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict)
+    memories: dict[str, Shape] = field(default_factory=dict)
 
 
 def describe(program: SpikingProgram, form: str, batch: int | None, packages: Iterable[str] = ()) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def describe(program: SpikingProgram, form: str, batch: int | None, packages: It
             }
             for name, neuron in program.neurons.items()
         ],
+        "memories": [{"name": name, "state": list(shape)} for name, shape in program.memories.items()],
         "sites": [asdict(site) for site in program.sites],
         "source": asdict(program.origin),
     }
@@ -107,6 +110,7 @@ def read_metadata(path: Path, text: str | bytes) -> Metadata:
             sha256_of_source=str(document["source"]["sha256"]),
             toolchain={str(name): str(found) for name, found in document.get("toolchain", {}).items()},
             document=document,
+            memories={str(kept["name"]): tuple(map(int, kept["state"])) for kept in document.get("memories", [])},
         )
 
 

@@ -46,7 +46,7 @@ class OnnxFile:
         """The names of potentials and spikes that no node of the graph makes: another tool took them away."""
         made = {name for node in self.model.graph.node for name in node.output}
         named = (name for kinds in self.names.values() for names in kinds.values() for name in names)
-        return [name for name in named if name is not None and name not in made]
+        return [name for name in named if name is not None and name not in made | {self.input}]
 
     def structure(self) -> list[str]:
         """Opsets, inputs and outputs, types of constants and values, nodes, and which values the potentials, spikes and states

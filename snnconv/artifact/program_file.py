@@ -37,5 +37,7 @@ def program_file(program: SpikingProgram, sha256: str = "") -> ProgramFile:
     """A program as the artifact that a file of it would be."""
     neurons = {name: neuron.state_shape for name, neuron in program.neurons.items()}
     said, source = describe(program, "step", None), program.origin.sha256
-    metadata = Metadata("step", None, program.contract, neurons, program.counts_steps, source, document=said)
+    metadata = Metadata(
+        "step", None, program.contract, neurons, program.counts_steps, source, document=said, memories=program.memories
+    )
     return ProgramFile(program, sha256, metadata)

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconv.capture.slots import Slot, attributes, changed
-from snnconv.capture.tracing import Call
+from snnconv.capture.slots import Call, Slot, attributes, changed
 from snnconv.errors import Refused
 from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract

@@ -21,6 +21,8 @@ from snnconv.user_code import is_library, place_of
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 
 
+Call = Callable[[nn.Module, Tensor], Tensor]
+"""How one step of a module is called on `x` `[B, ...]`; it gives y `[B, K]`."""
 Shown = Callable[[Any, Tensor, Tensor], dict[str, Tensor | None]]
 """What the attributes of a neuron hold after a step, from the neuron, its potential before firing and its spikes, `[B, ...]`.
 

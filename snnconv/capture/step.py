@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from torch import Tensor, fx, nn
 
 from snnconv.capture import first_run
+from snnconv.capture.memories import ensure_zero_start, memories_of
 from snnconv.capture.passes import PASSES
 from snnconv.capture.samples_apart import ensure_samples_apart
-from snnconv.capture.slots import Interface, Slot, stand_in
-from snnconv.capture.tracing import Call, leave_steps_open, trace
+from snnconv.capture.slots import Call, Interface, Slot, stand_in
+from snnconv.capture.tracing import leave_steps_open, trace
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron, fitted
 from snnconv.ir.passes import run_passes
@@ -60,19 +61,27 @@ def capture(
     net = copy.deepcopy(module).eval()
     reset(net)
     ensure_paths([*tensors(net), *neurons])
+    memories = memories_of(net, neurons, contract, call)
+    fresh = copy.deepcopy(net)
     slots = _stand_ins(net, list(neurons), contract, call, interfaces or {})
     running = first_run.neurons_that_run(net, slots, contract, call)
     if not running:
         raise Refused(*NO_NEURON)
     fitting = {slot.path: fitted(neurons[slot.path], slot.shapes[0], slot.path) for slot in running}
     leave_steps_open(net, contract)
-    graph, constants = trace(net, running, {path: neuron.state_shape for path, neuron in fitting.items()}, contract, call)
+    shapes = {path: neuron.state_shape for path, neuron in fitting.items()}
+    graph, constants = trace(net, running, shapes, contract, call, memories)
+    inputs = list(graph.find_nodes(op="placeholder"))[1 + len(running) :]
     graph = run_passes([(each.__name__, each) for each in PASSES], graph)
     calls = neuron_calls(graph)
     if not calls:
         raise Refused(*NO_NEURON)
     neurons = {neuron_name(call): _as_read(fitting[neuron_name(call)], call) for call in calls}
-    program = SpikingProgram(_module(graph, constants), neurons, contract, origin)
+    left = set(graph.find_nodes(op="placeholder"))
+    recalled = {memory.name: memory.shape for memory, node in zip(memories, inputs, strict=True) if node in left}
+    if recalled:
+        ensure_zero_start(fresh, [memory for memory in memories if memory.name in recalled], contract, call)
+    program = SpikingProgram(_module(graph, constants), neurons, contract, origin, memories=recalled)
     ensure_samples_apart(program)
     return program
 

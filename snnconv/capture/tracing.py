@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 
 import torch
 from torch import Tensor, fx, nn
 
-from snnconv.capture.slots import Slot
+from snnconv.capture.memories import Memory, recalling
+from snnconv.capture.slots import Call, Slot
 from snnconv.errors import Refused, translated
 from snnconv.ir.per_step import ensure_steps
 from snnconv.ir.program import TimeContract
 from snnconv.nn import PerStep
 from snnconv.user_code import described, place_in
 
-Call = Callable[[nn.Module, Tensor], Tensor]
-"""How one step of a module is called on `x` `[B, ...]`; it gives y `[B, K]`."""
 _ROOT = "net."
 _BATCH = 23
 """The batch size of the example that is traced. Any would do, but torch mistakes one that another size equals for that size."""
@@ -27,17 +26,19 @@ _BATCH = 23
 class _ExplicitStateStep(nn.Module):
     """One step of a network with slots, as a function `(x, *states) -> (y, *next_states)`."""
 
-    def __init__(self, net: nn.Module, slots: list[Slot], call: Call) -> None:
+    def __init__(self, net: nn.Module, slots: list[Slot], memories: Sequence[Memory], call: Call) -> None:
         super().__init__()
         self.net = net
-        self._slots, self._call = slots, call
+        self._slots, self._memories, self._call = slots, memories, call
 
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """y and the next states, for the states in the order of the slots."""
-        for slot, state in zip(self._slots, states, strict=True):
+        """y and the next states, for the states in the order of the slots and then of the memories."""
+        neurons = len(self._slots)
+        for slot, state in zip(self._slots, states[:neurons], strict=True):
             slot.carried = state
-        y = self._call(self.net, x)
-        return (y, *(slot.take() for slot in self._slots))
+        with recalling(self.net, self._memories, states[neurons:]) as left:
+            y = self._call(self.net, x)
+        return (y, *(slot.take() for slot in self._slots), *left)
 
 
 def leave_steps_open(net: nn.Module, contract: TimeContract) -> None:
@@ -52,22 +53,29 @@ def leave_steps_open(net: nn.Module, contract: TimeContract) -> None:
 
 
 def trace(
-    net: nn.Module, slots: list[Slot], state_shapes: Mapping[str, tuple[int, ...]], contract: TimeContract, call: Call
+    net: nn.Module,
+    slots: list[Slot],
+    state_shapes: Mapping[str, tuple[int, ...]],
+    contract: TimeContract,
+    call: Call,
+    memories: Sequence[Memory] = (),
 ) -> tuple[fx.Graph, dict[str, Tensor]]:
     """The flat graph `(x, *states) -> (y, *next_states)` of one step of `net`, and its constants by their paths.
 
     Args:
         slots: the stand-ins of the neurons, in the order of the states.
         state_shapes: the shape of each neuron's state, without the batch.
+        memories: what else the network keeps, in the order of the states behind those of the neurons.
 
     Raises `Refused` if `torch.export` cannot trace the step.
     """
     batch = torch.export.Dim("batch")
-    states = [torch.zeros(_BATCH, *state_shapes[slot.path]) for slot in slots]
+    shapes = [*(state_shapes[slot.path] for slot in slots), *(memory.shape for memory in memories)]
+    states = [torch.zeros(_BATCH, *shape) for shape in shapes]
     with translated(_untraceable), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         exported = torch.export.export(
-            _ExplicitStateStep(net, slots, call),
+            _ExplicitStateStep(net, slots, memories, call),
             (torch.zeros(_BATCH, *contract.input_shape), *states),
             dynamic_shapes={"x": {0: batch}, "states": tuple({0: batch} for _ in states)},
         )

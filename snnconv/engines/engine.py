@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -53,12 +53,17 @@ class Engine:
 class Observation:
     """One run of an artifact: its output, and of every neuron the potentials and spikes `[B, ...]`, one tensor per step.
 
-    Spikes are bool, or 0 and 1 in the engine's floating type.
+    `memories` are what each step finds in every other state. Spikes are bool, or 0 and 1 in the engine's floating type.
     """
 
     y: Tensor
     potentials: dict[str, list[Tensor]]
     spikes: dict[str, list[Tensor]]
+    memories: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def shows(self, name: str, step: int) -> bool:
+        """Whether neuron `name` was seen at `step`. A sequence leaves out the last step of a neuron that nothing reads there."""
+        return step < len(self.potentials[name])
 
 
 @dataclass(frozen=True)

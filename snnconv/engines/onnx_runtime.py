@@ -102,19 +102,32 @@ class OnnxRuntime(Candidate):
         names = self._watchable
         if self.form == "step":
             return run_steps(lambda f, s: self._step("watched", f, s, names), x, self.artifact.metadata)
-        seen = self._engine("watched")(["y", *names], {"x": x, **self.given})
-        potentials = {neuron: [seen[name] for name in self._potentials(neuron)] for neuron in self.names}
-        spikes = {neuron: self._spikes(neuron, seen) for neuron in self.names}
-        return Observation(seen["y"], potentials, spikes)
+        seen = {"x": x, **self._engine("watched")(["y", *names], {"x": x, **self.given})}
+        potentials = {neuron: [seen[name] for name in self._potentials(neuron)] for neuron in self._neurons}
+        spikes = {neuron: self._spikes(neuron, seen) for neuron in self._neurons}
+        return Observation(
+            seen["y"], potentials, spikes, {name: self._found(name, seen) for name in self.artifact.metadata.memories}
+        )
 
     def _step(self, kind: str, frame: Tensor, state: State, names: list[str]) -> Stepped:
         following = {name: f"next_state.{name}" for name in state}
         feeds = {"x": frame, **{f"state.{name}": value for name, value in state.items()}, **self.given}
         seen = self._engine(kind)(["y", *following.values(), *names], feeds)
-        watched = self.names if names else ()
+        watched = self._neurons if names else ()
         potentials = {neuron: seen[self._potentials(neuron)[0]] for neuron in watched}
         spikes = {neuron: self._spikes(neuron, seen)[0] for neuron in watched}
         return seen["y"], {name: seen[output] for name, output in following.items()}, potentials, spikes
+
+    @property
+    def _neurons(self) -> list[str]:
+        return [name for name, kinds in self.names.items() if "potential" in kinds]
+
+    def _found(self, memory: str, seen: dict[str, Tensor]) -> list[Tensor]:
+        """What each step finds in a memory; the first one finds zeros, which the graph may not compute."""
+        shape = self.artifact.metadata.memories[memory]
+        named = self.names.get(memory, {}).get("memory", [])
+        zeros = seen["y"].new_zeros(len(seen["x"]), *shape)
+        return [zeros if name is None else seen[name] for name in named]
 
     def _potentials(self, neuron: str) -> list[str]:
         return [name for name in self.names[neuron]["potential"] if name is not None]
@@ -140,7 +153,7 @@ class OnnxRuntime(Candidate):
     def _watchable(self) -> list[str]:
         """Every potential and spike of the graph; two neurons may share a potential."""
         named = (name for kinds in self.names.values() for steps in kinds.values() for name in steps)
-        return list(dict.fromkeys(name for name in named if name is not None))
+        return list(dict.fromkeys(name for name in named if name not in (None, "x")))
 
     def _watched(self) -> onnx.ModelProto:
         model = _copy(self.model)

@@ -20,11 +20,13 @@ Step = Callable[[Tensor, State], Stepped]
 
 @failing()
 def run_steps(step: Step, x: Tensor, metadata: Metadata) -> Observation:
-    """Loop `step` over `x` from its initial state, in which no neuron has a potential and no step is counted, and read out.
+    """Loop `step` over `x` from its initial state, in which every state is 0 and no step is counted, and read out.
 
     Raises `RunFailure` if a step does not run.
     """
-    state = {name: torch.zeros(x.shape[0], *shape, dtype=x.dtype) for name, shape in metadata.neurons.items()}
+    shapes = {**metadata.neurons, **metadata.memories}
+    state = {name: torch.zeros(x.shape[0], *shape, dtype=x.dtype) for name, shape in shapes.items()}
+    memories: dict[str, list[Tensor]] = {name: [] for name in metadata.memories}
     if metadata.counts_steps:
         state[TIME_STEP] = torch.zeros(x.shape[0], dtype=torch.int64)
     potentials: dict[str, list[Tensor]] = {}
@@ -32,10 +34,12 @@ def run_steps(step: Step, x: Tensor, metadata: Metadata) -> Observation:
 
     def observed(frame: Tensor, t: int) -> Tensor:
         nonlocal state
+        for name, found in memories.items():
+            found.append(state[name])
         y, state, us, fired = step(frame, state)
         for kept, seen in ((potentials, us), (spikes, fired)):
             for name, value in seen.items():
                 kept.setdefault(name, []).append(value)
         return y
 
-    return Observation(metadata.contract.run(observed, x), potentials, spikes)
+    return Observation(metadata.contract.run(observed, x), potentials, spikes, memories)

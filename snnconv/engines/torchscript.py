@@ -52,7 +52,9 @@ class TorchScript(Candidate):
             if self.form == "step":
                 return run_steps(self.module.observe, x, self.artifact.metadata)
             y, *joined = self.module.observe(x)
-            return Observation(y, *({name: list(value.split(len(x))) for name, value in seen.items()} for seen in joined))
+            values, spikes = ({name: list(value.split(len(x))) for name, value in seen.items()} for seen in joined)
+            memories = {name: values.pop(name, []) for name in self.artifact.metadata.memories}
+            return Observation(y, values, spikes, memories)
 
     @contextmanager
     def _running(self) -> Iterator[None]:

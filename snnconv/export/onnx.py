@@ -44,7 +44,8 @@ def to_onnx(export: Export) -> bytes:
 
     Raises `Refused` if an operator has no ONNX translation, or means something else there.
     """
-    names, lowered = _Names(), export.lowered
+    lowered = export.lowered
+    names = _Names(lowered.form)
     program = _exported(lowered, export.batch)
     with _quiet():
         try:
@@ -89,7 +90,7 @@ def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgr
     contract, size = lowered.contract, batch or 2
     shapes = [contract.batch_shape(size)]
     if lowered.form == "step":
-        shapes = [(size, *shape) for shape in (contract.input_shape, *lowered.neurons.values())]
+        shapes = [(size, *shape) for shape in (contract.input_shape, *lowered.states.values())]
     inputs = tuple(torch.zeros(shape) for shape in shapes)
     if lowered.form == "step" and lowered.counts_steps:
         inputs += (torch.zeros(size, dtype=torch.int64),)
@@ -102,7 +103,9 @@ def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgr
 class _Names:
     """The values that a verifier wants to see, per neuron and step; read once the graph has its final names."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: str) -> None:
+        self.form = form
+        self.memories: dict[str, list[ir.Value]] = {}
         self.potentials: dict[str, list[ir.Value]] = {}
         self.spikes: dict[str, list[ir.Value | None]] = {}
 
@@ -119,6 +122,14 @@ class _Names:
         self.potentials.setdefault(neuron, []).append(potential)
         self.spikes.setdefault(neuron, []).append(spike)
 
+    def step(self, neuron: str) -> str:
+        """The suffix of the next step of a neuron that a sequence runs step by step."""
+        return f".{len(self.potentials.get(neuron, []))}" if self.form != "step" else ""
+
+    def recall(self, memory: str, value: ir.Value) -> None:
+        """Note what the next step finds in a memory."""
+        self.memories.setdefault(memory, []).append(value)
+
     def table(self, model: ir.Model) -> dict[str, dict[str, list[str | None]]]:
         """Per neuron, the names of its potentials and spikes in `model` in the order of the steps; None for spikes that nothing
         reads, which a graph does not compute."""
@@ -129,6 +140,9 @@ class _Names:
                 "spike": [value.name if value is not None and value.name in made else None for value in spikes],
             }
             for name, spikes in self.spikes.items()
+        } | {
+            name: {"memory": [value.name if value.name in made | {"x"} else None for value in values]}
+            for name, values in self.memories.items()
         }
 
 
@@ -143,7 +157,7 @@ def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[...
             i = op.Add(op.Mul(k.synaptic_decay, before), i)
         u = op.Add(m, i)
         fired = _fire(u, k)
-        names.record(name, "", u, fired)
+        names.record(name, names.step(name), u, fired)
         following = _reset(u, fired, k)
         if k.synaptic_decay is not None:
             beside = _ints([1])
@@ -172,7 +186,12 @@ def _neuron_translations(names: _Names) -> dict[Callable[..., Any], Callable[...
     def neuron_over_time(x, constants: Values, strict: bool, soft: bool, name: str, timesteps: int, still: bool):
         return neuron_read_over_time(x, constants, strict, soft, name, timesteps, still)[0]
 
+    def recalled(value, name: str):
+        names.recall(name, value)
+        return value
+
     return {
+        ops.RECALLED: recalled,
         ops.NEURON_STEP: neuron_step,
         ops.NEURON_OVER_TIME: neuron_over_time,
         ops.NEURON_READ_OVER_TIME: neuron_read_over_time,
@@ -256,11 +275,24 @@ def _reduce_time(x, readout: str, timesteps: int):
     return op.Transpose(steps, perm=[1, 0, *range(2, 2 + len(rest))])
 
 
+def _step_of(x, dim: int, step: int, timesteps: int):
+    if timesteps == 1:
+        return x
+    size = op.Div(op.Shape(x, start=dim, end=dim + 1), _ints([timesteps]))
+    return op.Slice(x, op.Mul(size, _ints([step])), op.Mul(size, _ints([step + 1])), _ints([dim]))
+
+
+def _zeros_for(x, shape: list[int]):
+    return op.ConstantOfShape(op.Concat(op.Shape(x, start=0, end=1), _ints(list(shape)), axis=0))
+
+
 _TIME_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     ops.MERGE_TIME: _merge_time,
     ops.REPEAT_TIME: _repeat_time,
     ops.EACH_STEP: _each_step,
     ops.REDUCE_TIME: _reduce_time,
+    ops.STEP_OF: _step_of,
+    ops.ZEROS_FOR: _zeros_for,
     OVER_BATCH: _over_batch,
 }
 
@@ -270,7 +302,7 @@ def _keep_what_is_carried(model: ir.Model, lowered: Lowered) -> None:
     if lowered.form == "step" or lowered.contract.timesteps > 1:
         return
     constants = ("threshold", "inverted", "leak", "shift", "reset", "synaptic_decay")
-    carried = {f"{neuron}.{constant}" for neuron in lowered.neurons for constant in constants}
+    carried = {f"{neuron}.{constant}" for neuron in lowered.states for constant in constants}
     for name, value in lowered.constants().items():
         if name in carried and name not in model.graph.initializers:
             model.graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(value.numpy(), name=name)))

@@ -40,7 +40,7 @@ def to_torchscript(export: Export) -> bytes:
     if export.batch is not None:
         raise Refused("TorchScript takes any batch size, so --batch has nothing to fix", "leave it out")
     lowered = export.lowered
-    unread = next((name for name in lowered.neurons if not name.isascii()), None)
+    unread = next((name for name in lowered.states if not name.isascii()), None)
     if unread is not None:
         raise Refused(f"TorchScript cannot read back the name of neuron '{unread}'", "rename it in ASCII, or export ONNX")
     with warnings.catch_warnings(), torch.no_grad():
@@ -115,7 +115,7 @@ class _StepModule(nn.Module):
     def __init__(self, body: nn.Module, lowered: Lowered) -> None:
         super().__init__()
         self.body = body
-        self.shapes: dict[str, list[int]] = {name: list(shape) for name, shape in lowered.neurons.items()}
+        self.shapes: dict[str, list[int]] = {name: list(shape) for name, shape in lowered.states.items()}
         self.counts_steps, self.counter = lowered.counts_steps, TIME_STEP
 
     @torch.jit.export
@@ -185,6 +185,37 @@ def _walk_read(
     return fired, read
 
 
+def _walk_once(
+    x: Tensor,
+    state: Tensor,
+    k: NeuronConstants,
+    name: str,
+    observe: bool,
+    potentials: dict[str, Tensor],
+    spikes: dict[str, Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The next step of a neuron: spikes, next state and potential, noted behind those of the steps before."""
+    u, fired, following = neuron_step(x, state, k)
+    if observe:
+        potentials[name] = torch.cat([potentials[name], u]) if name in potentials else u
+        spikes[name] = torch.cat([spikes[name], fired]) if name in spikes else fired
+    return fired, following, u
+
+
+def _recall(value: Tensor, name: str, observe: bool, memories: dict[str, Tensor]) -> Tensor:
+    """What the next step finds in a memory, noted behind what the steps before found."""
+    if observe:
+        memories[name] = torch.cat([memories[name], value]) if name in memories else value
+    return value
+
+
+def _of_steps(timesteps: int, made_for: int) -> int:
+    """The number of steps, if it is the one that the network was unrolled for."""
+    if timesteps != made_for:
+        raise RuntimeError("a network with a loop over time is made for another number of steps")
+    return timesteps
+
+
 def _step(
     x: Tensor,
     state: dict[str, Tensor],
@@ -197,6 +228,12 @@ def _step(
     """One step of a neuron: its spikes and its potential, noted like its next state."""
     potentials[name], spikes[name], following[name] = neuron_step(x, state[name], k)
     return spikes[name], potentials[name]
+
+
+def _keep(y: Tensor, following: dict[str, Tensor], name: str, value: Tensor) -> Tensor:
+    """The output; notes on the way what the next step finds in a memory."""
+    following[name] = value
+    return y
 
 
 def _count(state: dict[str, Tensor], following: dict[str, Tensor]) -> Tensor:
@@ -216,8 +253,18 @@ def _sequence_body(lowered: Lowered) -> fx.GraphModule:
         potentials = graph.placeholder("potentials", type_expr=ByName)
         observe = graph.placeholder("observe", type_expr=bool)
         timesteps = graph.placeholder("timesteps", type_expr=int)
+    if graph.find_nodes(op="call_function", target=ops.RECALLED):
+        with graph.inserting_after(spikes):
+            timesteps = graph.call_function(_of_steps, (timesteps, lowered.contract.timesteps))
     for node in list(graph.nodes):
-        if node.target in ops.NEURONS_OVER_TIME:
+        if node.target is ops.NEURON_STEP:
+            x, state, *constants, name = node.args
+            node.args = (x, state, _constants(node, *constants), name, observe, potentials, spikes)
+            node.target = _walk_once
+        elif node.target is ops.RECALLED:
+            node.args = (*node.args, observe, potentials)
+            node.target = _recall
+        elif node.target in ops.NEURONS_OVER_TIME:
             x, *constants, name, _, still = node.args
             node.args = (x, _constants(node, *constants), name, timesteps, still, observe, potentials, spikes)
             node.target = _walk if node.target is ops.NEURON_OVER_TIME else _walk_read
@@ -231,6 +278,9 @@ def _step_body(lowered: Lowered) -> fx.GraphModule:
     module = share(lowered.graph)
     graph = module.graph
     x, *states = graph.find_nodes(op="placeholder")
+    y, *left = outputs(graph)
+    neurons = {str(node.args[-1]) for node in graph.find_nodes(op="call_function", target=ops.NEURON_STEP)}
+    kept = [(name, *pair) for name, *pair in zip(lowered.states, states, left, strict=False) if name not in neurons]
     x.type = Tensor
     with graph.inserting_after(x):
         spikes = graph.placeholder("spikes", type_expr=ByName)
@@ -239,7 +289,10 @@ def _step_body(lowered: Lowered) -> fx.GraphModule:
         state = graph.placeholder("state", type_expr=ByName)
     for node in list(graph.nodes):
         if node.op == "output":
-            node.args = (outputs(graph)[:1],)
+            with graph.inserting_before(node):
+                for name, _, value in kept:
+                    y = graph.call_function(_keep, (y, following, name, value))
+            node.args = ((y,),)
         elif node.target is ops.NEURON_STEP:
             x, _, *constants, name = node.args
             node.args = (x, state, _constants(node, *constants), name, following, potentials, spikes)
@@ -250,6 +303,9 @@ def _step_body(lowered: Lowered) -> fx.GraphModule:
     if lowered.counts_steps:
         with graph.inserting_after(spikes):
             states[-1].replace_all_uses_with(graph.call_function(_count, (state, following)))
+    for name, found, _ in kept:
+        with graph.inserting_after(spikes):
+            found.replace_all_uses_with(graph.call_function(operator.getitem, (state, name)))
     graph.eliminate_dead_code()
     for node in states:
         graph.erase_node(node)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, fx
 
 from snnconv.ir.default_type import numbers_in
-from snnconv.ir.neuron import NEURON_OP, POTENTIAL, SPIKES, MembraneNorm, Neuron
+from snnconv.ir.neuron import NEURON_OP, POTENTIAL, SPIKES, MembraneNorm, Neuron, Shape
+from snnconv.ir.nodes import outputs
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.time import TimeContract
 from snnconv.results import Site
@@ -32,6 +33,7 @@ class Driven:
 
 
 Drive = Callable[[ModulePath, Tensor, Tensor], Driven | None]
+Recall = Callable[[str, int, Tensor], Tensor]
 
 BATCH_NORM = torch.ops.aten.batch_norm.default
 _FLOATS = (torch.float32, torch.float64)
@@ -69,6 +71,9 @@ class ThresholdProof:
 class SpikingProgram:
     """One step of a network: `graph(x, *states) -> (y, *next_states)`, its neurons in the order of the states, its contract.
 
+    Behind the states of the neurons are those of the `memories`, tensors `[B, *shape]` that the network keeps from step to step
+    besides; all are 0 before the first step.
+
     The graph holds plain aten operators, one `snnconv::neuron` per neuron, and `snnconv::at_step` behind each constant that
     changes from step to step; batch is the first dimension of every tensor and its size appears nowhere. What a state holds is in
     `snnconv.ir.neuron`; here it is only wired, from an input through its neuron to an output. After folding, `sites` and `proofs`
@@ -82,6 +87,7 @@ class SpikingProgram:
     sites: tuple[Site, ...] = ()
     proofs: dict[ModulePath, ThresholdProof] = field(default_factory=dict)
     source: SpikingProgram | None = None
+    memories: dict[str, Shape] = field(default_factory=dict)
 
     @property
     def folded(self) -> bool:
@@ -100,6 +106,11 @@ class SpikingProgram:
         graph.recompile()
         moved = {name: neuron.to(dtype) for name, neuron in self.neurons.items()}
         return replace(self, graph=graph, neurons=moved)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a step computes with more of the steps before than spikes: with potentials, or with memories."""
+        return bool(self.memories) or reads_potentials(self.graph.graph)
 
     @property
     def holds_norms(self) -> bool:
@@ -123,16 +134,42 @@ class SpikingProgram:
         made = name in self.proofs and self.proofs[name].norm.carried
         return made or bool((self.neurons[name].leak != 1).any())
 
-    def run(self, x: Tensor, watch: Watch | None = None, drive: Drive | None = None) -> Tensor:
+    @property
+    def foresight(self) -> frozenset[ModulePath]:
+        """The neurons that a step runs for the steps behind it alone: at the last step nothing reads them."""
+        y, *_ = outputs(self.graph.graph)
+        found, ahead = set(), [y]
+        while ahead:
+            node = ahead.pop()
+            if node not in found:
+                found.add(node)
+                ahead += node.all_input_nodes
+        return frozenset(neuron_name(call) for call in neuron_calls(self.graph.graph) if call not in found)
+
+    @property
+    def state_shapes(self) -> dict[str, Shape]:
+        """The shape of every state of one sample, by the name of its neuron or memory, in the order of the graph."""
+        return {**{name: neuron.state_shape for name, neuron in self.neurons.items()}, **self.memories}
+
+    def run(self, x: Tensor, watch: Watch | None = None, drive: Drive | None = None, recall: Recall | None = None) -> Tensor:
         """Run from a fresh state, step by step, over `x` as the contract says, and read out: `[B, K]`, or `[B, T, K]`.
 
         `watch(neuron, step, potential, spikes)` is called for every neuron at every step. `drive(neuron, current, spikes)` as
-        well; what it returns takes the place of the neuron's own for the layers behind it.
+        well; what it returns takes the place of the neuron's own for the layers behind it. `recall(memory, step, value)` gives
+        what a step finds in a memory.
         """
         states: dict[ModulePath, Tensor | None] = dict.fromkeys(self.neurons)
-        in_graph = [None] * len(self.neurons)
+        kept = {name: x.new_zeros(len(x), *shape, dtype=self.dtype) for name, shape in self.memories.items()}
+
+        def step(frame: Tensor, t: int) -> Tensor:
+            found = kept if recall is None else {name: recall(name, t, value) for name, value in kept.items()}
+            runs = _StepOfProgram(self, states, t, watch, drive)
+            y, *following = runs.run(frame, *[None] * len(states), *found.values())
+            kept.update(zip(self.memories, following[len(states) :], strict=True))
+            return y
+
         with torch.no_grad(), numbers_in(self.dtype):
-            return self.contract.run(lambda frame, t: _StepOfProgram(self, states, t, watch, drive).run(frame, *in_graph), x)
+            return self.contract.run(step, x)
 
 
 class _StepOfProgram(fx.Interpreter):
@@ -158,8 +195,8 @@ class _StepOfProgram(fx.Interpreter):
         seen = Driven(spikes, u) if driven is None else driven
         return seen.spikes, self.states[name], seen.potential
 
-    def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Tensor:
-        return args[0][0]
+    def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
+        return args[0]
 
 
 def tensors(graph: torch.nn.Module) -> dict[ModulePath, Tensor]:

@@ -92,6 +92,7 @@ def _members(program: SpikingProgram) -> dict[str, bytes]:
         "origin": asdict(program.origin),
         "graph": _pack_graph(program.graph.graph),
         "neurons": {name: pack(neuron, f"neuron.{name}", held) for name, neuron in program.neurons.items()},
+        "memories": {name: list(shape) for name, shape in program.memories.items()},
         "sites": [asdict(site) for site in program.sites],
         "proofs": {name: _pack_proof(proof, f"proof.{name}", held) for name, proof in program.proofs.items()},
     }
@@ -113,6 +114,7 @@ def outline(program: SpikingProgram) -> list[str]:
         *nodes,
         *(f"{name} {chosen}" for name, chosen in settings.items()),
         *(f"{k} {list(v.shape)}" for k, v in held.items()),
+        *(f"memory {k} {list(shape)}" for k, shape in program.memories.items()),
     ]
 
 
@@ -188,6 +190,7 @@ def _read(path: Path, archive: zipfile.ZipFile, prefix: str, source: SpikingProg
         sites=tuple(Site.from_plain(site) for site in manifest["sites"]),
         proofs={name: _unpack_proof(s, f"proof.{name}", held) for name, s in manifest["proofs"].items()},
         source=source,
+        memories={str(name): tuple(map(int, shape)) for name, shape in manifest.get("memories", {}).items()},
     )
     # A graph, its neurons and its contract that do not go together show it at the first step.
     replace(program, contract=replace(program.contract, timesteps=1)).run(

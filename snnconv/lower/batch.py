@@ -36,7 +36,9 @@ class BatchDimensions:
 def _sizes(program: SpikingProgram, batch: int) -> dict[fx.Node, torch.Size]:
     step = _StepForSizes(program.graph)
     with torch.no_grad(), numbers_in(program.dtype):
-        step.run(torch.zeros(batch, *program.contract.input_shape, dtype=program.dtype), *[None] * len(program.neurons))
+        x = torch.zeros(batch, *program.contract.input_shape, dtype=program.dtype)
+        memories = [torch.zeros(batch, *shape, dtype=program.dtype) for shape in program.memories.values()]
+        step.run(x, *[None] * len(program.neurons), *memories)
     return step.sizes
 
 

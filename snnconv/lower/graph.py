@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from snnconv.ir.dynamics import neuron_step
 from snnconv.ir.neuron import Shape
 from snnconv.ir.program import TIME_STEP, ModulePath, SpikingProgram, TimeContract, put, tensors
 from snnconv.lower import ops
@@ -18,28 +19,29 @@ from snnconv.lower import ops
 class Lowered:
     """A graph without norms and with nothing left implicit.
 
-    `neurons` maps each neuron to the shape of its state in one sample, in the order in which a step form takes and returns the
-    states. `counts_steps` says that a step form has one more, the last: `TIME_STEP`, the number of steps that each sample has
-    seen, int64 `[B]`.
+    `states` maps each neuron and memory to the shape of its state in one sample, in the order in which a step form takes and
+    returns the states. `counts_steps` says that a step form has one more, the last: `TIME_STEP`, the number of steps that each
+    sample has seen, int64 `[B]`.
     """
 
     graph: fx.GraphModule
     form: str
     contract: TimeContract
-    neurons: dict[ModulePath, Shape]
+    states: dict[ModulePath, Shape]
     counts_steps: bool = False
 
     @property
     def state_names(self) -> list[str]:
         """The names of the states of a step form, in order."""
-        return [*self.neurons, *([TIME_STEP] if self.counts_steps else [])]
+        return [*self.states, *([TIME_STEP] if self.counts_steps else [])]
 
     def constants(self) -> dict[ModulePath, Tensor]:
         """Everything an artifact of this graph must hold, by path."""
         return tensors(self.graph)
 
     def run(self, x: Tensor, watch: Callable[[ModulePath, Tensor, Tensor], None] | None = None) -> Tensor:
-        """Run a sequence form in torch on `x`; `watch(neuron, potentials, spikes)` sees each `[T * B, ...]`."""
+        """Run a sequence form in torch on `x`; `watch(neuron, potentials, spikes)` sees each `[T * B, ...]`,
+        or `[B, ...]` at every step if it runs step by step."""
         with torch.no_grad():
             return _Sequence(self.graph, watch).run(x)
 
@@ -59,6 +61,12 @@ class _Sequence(fx.Interpreter):
             if self.watch is not None:
                 self.watch(name, torch.cat(potentials), spikes)
             return spikes if target is ops.NEURON_OVER_TIME else (spikes, torch.cat(potentials))
+        if target is ops.NEURON_STEP:
+            x, state, constants, strict, soft, name = args
+            u, fired, following = neuron_step(x, state, ops.neuron_constants(constants, strict, soft))
+            if self.watch is not None:
+                self.watch(name, u, fired)
+            return fired, following, u
         return super().call_function(ops.FUNCTIONS.get(target, target), args, kwargs)
 
     def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Tensor:

@@ -61,6 +61,23 @@ def each_step(constant: Tensor, x: Tensor, timesteps: int) -> Tensor:
     return constant[:timesteps].repeat_interleave(x.shape[0], 1).flatten(0, 1)
 
 
+def step_of(x: Tensor, dim: int, step: int, timesteps: int) -> Tensor:
+    """One step of a value with time merged into dimension `dim`, which holds the batch."""
+    size = x.shape[dim] // timesteps
+    return x.narrow(dim, step * size, size)
+
+
+def zeros_for(x: Tensor, shape: list[int]) -> Tensor:
+    """Zeros `[B, *shape]` for the samples of `x` `[B, ...]`."""
+    # torch.jit does not know [batch, *shape].
+    return x.new_zeros([x.shape[0]] + shape)  # noqa: RUF005
+
+
+def recalled(value: Tensor, name: str) -> Tensor:
+    """What a step finds in the memory `name`, as it is."""
+    return value
+
+
 def reduce_time(x: Tensor, readout: str, timesteps: int) -> Tensor:
     """Read out `[T * B, ...]` as `[B, ...]` (mean, sum, last) or `[B, T, ...]` (none)."""
     steps = x.unflatten(0, [timesteps, -1])
@@ -81,6 +98,9 @@ torch.library.define("snnconv::neuron_read_over_time", f"(Tensor x, {_NEURON}, i
 torch.library.define("snnconv::merge_time", "(Tensor x) -> Tensor")
 torch.library.define("snnconv::repeat_time", "(Tensor x, int timesteps) -> Tensor")
 torch.library.define("snnconv::each_step", "(Tensor constant, Tensor x, int timesteps) -> Tensor")
+torch.library.define("snnconv::step_of", "(Tensor x, int dim, int step, int timesteps) -> Tensor")
+torch.library.define("snnconv::zeros_for", "(Tensor x, int[] shape) -> Tensor")
+torch.library.define("snnconv::recalled", "(Tensor value, str name) -> Tensor")
 torch.library.define("snnconv::reduce_time", "(Tensor x, str readout, int timesteps) -> Tensor")
 
 NEURON_STEP = torch.ops.snnconv.neuron_step.default
@@ -93,6 +113,9 @@ NEURONS_OVER_TIME = (NEURON_OVER_TIME, NEURON_READ_OVER_TIME)
 MERGE_TIME = torch.ops.snnconv.merge_time.default
 REPEAT_TIME = torch.ops.snnconv.repeat_time.default
 EACH_STEP = torch.ops.snnconv.each_step.default
+STEP_OF = torch.ops.snnconv.step_of.default
+ZEROS_FOR = torch.ops.snnconv.zeros_for.default
+RECALLED = torch.ops.snnconv.recalled.default
 REDUCE_TIME = torch.ops.snnconv.reduce_time.default
 
 FUNCTIONS: dict[Any, Callable[..., Tensor]] = {
@@ -100,6 +123,9 @@ FUNCTIONS: dict[Any, Callable[..., Tensor]] = {
     REPEAT_TIME: repeat_time,
     EACH_STEP: each_step,
     REDUCE_TIME: reduce_time,
+    STEP_OF: step_of,
+    ZEROS_FOR: zeros_for,
+    RECALLED: recalled,
     OVER_BATCH: over_batch,
 }
 """What computes each operator that is not a neuron."""
@@ -136,6 +162,23 @@ def _(x: Tensor, timesteps: int) -> Tensor:
 @torch.library.register_fake("snnconv::each_step")
 def _(constant: Tensor, x: Tensor, timesteps: int) -> Tensor:
     return constant.new_empty(timesteps * x.shape[0], *constant.shape[2:])
+
+
+@torch.library.register_fake("snnconv::step_of")
+def _(x: Tensor, dim: int, step: int, timesteps: int) -> Tensor:
+    sizes = list(x.shape)
+    sizes[dim] = sizes[dim] // timesteps
+    return x.new_empty(sizes)
+
+
+@torch.library.register_fake("snnconv::zeros_for")
+def _(x: Tensor, shape: list[int]) -> Tensor:
+    return x.new_empty(x.shape[0], *shape)
+
+
+@torch.library.register_fake("snnconv::recalled")
+def _(value: Tensor, name: str) -> Tensor:
+    return torch.empty_like(value)
 
 
 @torch.library.register_fake("snnconv::reduce_time")

@@ -5,6 +5,8 @@ Three regions of the step graph are told apart:
     still    does not depend on time (everything before the first neuron of a static input): runs once on `[B, ...]`
     timed    runs once on `[T * B, ...]`
     tail     after the last neuron and affine: runs once, after the read-out, because reducing over time commutes with it
+
+What lies on a cycle through a memory runs step by step, on `[B, ...]` (`snnconv.lower.loops`).
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ from snnconv.ir.neuron import NEURON_OP, NEXT_STATE, POTENTIAL
 from snnconv.ir.nodes import argument, operand, outputs
 from snnconv.ir.operators import OPERATORS
 from snnconv.ir.per_step import AT_STEP
-from snnconv.ir.program import SpikingProgram, put, reads_potential, share, tensors
+from snnconv.ir.program import SpikingProgram, neuron_name, put, reads_potential, share, tensors
 from snnconv.lower import ops
 from snnconv.lower.batch import BatchDimensions
-from snnconv.lower.graph import Lowered, neuron_arguments
+from snnconv.lower.graph import Lowered, NeuronArguments, neuron_arguments
+from snnconv.lower.loops import Loops
 
 _ATEN = torch.ops.aten
 
@@ -37,8 +40,7 @@ def lower_sequence(program: SpikingProgram, form: str = "sequence", early_read_o
         early_read_out: whether to read out before the tail, which then runs once, or behind everything.
     """
     graph = _Builder(program, early_read_out).build()
-    shapes = {name: neuron.state_shape for name, neuron in program.neurons.items()}
-    return Lowered(graph, form, program.contract, shapes, program.counts_steps)
+    return Lowered(graph, form, program.contract, program.state_shapes, program.counts_steps)
 
 
 class _Builder:
@@ -55,17 +57,26 @@ class _Builder:
         # A bias in the tail would be counted once instead of T times in a sum, and `none` keeps every step.
         commutes = early_read_out and self.contract.readout in ("mean", "last")
         self.tail = _tail(program.graph.graph, self.batch.shared) if commutes else set()
+        self.tail -= self.loops.remembered()
         self.reduced: dict[fx.Node, fx.Node] = {}
+        self.sliced: dict[tuple[fx.Node, int], fx.Node] = {}
 
     def build(self) -> fx.GraphModule:
         """The sequence graph."""
-        for node in self.program.graph.graph.nodes:
-            getattr(self, f"_{node.op}")(node)
+        for group in self.loops.groups:
+            if self.loops.is_loop(group):
+                self._unroll(group)
+            else:
+                (node,) = group
+                getattr(self, f"_{node.op}")(node)
         self.graph.eliminate_dead_code()
         self.graph.lint()
         return share(fx.GraphModule(self.root, self.graph))
 
     def _placeholder(self, node: fx.Node) -> None:
+        if node in self.loops.memories:
+            self._joined(node, [self._recalled(node, t, {}) for t in range(self.contract.timesteps)])
+            return
         if self.timed or self.still:
             return
         x = self.graph.placeholder("x")
@@ -84,8 +95,8 @@ class _Builder:
         if node.target is NEURON_OP:
             self._neuron(node)
         elif node.target is AT_STEP:
-            x = next(iter(self.graph.find_nodes(op="placeholder")))
-            self.new[node] = self.graph.call_function(ops.EACH_STEP, (self.new[operand(node, 0)], x, self.contract.timesteps))
+            inputs = (self.new[operand(node, 0)], self._x, self.contract.timesteps)
+            self.new[node] = self.graph.call_function(ops.EACH_STEP, inputs)
             self.timed.add(node)
         elif node.target is operator.getitem and operand(node, 0).target is NEURON_OP:
             if argument(node, 1) != NEXT_STATE:
@@ -104,7 +115,7 @@ class _Builder:
     def _part_of_neuron(self, neuron: fx.Node, potential: bool) -> fx.Node:
         if neuron.target is ops.NEURON_OVER_TIME:
             return neuron
-        return self.graph.call_function(operator.getitem, (neuron, int(potential)))
+        return self._part(neuron, int(potential))
 
     def _stateless(self, node: fx.Node) -> None:
         in_tail = node in self.tail
@@ -138,6 +149,80 @@ class _Builder:
             new = self.graph.call_function(_ATEN.transpose.int, (new, 0, dim))
         new = self.graph.call_function(operator, (new, *arguments))
         return self.graph.call_function(_ATEN.transpose.int, (new, 0, dim)) if dim else new
+
+    def _unroll(self, loop: list[fx.Node]) -> None:
+        """Run the nodes of a loop step by step, and join what is read behind it."""
+        steps: dict[fx.Node, list[fx.Node]] = {node: [] for node in loop}
+        constants = {
+            node: neuron_arguments(self.root, self.graph, neuron_name(node), self.program)
+            for node in loop
+            if node.target is NEURON_OP
+        }
+        for t in range(self.contract.timesteps):
+            for node in loop:
+                steps[node].append(self._at_step(node, t, steps, constants))
+        for node, values in steps.items():
+            if any(user not in steps for user in node.users):
+                self._joined(node, values)
+
+    def _at_step(
+        self, node: fx.Node, t: int, steps: dict[fx.Node, list[fx.Node]], constants: dict[fx.Node, NeuronArguments]
+    ) -> fx.Node:
+        """A node of a loop at one step; `steps` are those of all nodes so far."""
+        if node in self.loops.memories:
+            return self._recalled(node, t, steps)
+
+        def read(value: fx.Node) -> fx.Node:
+            return steps[value][t] if value in steps else self._slice(value, t)
+
+        if node.target is not NEURON_OP:
+            return self.graph.node_copy(node, read)
+        held, strict, soft, name = constants[node]
+        dims = len(self.program.neurons[name].shape) + 1
+        entries = [None if k is None else self._entry(k, t, dims) for k in held]
+        shape = list(self.program.neurons[name].state_shape)
+        state = self._part(steps[node][t - 1], NEXT_STATE) if t else self.graph.call_function(ops.ZEROS_FOR, (self._x, shape))
+        return self.graph.call_function(ops.NEURON_STEP, (read(operand(node, 0)), state, entries, strict, soft, name))
+
+    def _recalled(self, memory: fx.Node, t: int, steps: dict[fx.Node, list[fx.Node]]) -> fx.Node:
+        """What step `t` finds in a memory."""
+        left, name = self.loops.left[memory], self.loops.memories[memory]
+        if not t:
+            value = self.graph.call_function(ops.ZEROS_FOR, (self._x, list(self.program.memories[name])))
+        else:
+            value = steps[left][t - 1] if left in steps else self._slice(left, t - 1)
+        return self.graph.call_function(ops.RECALLED, (value, name))
+
+    def _slice(self, value: fx.Node, t: int) -> fx.Node:
+        """A value of all steps at one of them; any other as it is."""
+        if value not in self.timed:
+            return self.new[value]
+        if (value, t) not in self.sliced:
+            inputs = (self.new[value], self.batch.of.get(value, 0), t, self.contract.timesteps)
+            self.sliced[value, t] = self.graph.call_function(ops.STEP_OF, inputs)
+        return self.sliced[value, t]
+
+    def _joined(self, node: fx.Node, steps: list[fx.Node]) -> None:
+        """Take `node` as known at every step, from its values at each."""
+        self.new[node] = self.graph.call_function(_ATEN.cat.default, (steps, self.batch.of.get(node, 0)))
+        self.timed.add(node)
+
+    def _entry(self, constant: fx.Node, t: int, dims: int) -> fx.Node:
+        """The entry of step `t` of a constant that has one per step, any other as it is."""
+        per_step = self.root.get_buffer(str(constant.target)).dim() > dims
+        return self.graph.call_function(_ATEN.select.int, (constant, 0, t)) if per_step else constant
+
+    def _part(self, value: fx.Node, which: int) -> fx.Node:
+        return self.graph.call_function(operator.getitem, (value, which))
+
+    @property
+    def _x(self) -> fx.Node:
+        return next(iter(self.graph.find_nodes(op="placeholder")))
+
+    @cached_property
+    def loops(self) -> Loops:
+        """What runs step by step."""
+        return Loops(self.program)
 
     @cached_property
     def batch(self) -> BatchDimensions:

@@ -39,9 +39,20 @@ def lower_step(program: SpikingProgram) -> Lowered:
     for node in graph.find_nodes(op="call_function", target=AT_STEP):
         with graph.inserting_before(node):
             _replace(node, _entry(graph, operand(node, 0), count))
+    _name_once(graph)
     graph.lint()
-    shapes = {name: neuron.state_shape for name, neuron in program.neurons.items()}
-    return Lowered(fx.GraphModule(module, graph), "step", program.contract, shapes, program.counts_steps)
+    return Lowered(fx.GraphModule(module, graph), "step", program.contract, program.state_shapes, program.counts_steps)
+
+
+def _name_once(graph: fx.Graph) -> None:
+    """Return a copy of what is an input, or is returned twice: a format may have but one name for a value."""
+    (output,) = graph.find_nodes(op="output")
+    values: list[fx.Node] = []
+    with graph.inserting_before(output):
+        for value in outputs(graph):
+            named = value.op == "placeholder" or value in values
+            values.append(graph.call_function(_ATEN.clone.default, (value,)) if named else value)
+    output.args = (tuple(values),)
 
 
 def _replace(node: fx.Node, by: fx.Node) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from snnconv import adapters, identify
 from snnconv.adapters.one_step import one_step
-from snnconv.capture import capture, is_in_inference_form
+from snnconv.capture import NO_NEURON, capture, is_in_inference_form
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Origin, TimeContract
@@ -41,13 +41,15 @@ class UnknownLayers(Refused):
         known: dict[str, Neuron],
         unknown: dict[str, str],
         origin: Origin,
-        facts: Mapping[str, str] | None = None,
+        facts: Mapping[str, str],
+        why: Refused,
     ) -> None:
         first, kind = next(iter(unknown.items()))
-        why = f": it {facts[first]}" if facts and first in facts else ""
+        fact = f": it {facts[first]}" if first in facts else ""
         others = f"; so do {len(unknown) - 1} more layers" if len(unknown) > 1 else ""
+        because = "" if why.what == NO_NEURON[0] else f"; it cannot be taken as it is, because {why.what}"
         super().__init__(
-            f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{why}{others}",
+            f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{fact}{others}{because}",
             "teach it in the file of the factory: from snnconv.adapters import adapter",
         )
         self.module, self.known, self.unknown, self.origin = module, known, unknown, origin
@@ -70,8 +72,10 @@ def capture_source(
         output: the name of the output, if there are several.
         forward: how the module is called over time, if that is known.
 
-    Raises `UnknownLayers` if another layer keeps a state, `Refused` if one step cannot be captured or does not compute what the
-    module computes, and `UserCodeError` if the module's own code fails.
+    Another layer that keeps a state is taken as it is, its tensors being memories of the program.
+
+    Raises `UnknownLayers` if that cannot be done, `Refused` if one step cannot be captured or does not compute what the module
+    computes, and `UserCodeError` if the module's own code fails.
     """
     module = _in_evaluation_mode(module, origin.arch)
     _neurons_of(module, origin.arch)
@@ -79,7 +83,24 @@ def capture_source(
     identified = _identified(module, contract)
     notes = (*notes, *identified.notes)
     neurons = _neurons_of(module, origin.arch)
-    _ensure_known(module, neurons, contract, origin, identified.facts)
+    unknown = _unknown_layers(module, neurons, contract)
+    try:
+        return _source(module, neurons, contract, origin, notes, output, forward)
+    except Refused as refused:
+        if unknown:
+            raise UnknownLayers(module, neurons, unknown, origin, identified.facts, refused) from refused
+        raise
+
+
+def _source(
+    module: nn.Module,
+    neurons: dict[str, Neuron],
+    contract: TimeContract,
+    origin: Origin,
+    notes: tuple[str, ...],
+    output: str | None,
+    forward: Forward | None,
+) -> Source:
     if forward is None:
         fixed = {name: text.rpartition(" (")[2].removesuffix(")") for name, text in origin.settings.items()}
         fixed = {name: where for name, where in fixed.items() if where != DEFAULT}
@@ -175,11 +196,7 @@ def _ensure_copyable(module: nn.Module, arch: str) -> None:
         copy.deepcopy(module)
 
 
-def _ensure_known(
-    module: nn.Module, neurons: dict[str, Neuron], contract: TimeContract, origin: Origin, facts: Mapping[str, str]
-) -> None:
-    """Raise `UnknownLayers` if a layer keeps a state and is neither a known neuron nor inside one."""
+def _unknown_layers(module: nn.Module, neurons: dict[str, Neuron], contract: TimeContract) -> dict[str, str]:
+    """The class of each layer that keeps a state and is neither a known neuron nor inside one, by its path."""
     kinds = layers_with_state(module, contract)
-    unknown = {path: kind for path, kind in kinds.items() if not any(f"{path}.".startswith(f"{name}.") for name in neurons)}
-    if unknown:
-        raise UnknownLayers(module, neurons, unknown, origin, facts)
+    return {path: kind for path, kind in kinds.items() if not any(f"{path}.".startswith(f"{name}.") for name in neurons)}

@@ -147,6 +147,8 @@ class _Comparison:
 
     def see(self, name: str, current: Tensor, spikes: Tensor) -> None:
         neuron, found = self.neurons[name], self.layers[name]
+        if not self.seen.shows(name, found.steps):
+            return
         found.arrived = neuron.synaptic_current(current, found.arrived, found.steps)
         u, fired = integrate(found.arrived, found.state), spikes > 0
         flips = int((fired ^ (self.seen.spikes[name][found.steps] > 0)).count_nonzero())

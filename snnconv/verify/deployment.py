@@ -5,10 +5,10 @@ alike, one run of the source serves as the reference of both the network and eac
 differs, a sample is judged in a second run, in which the candidate's spikes stand in for the source's: an early flip is counted
 where it happens and not again downstream. `snnconv.verify.layers` judges a potential and its spike.
 
-A network that computes with potentials would go on with its own, which rounding moves further at every step. There each step is
-judged on the candidate's own potentials and spikes, by the program captured from the source, and the source's own run is held
-against the output: where both spike alike, it may lie as far from the candidate's as the source's own rounding, measured against
-float64, allows; and a spike in which it differs first must lie on its threshold.
+A network that computes with potentials, or with memories of its own, would go on with those, which rounding moves further each
+step. There each step is judged on what the candidate's step found, and on its potentials and spikes, by the program captured from
+the source, and the source's own run is held against the output: where both spike alike, it may lie as far from the candidate's as
+the source's own rounding, measured against float64, allows; and a spike in which it differs first must lie on its threshold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from snnconv.engines import Observation
-from snnconv.ir.program import Driven, SpikingProgram, reads_potentials
+from snnconv.ir.program import Driven, SpikingProgram
 from snnconv.ir.time import frames, read_out
 from snnconv.results import OUTPUT, Difference, LayerTally
 from snnconv.sources import Source
@@ -81,12 +81,13 @@ def compare_layers(reference: Reference, x: Tensor, seen: Observation, start: in
         bounds = _bounds(source.program, x, seen, reference.magnitudes)
         divergence = Divergence(len(x))
         layers = Layers(source.program, reference.folded, seen, bounds, divergence, start, nearest)
-        timeline, forced = Timeline(source.program.neurons), reads_potentials(source.program.graph.graph)
+        timeline, forced = Timeline(source.program.neurons), source.program.remembers
         own = source.run(x, partial(_free, layers, divergence, timeline, not forced))
         if seen.y.shape != own.shape:
             raise ShapeMismatch(OUTPUT, tuple(seen.y.shape), tuple(own.shape))
         if forced:
-            expected = source.program.run(x, drive=partial(_forced, layers, divergence, Timeline(source.program.neurons)))
+            drive = partial(_forced, layers, divergence, Timeline(source.program.neurons))
+            expected = source.program.run(x, drive=drive, recall=partial(_recalled, layers))
             layers.judge_output(expected, _strays(reference, x, seen, own, bounds.allowed[OUTPUT], divergence))
         else:
             layers.judge_output(_expected(source, x, own, layers, divergence))
@@ -113,13 +114,15 @@ def _strays(
     """
     steps = dict.fromkeys(seen.spikes, 0)
 
-    def drive(name: str, current: Tensor, spikes: Tensor) -> Driven:
+    def drive(name: str, current: Tensor, spikes: Tensor) -> Driven | None:
         steps[name] += 1
         at = steps[name] - 1
+        if not seen.shows(name, at):
+            return None
         return Driven(seen.spikes[name][at].to(current.dtype), seen.potentials[name][at].to(current.dtype))
 
     try:
-        exact = reference.source64.run(x.double(), drive if reference.source.module is not None else None)
+        exact = reference.source64.run(x.double(), drive)
     except UserCodeError:
         return None
     alike = torch.ones(len(x), dtype=torch.bool)
@@ -135,6 +138,8 @@ def _free(
 ) -> None:
     """Sees the source's own run: judges the samples that have not diverged, unless told not to, and notes those that do here."""
     step, arrived = timeline.call(name, current)
+    if not layers.seen.shows(name, step):
+        return
     fired, reference = masks.as_mask(layers.seen.spikes[name][step]), masks.as_mask(spikes)
     unlike = reference ^ fired
     differs = masks.count(unlike)
@@ -157,13 +162,23 @@ def _driven(
     return Driven(layers.seen.spikes[name][step][rows].to(spikes.dtype), layers.seen.potentials[name][step][rows])
 
 
-def _forced(layers: Layers, divergence: Divergence, timeline: Timeline, name: str, current: Tensor, spikes: Tensor) -> Driven:
+def _forced(
+    layers: Layers, divergence: Divergence, timeline: Timeline, name: str, current: Tensor, spikes: Tensor
+) -> Driven | None:
     """Gives a program the candidate's potentials and spikes, and judges them, with the spikes in which the source's own run
     differs here first."""
     step, arrived = timeline.call(name, current)
+    if not layers.seen.shows(name, step):
+        return None
     fired = layers.seen.spikes[name][step]
     layers.judge(name, step, None, arrived, None, driven=True, own=divergence.first(timeline.calls[-1]))
     return Driven(fired.to(spikes.dtype), layers.seen.potentials[name][step])
+
+
+def _recalled(layers: Layers, name: str, step: int, value: Tensor) -> Tensor:
+    """Gives a program what the candidate's step finds in a memory, and judges it: the program itself would find `value`."""
+    layers.judge_memory(name, step, value)
+    return layers.seen.memories[name][step]
 
 
 def _difference(
@@ -194,8 +209,9 @@ def _difference(
 def _bounds(program: SpikingProgram, x: Tensor, seen: Observation, magnitudes: Magnitudes) -> Bounds:
     """How far rounding may move the current into each neuron, and the output, at any step."""
     contract = program.contract
-    magnitudes.measure(list(frames(x, contract.timesteps, contract.event)), seen.spikes, seen.potentials)
+    magnitudes.measure(list(frames(x, contract.timesteps, contract.event)), seen.spikes, seen.potentials, seen.memories)
     allowed, terms = {}, {**magnitudes.terms, OUTPUT: magnitudes.terms[""] + contract.timesteps}
+    allowed.update({name: bound(magnitude, terms[name]) for name, magnitude in magnitudes.left.items()})
     for name, neuron in program.neurons.items():
         magnitude = magnitudes.current[name]
         if neuron.gain is not None:

@@ -78,7 +78,8 @@ class Layers:
         self._wants_nearest, self._steps = wants_nearest, program.contract.timesteps
         self._constants = {name: neuron.constants() for name, neuron in folded.neurons.items()}
         self._common = {name: _Common() for name in program.neurons}
-        self._found = {name: LayerTally(name, measured=name in bounds.measured) for name in program.neurons}
+        layers = (*program.neurons, *program.memories)
+        self._found = {name: LayerTally(name, measured=name in bounds.measured) for name in layers}
 
     def tallies(self) -> list[LayerTally]:
         """One per layer, in the order of the network, and the output's."""
@@ -106,6 +107,20 @@ class Layers:
             worst=masks.finite(float((error / allowed).max())),
             first=(self._start + int(outside.nonzero()[0][0]), 0) if bool(outside.any()) else None,
             measured=OUTPUT in self._bounds.measured,
+        )
+
+    def judge_memory(self, name: str, step: int, expected: Tensor) -> None:
+        """Judge what the candidate's step finds in a memory `[B, ...]`, given what the step before found and did."""
+        allowed = self._bounds.allowed[name]
+        error = (self.seen.memories[name][step] - expected).abs()
+        outside = ~(error <= allowed)
+        self._divergence.blame(None, outside)
+        self._found[name] += LayerTally(
+            name,
+            values=error.numel(),
+            outside=int(outside.sum()),
+            worst=masks.finite(float((error / allowed).max())) if error.numel() else 0.0,
+            first=(self._first(None, outside), step) if bool(outside.any()) else None,
         )
 
     def judge(

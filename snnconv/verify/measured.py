@@ -42,6 +42,7 @@ class Inputs(fx.Interpreter):
     def __init__(self, program: SpikingProgram, watched: Sequence[fx.Node]) -> None:
         super().__init__(program.graph)
         self._states = [None] * len(program.neurons)
+        self._memories = tuple(program.memories)
         self._watched = frozenset(watched)
         self._step, self._spikes, self._potentials = 0, dict[str, Tensor](), dict[str, Tensor]()
         self.of: dict[fx.Node, list[dict[fx.Node, Any]]] = {}
@@ -51,15 +52,17 @@ class Inputs(fx.Interpreter):
         frames: Sequence[Tensor],
         spikes: Mapping[str, Sequence[Tensor]],
         potentials: Mapping[str, Sequence[Tensor]] = UNREAD,
+        memories: Mapping[str, Sequence[Tensor]] = UNREAD,
     ) -> None:
-        """Run every step on its frame `[B, ...]`, each neuron with the spikes and potentials `[B, ...]` given for the step."""
+        """Run every step on its frame `[B, ...]`, each neuron with the spikes and potentials `[B, ...]` given for the step, and
+        on what the step finds in the memories."""
         self.of = {node: [] for node in self._watched}
         if not self._watched:
             return
         for t, frame in enumerate(frames):
-            self._step, self._spikes = t, {name: fired[t].to(frame.dtype) for name, fired in spikes.items()}
-            self._potentials = {name: us[t] for name, us in potentials.items()}
-            self.run(frame, *self._states)
+            self._step, self._spikes = t, {name: _at(fired, t).to(frame.dtype) for name, fired in spikes.items()}
+            self._potentials = {name: _at(us, t) for name, us in potentials.items()}
+            self.run(frame, *self._states, *(memories[name][t] for name in self._memories))
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node, and keep its inputs if it is watched."""
@@ -74,6 +77,11 @@ class Inputs(fx.Interpreter):
         if target is NEURON_OP:
             return self._spikes[args[2]], None, self._potentials.get(args[2])
         return super().call_function(target, args, kwargs)
+
+
+def _at(steps: Sequence[Tensor], t: int) -> Tensor:
+    """The value at a step; of a neuron that was not seen at the last one, because nothing reads it there, any."""
+    return steps[min(t, len(steps) - 1)]
 
 
 @dataclass(frozen=True)

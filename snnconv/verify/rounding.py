@@ -43,7 +43,8 @@ class Magnitudes(fx.Interpreter):
 
     def __init__(self, program: SpikingProgram) -> None:
         super().__init__(program.graph)
-        self.neurons = len(program.neurons)
+        self.neurons, self.memories = len(program.neurons), tuple(program.memories)
+        self.left: dict[str, Tensor] = {}
         self._reads_potentials = reads_potentials(program.graph.graph)
         self.current: dict[str, Tensor] = {}
         self.terms: dict[str, int] = {}
@@ -96,8 +97,10 @@ class Magnitudes(fx.Interpreter):
         frames: Sequence[Tensor],
         spikes: Mapping[str, Sequence[Tensor]],
         potentials: Mapping[str, Sequence[Tensor]] = UNREAD,
+        memories: Mapping[str, Sequence[Tensor]] = UNREAD,
     ) -> None:
-        """Run on the frames `[B, ...]` of all steps, every neuron with the spikes and potentials given, one `[B, ...]` per step.
+        """Run on the frames `[B, ...]` of all steps, every neuron with the spikes and potentials and every memory with the values
+        given, one `[B, ...]` per step.
 
         One magnitude serves all steps: all of these are taken at their largest over time, which never makes it smaller.
         Raises `Refused` if an operator without a rule does not run in float64.
@@ -106,8 +109,9 @@ class Magnitudes(fx.Interpreter):
         self._spikes = {name: reduce(torch.logical_or, map(as_mask, fired)).to(largest.dtype) for name, fired in spikes.items()}
         read = potentials if self._reads_potentials else {}
         self._potentials = {name: reduce(torch.maximum, (u.abs() for u in us)) for name, us in read.items()}
-        self._inputs.see(frames, spikes, potentials)
-        self.run(largest, *[None] * self.neurons)
+        self._inputs.see(frames, spikes, potentials, memories)
+        kept = [reduce(torch.maximum, (value.abs() for value in memories[name])) for name in self.memories]
+        self.run(largest, *[None] * self.neurons, *kept)
 
     def run_node(self, n: fx.Node) -> Any:
         """The magnitude of what `n` gives; notes the number of its rounding errors."""
@@ -126,7 +130,9 @@ class Magnitudes(fx.Interpreter):
         result = self._normalised(n) if n in self._norms else self._by_rule(n, rule) if rule else super().run_node(n)
         self._terms[n] = before + self._own_terms(n, rule)
         if n.op == "output":
-            self.terms[""] = before
+            y, *following = outputs(n.graph)
+            named = {"": y, **dict(zip(self.memories, following[self.neurons :], strict=True))}
+            self.terms |= {name: self._terms.get(value, 0) for name, value in named.items()}
         return result
 
     def _terms_before(self, node: fx.Node, rule: Rounding | None) -> int:
@@ -153,6 +159,7 @@ class Magnitudes(fx.Interpreter):
     def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Keep the magnitude of y."""
         self.current[""] = args[0][0]
+        self.left = dict(zip(self.memories, args[0][1 + self.neurons :], strict=True))
 
     def _arguments(self, node: fx.Node, rule: Rounding) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of `node`, tensors and the numbers that the rule names by their magnitudes."""

@@ -29,7 +29,7 @@ def observe(candidate: Candidate, x: Tensor) -> Observation:
             name: [torch.cat(step)[: len(x)] for step in zip(*(getattr(p, kind)[name] for p in parts), strict=True)]
             for name in names
         }
-        for kind, names in (("potentials", parts[0].potentials), ("spikes", parts[0].spikes))
+        for kind, names in (("potentials", parts[0].potentials), ("spikes", parts[0].spikes), ("memories", parts[0].memories))
     ]
     return Observation(torch.cat([part.y for part in parts])[: len(x)], *joined)
 
@@ -52,13 +52,18 @@ def _batches(x: Tensor, size: int) -> list[Tensor]:
 def check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None:
     """Raise `ShapeMismatch` unless every neuron was seen at every step, on `batch` samples."""
     steps = program.contract.timesteps
+    for name, shape in program.memories.items():
+        found = [tuple(value.shape) for value in seen.memories.get(name, [])]
+        if found != [(batch, *shape)] * steps:
+            raise ShapeMismatch(name, str(found), str([(batch, *shape)] * steps))
+    late = program.foresight
     for name, neuron in program.neurons.items():
         expected = (batch, *neuron.shape)
         for values in (seen.potentials.get(name, []), seen.spikes.get(name, [])):
             unlike = [tuple(step.shape) for step in values if tuple(step.shape) != expected]
             if unlike:
                 raise ShapeMismatch(name, unlike[0], expected)
-            if len(values) != steps:
+            if len(values) != steps and not (name in late and len(values) == steps - 1):
                 raise ShapeMismatch(name, f"of {len(values)} steps", f"of {steps}")
 
 

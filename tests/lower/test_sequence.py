@@ -87,7 +87,7 @@ def order(lowered: Lowered) -> list[str]:
 @pytest.mark.parametrize(("readout", "event", "timesteps"), TIMES)
 def test_sequence_is_the_program_step_by_step(name: str, readout: str, event: bool, timesteps: int) -> None:
     lowered = assert_runs_alike(over_time(folded(name), readout, event, timesteps))
-    assert lowered.form == "sequence" and lowered.neurons == dict.fromkeys(("act1", "act2", "act3"), (6, 8, 8))
+    assert lowered.form == "sequence" and lowered.states == dict.fromkeys(("act1", "act2", "act3"), (6, 8, 8))
 
 
 def test_what_precedes_the_first_neuron_runs_once_on_a_still_image() -> None:
@@ -229,4 +229,4 @@ def test_the_neurons_listed_are_the_neurons_that_run() -> None:
         return m.a(y).flatten(1)
 
     lowered = lower(wired(wiring), "sequence")
-    assert list(lowered.neurons) == [node.args[-3] for node in calls(lowered, ops.NEURON_OVER_TIME)]
+    assert list(lowered.states) == [node.args[-3] for node in calls(lowered, ops.NEURON_OVER_TIME)]

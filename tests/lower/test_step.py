@@ -34,7 +34,7 @@ class Step(fx.Interpreter):
 
 def streamed(lowered: Lowered, x: Tensor) -> list[Tensor]:
     """The outputs of all steps, the caller keeping the states."""
-    state = [torch.zeros(len(x), *shape, dtype=x.dtype) for shape in lowered.neurons.values()]
+    state = [torch.zeros(len(x), *shape, dtype=x.dtype) for shape in lowered.states.values()]
     outputs = []
     for frame in frames(x, lowered.contract.timesteps, lowered.contract.event):
         y, *state = Step(lowered.graph).run(frame, *state)
@@ -59,9 +59,9 @@ def test_steps_in_a_row_are_the_sequence_on_frames() -> None:
 def test_states_go_in_and_come_out_in_the_order_of_the_neurons() -> None:
     lowered = lower(folded("per_channel"), "step")
     graph = lowered.graph.graph
-    assert lowered.form == "step" and lowered.neurons == dict.fromkeys(("act1", "act2", "act3"), (6, 8, 8))
+    assert lowered.form == "step" and lowered.states == dict.fromkeys(("act1", "act2", "act3"), (6, 8, 8))
     calls = graph.find_nodes(op="call_function", target=ops.NEURON_STEP)
-    assert [node.args[-1] for node in calls] == list(lowered.neurons)
+    assert [node.args[-1] for node in calls] == list(lowered.states)
     _, *states = graph.find_nodes(op="placeholder")
     assert [node.args[1] for node in calls] == states
     (output,) = graph.find_nodes(op="output")

@@ -2,6 +2,7 @@
 
     squeeze(unsqueeze(x, 0), 0)             ->   x
     stack([x])                              ->   unsqueeze(x, 0)
+    unbind(unsqueeze(x, 0))[0]              ->   x
     mean(x, [0]) and sum(x, [0]), one step  ->   squeeze(x, 0)
     repeat(x) and expand(x), same shape     ->   x
 
@@ -9,6 +10,8 @@ Exact: a mean or sum of one value is that value.
 """
 
 from __future__ import annotations
+
+import operator
 
 import torch
 from torch import fx
@@ -28,6 +31,15 @@ def drop_time_axis(graph: fx.Graph) -> fx.Graph:
             continue
         if target(node) is _ATEN.stack.default and len(argument(node, 0)) == 1 and argument(node, 1, 0) == 0:
             node.target, node.args = _ATEN.unsqueeze.default, (argument(node, 0)[0], 0)
+        if (
+            node.target is operator.getitem
+            and target(operand(node, 0)) is _ATEN.unbind.int
+            and argument(operand(node, 0), 1, 0) == 0
+        ):
+            inner = operand(operand(node, 0), 0)
+            if target(inner) is _ATEN.unsqueeze.default and argument(inner, 1) == 0:
+                _replace(graph, node, operand(inner, 0))
+                continue
         if _reduces_one_step(node):
             node.target, node.args = _ATEN.squeeze.dim, (operand(node, 0), 0)
         if target(node) is _ATEN.squeeze.dim and argument(node, 1) == 0:

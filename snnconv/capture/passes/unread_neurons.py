@@ -1,33 +1,46 @@
-"""Dropping neurons whose spikes nothing reads, with their states.
+"""Dropping neurons and memories that nothing reads, with their states.
 
-    (y, *next_states)   ->   (y, the next states of the neurons that y depends on)
+    (y, *next_states)   ->   (y, the next states of the neurons and memories that y depends on, now or later)
 
-Exact: y does not depend on them. A neuron that only an unread neuron reads goes as well.
+Exact: y does not depend on them. What only an unread neuron or memory reads goes as well.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import fx
 
-from snnconv.ir.nodes import operand, outputs
-from snnconv.ir.program import neuron_calls
+from snnconv.ir.nodes import outputs
 
 
 def drop_unread_neurons(graph: fx.Graph) -> fx.Graph:
-    """Drop neurons until every one that is left is read, and everything else that nothing reads."""
+    """Drop states until every one that is left is read, and everything else that nothing reads."""
+    y, *following = outputs(graph)
+    _, *states = graph.find_nodes(op="placeholder")
+    kept: list[tuple[fx.Node, fx.Node]] = []
+    while True:
+        needed = _ancestors([y, *(value for _, value in kept)])
+        read = [(state, value) for state, value in zip(states, following, strict=True) if state in needed]
+        if len(read) == len(kept):
+            break
+        kept = read
+    (output,) = graph.find_nodes(op="output")
+    output.args = ((y, *(value for _, value in kept)),)
     graph.eliminate_dead_code()
-    while unread := _unread(graph):
-        y, *following = outputs(graph)
-        (output,) = graph.find_nodes(op="output")
-        output.args = ((y, *(value for value in following if operand(value, 0) not in unread)),)
-        graph.eliminate_dead_code()
-        for state in graph.find_nodes(op="placeholder")[1:]:
-            if not state.users:
-                graph.erase_node(state)
+    for state in states:
+        if state not in {state for state, _ in kept}:
+            graph.erase_node(state)
     return graph
 
 
-def _unread(graph: fx.Graph) -> list[fx.Node]:
-    """The neurons of which nothing but the next state is used."""
-    _, *following = outputs(graph)
-    return [node for node in neuron_calls(graph) if all(user in following for user in node.users)]
+def _ancestors(roots: Iterable[fx.Node]) -> set[fx.Node]:
+    """The nodes that `roots` are computed from, themselves included."""
+    found: set[fx.Node] = set()
+    ahead = list(roots)
+    while ahead:
+        node = ahead.pop()
+        if node not in found:
+            found.add(node)
+            ahead += node.all_input_nodes
+    return found
