@@ -95,6 +95,7 @@ def conversion(result: Conversion) -> RenderableType:
         facts += _origin(found.reference, found.settings)
     for verdict in result.verdicts:
         facts += _brief(verdict)
+    facts += [("note", note) for note in dict.fromkeys(n for verdict in result.verdicts for n in verdict.verification.notes)]
     head = _bold(f"{headline(result.verdicts)}  {result.source} ({result.arch})")
     return Group(head, Facts(facts), *_measures(result.measures))
 

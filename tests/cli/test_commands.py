@@ -590,6 +590,18 @@ def test_a_safetensors_checkpoint_gives_the_same_artifact(here: Path) -> None:
     assert "note       the artifact names another checkpoint file as its source" in result.out
 
 
+def test_options_say_what_of_a_checkpoint_is_taken(here: Path) -> None:
+    state = per_channel().state_dict()
+    more = {f"net.{key}".replace("net.head.", "last."): value for key, value in state.items()}
+    torch.save({"model": state, "best": {"ema": {**more, "old.weight": torch.ones(2), "older": torch.ones(2)}}}, "sets.pth")
+    options = ("--weights", "best/ema", "--ignore", "old.*", "--ignore", "older", "--rename", "last=net.head")
+    result = run("convert", "sets.pth", *ARCH, *options, "-o", "n.onnx", "--data", "data.npz")
+    assert result.code == 0
+    for note in ("state-dict found under 'ema' in 'best'", "ignored as asked: 'old.weight', 'older'", "prefix 'net.' dropped"):
+        assert note in " ".join(result.out.split())
+    assert run("verify", "sets.pth", "n.onnx", *ARCH, "--data", "data.npz").code == 0  # the other set holds the same weights
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -21,7 +21,18 @@ try:
 except SystemExit as stop:
     print(json.dumps([stop.code, sorted({name.partition(".")[0] for name in sys.modules})]), file=sys.stderr)
 """
-SOURCE_OPTIONS = ("--arch", "--timesteps", "--input", "--input-shape", "--readout", "--leak", "--threshold", "--config")
+FILE_OPTIONS = ("--weights", "--ignore", "--rename")
+SOURCE_OPTIONS = (
+    "--arch",
+    "--timesteps",
+    "--input",
+    "--input-shape",
+    "--readout",
+    "--leak",
+    "--threshold",
+    *FILE_OPTIONS,
+    "--config",
+)
 VERIFY_OPTIONS = ("--data", "--labels", "--seed", "--policy", "--report", "--json")
 REPORT_OPTIONS = ("--policy", "--config", "--report", "--format", "--json")
 OPTIONS = {

@@ -288,3 +288,23 @@ def test_a_number_is_shown_in_full_where_it_would_lose_something() -> None:
     resolve = Resolver(SourceOptions(leak=0.12345678, threshold=0.5))
     resolve("leak", 0.25), resolve("threshold", 1.0)
     assert resolve.resolved == {"leak": "0.12345678 (option)", "threshold": "0.5 (option)"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("weights = 'model_ema'", {"weights": "model_ema"}),
+        ("ignore = 'aux.*'", {"ignore": ("aux.*",)}),
+        ("ignore = ['aux.*', '*.v']", {"ignore": ("aux.*", "*.v")}),
+        ("rename = ['a=b', 'c=']", {"rename": ("a=b", "c=")}),
+    ],
+)
+def test_a_file_says_what_of_a_checkpoint_is_taken(text: str, expected: dict[str, object], tmp_path: Path) -> None:
+    options = configure(SourceOptions(), written(tmp_path, text))
+    assert {name: getattr(options, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("rule", ["a", "=b", ""])
+def test_a_rule_of_renaming_has_two_sides(rule: str) -> None:
+    with pytest.raises(InputError, match=f"rename is '{rule}'; it is FROM=TO, as in backbone=net"):
+        SourceOptions(rename=("x=y", rule))
