@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from snnconv.errors import SnnconvError
+from snnconv.export import FORMATS, encode
 from snnconv.fold import FoldRefused, fold
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import SpikingProgram, tensors
@@ -20,10 +22,12 @@ from snnconv.verify.rounding import Magnitudes
 def inspect(source: Source) -> Inspection:
     """Look into a source; a norm that cannot be folded is listed, not raised."""
     program = source.program
-    notes = source.notes
+    notes, formats = source.notes, {}
     try:
-        sites = fold(program).sites
+        folded = fold(program)
+        sites = folded.sites
         notes += _measured(program)
+        formats = {name: _refusal_of(folded, name) for name in FORMATS.names()}
     except FoldRefused as refusal:
         sites = refusal.sites
     return Inspection(
@@ -37,7 +41,17 @@ def inspect(source: Source) -> Inspection:
         sites=sites,
         operations=_operations(program),
         state_bytes=sum(torch.Size(n.state_shape).numel() * n.threshold.itemsize for n in program.neurons.values()),
+        formats=formats,
     )
+
+
+def _refusal_of(folded: SpikingProgram, name: str) -> str:
+    """In words, why a format cannot hold a folded program; empty if it can. It is exported to see that."""
+    try:
+        encode(folded, FORMATS[name])
+    except SnnconvError as error:
+        return str(error)
+    return ""
 
 
 def inspect_unknown(error: UnknownLayers) -> Inspection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnconv.errors import Refused
+from snnconv.export import FORMATS
 from snnconv.inspection import inspect, inspect_unknown, words
 from snnconv.nn import LIF, MPBN, PSPNorm
 from snnconv.results import NormStatistics
@@ -42,6 +45,22 @@ def test_every_norm_has_its_site() -> None:
     found = inspect(source_of(per_channel()))
     assert {site.path for site in found.sites} == {"bn1", "bn2", "sum_norm", "act1", "act2", "act3"}
     assert found.folds
+
+
+def test_what_can_hold_the_network_is_told_before_anything_is_converted() -> None:
+    assert set(inspect(source_of(per_channel())).formats.items()) >= {("onnx", ""), ("torchscript", "")}
+
+
+def test_a_format_that_cannot_hold_the_network_is_told_with_the_reason() -> None:
+    def refuse(export: object) -> bytes:
+        raise Refused("an operator has no translation", "choose another format")
+
+    FORMATS.register("unable", replace(FORMATS["onnx"], name="unable", encode=refuse))
+    try:
+        found = inspect(source_of(per_channel()))
+    finally:
+        FORMATS.discard("unable")
+    assert found.formats["unable"] == "an operator has no translation; choose another format"
 
 
 def test_a_refused_norm_is_listed_and_not_raised() -> None:

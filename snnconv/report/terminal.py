@@ -27,7 +27,16 @@ def inspection(source: str, found: Inspection, todo: str = "") -> RenderableType
     kept = any(site.outcome == KEPT for site in found.sites)
     folds = "every norm folds, but for those kept" if kept else "every norm folds"
     end = folds if found.folds else "cannot be folded: see the refused norms above"
-    return Group(*_overview(source, found), neurons, *_statistics(found.sites), _sites(found.sites), Text(end))
+    ends = [Text(end), *_formats(found.formats)]
+    return Group(*_overview(source, found), neurons, *_statistics(found.sites), _sites(found.sites), *ends)
+
+
+def _formats(found: Mapping[str, str]) -> Iterator[Text]:
+    """Which formats can hold a network, and why others cannot."""
+    able = [name for name, refusal in found.items() if not refusal]
+    if able:
+        yield Text(f"converts to {', '.join(able)}")
+    yield from (Text(f"does not convert to {name}: {refusal}") for name, refusal in found.items() if refusal)
 
 
 def _overview(source: str, found: Inspection) -> Iterator[Text]:

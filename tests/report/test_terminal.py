@@ -21,7 +21,10 @@ SITES = (
 )
 MEASURES = (Measure("source, eager torch", 120_000, 2.5), Measure("fashion.onnx, ONNX Runtime 1.31.1", 121_000, 0.2))
 NEURONS = (NeuronView("first.neuron", "[8, 28, 28]", "leak 0.25, hard reset"),)
-SEEN = Inspection("fashion", "5b" * 32, "the user's code", SETTINGS, 12_345, ("one note",), NEURONS, SITES, {}, 1_234_567, 25_088)
+FORMATS = {"onnx": "ONNX export failed: no translation of aten.fold", "torchscript": ""}
+SEEN = Inspection(
+    "fashion", "5b" * 32, "the user's code", SETTINGS, 12_345, ("one note",), NEURONS, SITES, {}, 1_234_567, 25_088, FORMATS
+)
 
 
 def printed(found: RenderableType) -> str:
