@@ -97,7 +97,9 @@ def fit(checkpoint: Checkpoint, wanted: Wanted, options: SourceOptions) -> Fit:
         )
     chosen = next(found for found in fitting if found.weights is best)
     where = (f"state-dict found under {best.where}",) if best.path else ()
-    others = (f"{listed(names)} would fit as well: --weights takes another set",) if names else ()
+    others = [f"{listed(names)} would fit as well: --weights takes another set"] if names else []
+    needed = sum(map(wanted.needs, wanted.shapes))
+    others += [f"'{f.weights.name}' does not fit: {f.problem}" for f in tried if f.problem and f.match.agreement >= needed]
     return replace(chosen, notes=(*where, *others, *chosen.notes, *_left_out(checkpoint, best)))
 
 

@@ -73,7 +73,9 @@ def test_of_two_sets_the_usual_one_is_taken_with_a_note(chosen: str, other: str,
 
 def test_of_two_sets_the_one_that_fits_is_taken(tmp_path: Path) -> None:
     path = saved(tmp_path, {"state_dict": {**state(), "head.more": torch.zeros(1)}, "student": state(2.0)})
-    assert same(loaded(path).tensors, state(2.0))
+    read = loaded(path)
+    assert same(read.tensors, state(2.0))
+    assert read.notes == ("state-dict found under 'student'", "'state_dict' does not fit: unexpected 'head.more'")
     with pytest.raises(InputError, match=r"unexpected 'head.more'"):
         loaded(path, weights="state_dict")
 

@@ -23,9 +23,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from snnconv.errors import InputError, Refused, SnnconvError
+from snnconv.files import Content
+from snnconv.sources import SourceOptions
+from snnconv.sources.checkpoint import Checkpoint, Wanted, fit, take
+from snnconv.sources.checkpoint.reading import read_value
 from tests.sources.checkpoint.files import loaded, same, saved, state
 
 
@@ -143,6 +149,32 @@ def test_a_tensor_with_attributes_of_its_own_is_read(tmp_path: Path) -> None:
     held = state()
     held["head.weight"].tag = "mine"  # type: ignore[attr-defined]
     assert same(loaded(saved(tmp_path, held)).tensors, state())
+
+
+OPERATIONS = st.sampled_from(
+    [
+        *(operation.code.encode("latin-1") for operation in pickletools.opcodes if operation.arg is None),
+        *(b"K\x00", b"K\x01", b"q\x00", b"q\x01", b"h\x00", b"h\x01", b"X\x01\x00\x00\x00w", b"U\x07storage"),
+        *(b"cos\nsystem\n", b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nFloatStorage\n"),
+        *(b"ctorch._utils\n_rebuild_parameter\n", b"cnumpy\ndtype\n", b"c_codecs\nencode\n", b"cbuiltins\nset\n"),
+        *(b"cnumpy._core.multiarray\n_reconstruct\n", b"ctorch.storage\n_load_from_bytes\n", b"cnumpy\nndarray\n"),
+        *(b"ctorch._utils\n_rebuild_qtensor\n", b"ctorch._tensor\n_rebuild_from_type_v2\n", b"cbuiltins\ncomplex\n"),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(OPERATIONS, max_size=25), st.booleans())
+def test_operations_in_any_order_are_an_error_at_most(operations: list[bytes], within: bool) -> None:
+    data = b"\x80\x02" + (b"}X\x01\x00\x00\x00w" if within else b"") + b"".join(operations) + (b"s." if within else b".")
+    checkpoint = functools.partial(read_value, Content(Path("net.pth"), data))
+    try:
+        value = Checkpoint(Path("net.pth"), "", len(data), checkpoint())
+        found = fit(value, Wanted({"w": (3,)}), SourceOptions())
+        if not found.problem:
+            take(value, found, SourceOptions())
+    except SnnconvError as error:
+        assert error.exit_code in (2, 3)
 
 
 # Pickles that want more. Each is written by hand, operation by operation.
