@@ -106,8 +106,8 @@ def matches(shapes: Mapping[str, tuple[int, ...]], wanted: Wanted) -> list[Match
     found: dict[tuple[tuple[str, str], ...], Match] = {}
     nearest: Match | None = None
     for prefix, node in _below(_tree(shapes)):
-        if len(node.keys) < needed and nearest and len(node.keys) <= nearest.agreement:
-            continue
+        if nearest and len(node.keys) < needed and (2 * len(node.keys) < needed or len(node.keys) <= nearest.agreement):
+            continue  # too small to hold the network, or to be nearer to it
         match = _match((prefix, node), (root, network), shapes, wanted)
         if match.fits:
             found[tuple(sorted(match.keys.items()))] = match  # of several prefixes that give the same, the longest

@@ -35,8 +35,9 @@ def sound(path: Path, key: str, value: Stored, notes: list[str]) -> Tensor:
         raise InputError(f"{path}: '{key}' holds {count} NaN or infinite values", "take an earlier checkpoint")
     if key.endswith("running_var") and bool((tensor < 0).any()):
         raise InputError(f"{path}: '{key}' holds a negative variance ({tensor.min().item():g})", "the checkpoint is damaged")
-    if tensor.dtype is not torch.float32:
-        notes.append(f"{value.kind} tensors converted to float32")
+    if tensor.dtype is torch.float32:
+        return tensor.contiguous()
+    notes.append(f"{value.kind} tensors converted to float32")
     converted = tensor.to(torch.float32).contiguous()
     if not bool(converted.isfinite().all()):
         raise InputError(f"{path}: '{key}' does not fit into float32", "snnconv computes in float32")
