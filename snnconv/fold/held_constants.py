@@ -34,7 +34,7 @@ class HoldConstants(FoldPass):
         graph = edited(program)
         constants = constants_of(graph)
         computed = _computed(graph, constants)
-        reads = [(_name(constants[node].path), _replaced(graph, node, constants[node])) for node in computed]
+        reads = [(_name(_path(node, constants[node])), _replaced(graph, node, constants[node])) for node in computed]
         graph.graph.eliminate_dead_code()
         for path, read in reads:
             alone = sum(path == other for other, _ in reads) == 1 and not graph.graph.find_nodes(op="get_attr", target=path)
@@ -68,6 +68,12 @@ def _replaced(graph: fx.GraphModule, node: fx.Node, constant: Constant) -> fx.No
     value.meta["val"] = node.meta["val"]
     remove(node, value)
     return read
+
+
+def _path(node: fx.Node, constant: Constant) -> str:
+    """The path of the tensor that `node` is computed from; one of its own if that one was of another type, or if it has none."""
+    types = {read.meta["val"].dtype for read in node.graph.find_nodes(op="get_attr", target=constant.path)}
+    return constant.path if types == {node.meta["val"].dtype} else f"{node.name}_held"
 
 
 def _name(path: str) -> str:

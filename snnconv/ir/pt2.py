@@ -140,10 +140,18 @@ def _pack_graph(graph: fx.Graph) -> list[dict[str, Any]]:
             "target": _target_name(node.target) if node.op == "call_function" else str(node.target),
             "args": [_pack_argument(a, number) for a in node.args],
             "kwargs": {key: _pack_argument(a, number) for key, a in node.kwargs.items()},
-            "shape": [int(n) for n in node.meta["val"].shape[1:]] if isinstance(node.meta.get("val"), Tensor) else None,
+            **_pack_value(node.meta.get("val")),
         }
         for node in graph.nodes
     ]
+
+
+def _pack_value(value: Any) -> dict[str, Any]:
+    """The shape of a value without its first dimension, 2 for a batch, and its type if it is not float32."""
+    if not isinstance(value, Tensor):
+        return {"shape": None}
+    shape = [n if isinstance(n, int) else 2 for n in value.shape[1:]]
+    return {"shape": shape} if value.dtype is torch.float32 else {"shape": shape, **_pack_argument(value.dtype, {})}
 
 
 def _pack_argument(value: Any, number: dict[fx.Node, int]) -> Any:
@@ -217,7 +225,8 @@ def _unpack_graph(path: Path, listed: list[dict[str, Any]], held: dict[str, Tens
         if node.op == "get_attr":
             put(root, entry["target"], held[f"graph.{entry['target']}"])
         if entry["shape"] is not None:
-            node.meta["val"] = torch.empty([2, *entry["shape"]], device="meta")
+            dtype = _unpack_argument({"dtype": entry.get("dtype", "float32")}, nodes)
+            node.meta["val"] = torch.empty([2, *entry["shape"]], device="meta", dtype=dtype)
         nodes.append(node)
     graph.lint()
     if not nodes or nodes[-1].op != "output":

@@ -185,7 +185,7 @@ class Magnitudes(fx.Interpreter):
         """A magnitude of one rounding error that gives the measured bound, for every tensor that `node` gives."""
         moved = {a: bound(self.env[a], self._terms.get(a, 0)).double() for a in self._moving(node)}
         found = [_covering(one) for one in measure(node, self._inputs.of[node], moved)]
-        return found[0] if isinstance(node.meta["val"], Tensor) else found
+        return found[0] if isinstance(node.meta.get("val"), Tensor) else found
 
     def _moving(self, node: fx.Node) -> list[fx.Node]:
         """The inputs of `node` that depend on the network's input and are real numbers."""

@@ -19,7 +19,10 @@ from torch.nn import functional as F
 from snnconv.errors import Refused
 from snnconv.export import encode, format_of
 from snnconv.fold import fold
+from snnconv.ir import pt2
 from snnconv.nn import LIF, reset
+from snnconv.sources import Source
+from snnconv.verify.rounding import Magnitudes
 from tests.adapters.conversions import in_turn, verified
 from tests.networks import inputs, source_of
 
@@ -321,12 +324,22 @@ OPERATORS: dict[str, tuple[Function, str]] = {
 }
 
 
-@pytest.mark.sample(16)
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("name", OPERATORS)
 def test_an_operator_is_verified_in_every_format(name: str, tmp_path: Path) -> None:
     function, kind = OPERATORS[name]
     source = source_of(Around(function, SHAPES[kind]), shape=(7,))
     verified(source, tmp_path, inputs(source, 8), in_turn(OPERATORS, name))
+
+
+@pytest.mark.sample(2)
+@pytest.mark.parametrize("name", ["topk", "at most", "logical", "chunk", "unpooled", "where of numbers", "bits"])
+def test_an_operator_is_verified_against_a_program_that_was_saved(name: str, tmp_path: Path) -> None:
+    source = source_of(Around(OF_MAPS[name], SHAPES["map"]), shape=(7,))
+    pt2.save(source.program, tmp_path / "net.pt2")
+    saved = Source(pt2.load(tmp_path / "net.pt2"), None)
+    assert Magnitudes(saved.program).unruled == Magnitudes(source.program).unruled
+    verified(saved, tmp_path, inputs(saved, 8), in_turn(OF_MAPS, name))
 
 
 def test_a_layer_of_a_transformer_is_verified_with_its_norms_kept(tmp_path: Path) -> None:

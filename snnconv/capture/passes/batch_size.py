@@ -28,6 +28,9 @@ _FILLED = {
     _ATEN.ones.default: 1.0,
     _ATEN.new_zeros.default: 0.0,
     _ATEN.new_ones.default: 1.0,
+    # What they hold is written before it is read.
+    _ATEN.empty.memory_format: 0.0,
+    _ATEN.new_empty.default: 0.0,
 }
 _FULL = (_ATEN.full.default, _ATEN.new_full.default)
 

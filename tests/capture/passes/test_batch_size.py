@@ -65,6 +65,7 @@ USES: dict[str, Callable[[Wired, Tensor], Tensor]] = {
     "full": lambda m, y: y + torch.full((y.shape[0], 1, 1, 1), 0.25),
     "new full": lambda m, y: torch.cat([y[:, :2], y.new_full((y.shape[0], 1, 4, 4), 0.5)], 1),
     "new ones": lambda m, y: y * y.new_ones(y.shape[0], 3, 1, 1),
+    "filled": lambda m, y: y + torch.empty(y.shape[0], 3, 4, 4).fill_(0.25),
     "expanded": lambda m, y: y + bias(m).expand(y.shape[0], -1, 4, 4),
     "expanded by one more dimension": lambda m, y: y + m.conv.bias.view(3, 1, 1).expand(y.shape[0], 3, 4, 4),
     "expanded behind a step": lambda m, y: y + bias(m).unsqueeze(0).expand(1, y.shape[0], 3, 4, 4)[0],
