@@ -28,6 +28,7 @@ class Around(nn.Module):
     def __init__(self, neuron: nn.Module, forward: Callable[[Any, Tensor], Tensor]) -> None:
         super().__init__()
         self.conv, self.lif, self.head, self.steps = nn.Conv2d(2, 4, 3, padding=1), neuron, nn.Linear(144, 5), forward
+        self.timesteps = STEPS
 
     def forward(self, x: Tensor) -> Tensor:
         return self.steps(self, x)
@@ -37,14 +38,14 @@ def repeated(axis: int) -> Callable[[Any, Tensor], Tensor]:
     """The image is repeated along a time axis."""
 
     def forward(m: Any, x: Tensor) -> Tensor:
-        spikes = m.lif(torch.stack([m.conv(x)] * STEPS, axis))
+        spikes = m.lif(torch.stack([m.conv(x)] * m.timesteps, axis))
         return m.head(spikes.mean(axis).flatten(1))
 
     return forward
 
 
 def merged(m: Any, x: Tensor) -> Tensor:
-    return m.head(m.lif(m.conv(x.repeat(STEPS, 1, 1, 1))).flatten(1)).view(STEPS, -1, 5).mean(0)
+    return m.head(m.lif(m.conv(x.repeat(m.timesteps, 1, 1, 1))).flatten(1)).view(m.timesteps, -1, 5).mean(0)
 
 
 def per_step(m: Any, x: Tensor) -> Tensor:
@@ -52,21 +53,21 @@ def per_step(m: Any, x: Tensor) -> Tensor:
 
 
 def told_to_begin(m: Any, x: Tensor) -> Tensor:
-    return torch.stack([m.head(m.lif(m.conv(x), init=t == 0).flatten(1)) for t in range(STEPS)]).sum(0)
+    return torch.stack([m.head(m.lif(m.conv(x), init=t == 0).flatten(1)) for t in range(m.timesteps)]).sum(0)
 
 
 def handed(m: Any, x: Tensor) -> Tensor:
-    membrane, y = torch.zeros(len(x), 4, 6, 6), torch.zeros(())
-    for _ in range(STEPS):
+    membrane, y = torch.zeros(x.shape[0], 4, 6, 6), torch.zeros(())
+    for _ in range(m.timesteps):
         spikes, membrane = m.lif(m.conv(x), membrane)
         y = y + m.head(spikes.flatten(1))
     return y
 
 
 def handed_both(m: Any, x: Tensor) -> Tensor:
-    membrane = spikes = torch.zeros(len(x), 4, 6, 6)
+    membrane = spikes = torch.zeros(x.shape[0], 4, 6, 6)
     y = torch.zeros(())
-    for _ in range(STEPS):
+    for _ in range(m.timesteps):
         membrane, spikes = m.lif(m.conv(x), membrane, spikes)
         y = y + m.head(spikes.flatten(1))
     return y
