@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from snnconv.fresh_state import FreshState
 from snnconv.identify.adapter import Identified
@@ -18,6 +19,8 @@ from snnconv.user_code import UserCodeError
 
 _PROBED = 3
 """So many steps tell all constants of a neuron."""
+_SIDE = 4
+"""A layer without constants per element is looked at on potentials that are at most so high and wide."""
 _CONFIRMED = 24
 """So many steps of random currents confirm them, if the layer takes so many."""
 
@@ -26,7 +29,7 @@ class Apart:
     """A layer of a network, called as the network calls it, but on currents of our own."""
 
     def __init__(self, layer: nn.Module, name: str, calling: Calling) -> None:
-        self._calling = calling
+        self._layer, self._calling = layer, calling
         self._fresh = FreshState(layer)
         copies = {dtype: copy.deepcopy(layer).to(dtype) for dtype in (torch.float64, torch.float32)}
         self._runs = {dtype: Alone(copied, self._fresh, calling, name) for dtype, copied in copies.items()}
@@ -36,15 +39,22 @@ class Apart:
 
         Raises `NotCanonical` if it keeps something and is none, and `UserCodeError` if it does not run.
         """
+        if not _holds_elements(self._layer):
+            try:
+                return self._identified((*shape[:1], *(min(size, _SIDE) for size in shape[1:])))
+            except UserCodeError:
+                pass  # it runs on its own shape alone
+        return self._identified(shape)
+
+    def _identified(self, shape: tuple[int, ...]) -> Identified | None:
         if not self._keeps_something(shape):
             return None
-        if not self._runs_in(torch.float64, shape):
-            del self._runs[torch.float64]
-        dtype, run = next(iter(self._runs.items()))
+        runs = {dtype: run for dtype, run in self._runs.items() if dtype is torch.float32 or _runs_in(dtype, run, shape)}
+        dtype, run = next(iter(runs.items()))
         height = amplitude(run.outputs, shape, dtype, self._steps(_CONFIRMED))
         if height is None:
             return None
-        neurons = self._neurons(shape)
+        neurons = self._neurons(runs, shape)
         called = replace(self._calling.interface, amplitude=height)
         widest = next(iter(neurons.values()))
         return Identified(
@@ -55,20 +65,24 @@ class Apart:
             called=called,
         )
 
-    def _neurons(self, shape: tuple[int, ...]) -> dict[torch.dtype, Neuron]:
-        """The neuron in each type, with constants per channel if they are alike in it, else per element."""
+    def _neurons(self, runs: Mapping[torch.dtype, Alone], shape: tuple[int, ...]) -> dict[torch.dtype, Neuron]:
+        """The neuron in each type, with constants per channel unless the layer may hold some per element."""
         one_a_channel = (*shape[:1], *[1] * (len(shape) - 1))
-        if one_a_channel != shape:
-            try:
-                return self._confirmed(one_a_channel, shape)
-            except (NotCanonical, UserCodeError):
-                pass  # its constants may differ within a channel, or it may run on its own shape alone
-        return self._confirmed(shape, shape)
+        try:
+            return self._confirmed(runs, one_a_channel, shape)
+        except NotCanonical:
+            if not _holds_elements(self._layer):
+                raise
+        except UserCodeError:
+            pass  # it runs on its own shape alone
+        return self._confirmed(runs, shape, shape)
 
-    def _confirmed(self, probed: tuple[int, ...], shape: tuple[int, ...]) -> dict[torch.dtype, Neuron]:
-        neurons = identify({dtype: run.outputs for dtype, run in self._runs.items()}, probed, self._steps(_PROBED))
+    def _confirmed(
+        self, runs: Mapping[torch.dtype, Alone], probed: tuple[int, ...], shape: tuple[int, ...]
+    ) -> dict[torch.dtype, Neuron]:
+        neurons = identify({dtype: run.outputs for dtype, run in runs.items()}, probed, self._steps(_PROBED))
         for dtype, neuron in neurons.items():
-            confirm(neuron, self._runs[dtype].outputs, shape, dtype, self._steps(_CONFIRMED))
+            confirm(neuron, runs[dtype].outputs, shape, dtype, self._steps(_CONFIRMED))
         return neurons
 
     def _keeps_something(self, shape: tuple[int, ...]) -> bool:
@@ -79,13 +93,20 @@ class Apart:
         run = self._runs[torch.float32]
         return not torch.equal(run.outputs(x)[1:], run.outputs(other)[1:])
 
-    def _runs_in(self, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
-        try:
-            self._runs[dtype].outputs(torch.zeros(1, 1, *shape, dtype=dtype))
-        except UserCodeError:
-            return False
-        return True
-
     def _steps(self, wanted: int) -> int:
         """So many steps as are wanted, or as a call takes."""
         return wanted if self._calling.per_step else min(wanted, self._calling.timesteps)
+
+
+def _runs_in(dtype: torch.dtype, run: Alone, shape: tuple[int, ...]) -> bool:
+    try:
+        run.outputs(torch.zeros(1, 1, *shape, dtype=dtype))
+    except UserCodeError:
+        return False
+    return True
+
+
+def _holds_elements(layer: nn.Module) -> bool:
+    """Whether a layer holds a tensor with more values than one per channel."""
+    held = [*layer.parameters(), *layer.buffers(), *(v for inner in layer.modules() for v in vars(inner).values())]
+    return any(isinstance(value, Tensor) and value.numel() > max(value.shape, default=1) for value in held)
