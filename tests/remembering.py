@@ -141,7 +141,7 @@ def sequence(*layers: nn.Module, mode: str = "s") -> nn.Module:
 
 
 def lateral(y: Tensor, x: Tensor) -> Tensor:
-    return x - 0.5 * y
+    return x - 0.5 * x * y
 
 
 def lif() -> nn.Module:

@@ -88,10 +88,12 @@ def test_a_note_names_the_layers_whose_rounding_bound_will_be_measured() -> None
 
 
 class Half(nn.Module):
-    """Nobody taught this neuron, and it spikes twice on strong currents."""
+    """Nobody taught this neuron, which spikes twice on strong currents and branches on what it keeps."""
 
     def forward(self, x: Tensor) -> Tensor:
         self.v = getattr(self, "v", torch.zeros_like(x)) / 2 + x
+        if bool(self.v.isnan().any()):
+            raise ValueError("not a number")
         return (self.v > 0.5).to(x.dtype) + (self.v > 1).to(x.dtype)
 
 
@@ -104,7 +106,9 @@ def untaught() -> nn.Module:
 
 def test_layers_that_nobody_taught_are_all_listed_beside_the_neurons_that_are_known(tmp_path: Path) -> None:
     torch.save(untaught().state_dict(), tmp_path / "net.pth")
-    with pytest.raises(UnknownLayers, match=r"1 \(Half\) keeps a state.*so do 1 more layers; teach it") as error:
+    with pytest.raises(
+        UnknownLayers, match=r"1 \(Half\) keeps a state.*so do 1 more layers; it cannot be taken as it is"
+    ) as error:
         load_source(tmp_path / "net.pth", SourceOptions(arch=f"{__name__}:untaught"))
     found = inspect_unknown(error.value)
     assert (found.unknown, [n.name for n in found.neurons]) == ({"1": "Half", "4": "Half"}, ["3"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -85,11 +85,23 @@ def capture_source(
     neurons = _neurons_of(module, origin.arch)
     unknown = _unknown_layers(module, neurons, contract)
     try:
-        return _source(module, neurons, contract, origin, notes, output, forward)
+        source = _source(module, neurons, contract, origin, notes, output, forward)
     except Refused as refused:
         if unknown:
             raise UnknownLayers(module, neurons, unknown, origin, identified.facts, refused) from refused
         raise
+    return replace(source, notes=(*source.notes, *_taken_as_they_are(unknown, source.program.memories)))
+
+
+def _taken_as_they_are(unknown: Mapping[str, str], memories: Collection[str]) -> list[str]:
+    """Notes on layers that are no canonical neurons, and whose memories are states of their own."""
+    kept = {path: [name for name in memories if name.rpartition(".")[0] == path or path == ""] for path in unknown}
+    return [
+        f"{path or 'the network'} ({unknown[path]}) is taken as it is: what it keeps from step to step is a state "
+        f"({', '.join(names)})"
+        for path, names in kept.items()
+        if names
+    ]
 
 
 def _source(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snnconv import registry
 from snnconv.adapters import adapter, lif, neurons_of, registration
-from snnconv.data import synthetic
+from snnconv.data import Data, synthetic
 from snnconv.engines import open_candidate
 from snnconv.errors import Refused
 from snnconv.export import export, format_of
@@ -160,10 +160,16 @@ def test_a_neuron_that_nobody_taught_is_identified(name: str, neuron: Neuron, tm
     assert torch.allclose(source.run(x), source.program.run(x), atol=1e-5)
 
 
-def test_a_neuron_that_is_none_and_that_nobody_taught_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"act1 \(Adaptive\) keeps a state .*: it keeps more after a spike than") as refusal:
-        loaded(tmp_path, "adaptive")
-    assert "from snnconv.adapters import adapter" in refusal.value.todo
+@pytest.mark.parametrize(("name", "form"), [("n.onnx", "sequence"), ("n.ts", "step")])
+def test_a_neuron_that_is_none_is_taken_as_it_is_with_what_it_keeps(name: str, form: str, tmp_path: Path) -> None:
+    source = loaded(tmp_path, "adaptive")
+    assert source.program.memories == {"act1.membrane": (4, 4, 4), "act1.rise": (4, 4, 4)}
+    said = "act1 (Adaptive) is taken as it is: what it keeps from step to step is a state (act1.membrane, act1.rise)"
+    assert said in source.notes
+    export(fold(source.program), tmp_path / name, format_of(tmp_path / name), form)
+    x = torch.rand(20, 2, 6, 6, generator=torch.Generator().manual_seed(2))
+    found = verify(Reference(source), open_candidate(tmp_path / name), Data(x, None, "noise"), ("s", "c"))
+    assert judge(found).equivalent
 
 
 def test_a_neuron_without_a_way_to_forget_is_named(tmp_path: Path) -> None:

@@ -67,7 +67,6 @@ REFUSED = {
     r"the network returns torch.float32 of shape \[1, 3, 5\] for a batch of 3": lambda: Net(
         lif(), lif(store_v_seq=True), after_call("v_seq")
     ),
-    "keeps a state from step to step": lambda: Net(lif(), Clipping(v_threshold=float("inf")), called),
     "subtracts its infinite threshold times 0": lambda: Net(lif(), lif(v_threshold=float("inf"), v_reset=None), after_call("v")),
     "subtracts its infinite threshold": lambda: Net(leaky(), leaky(threshold=float("inf")), after_call("mem")),
     "the largest of all steps": lambda: Net(lif(step_mode="m"), neuron.NonSpikingLIFNode(decode="max-mem"), called),
@@ -82,6 +81,11 @@ REFUSED = {
 def test_what_does_not_follow_from_potential_and_spikes_is_refused(reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         source_of(REFUSED[reason]().eval())
+
+
+def test_a_layer_that_gives_something_else_is_no_read_out_and_keeps_its_potential() -> None:
+    program = source_of(Net(lif(), Clipping(v_threshold=float("inf")), called).eval()).program
+    assert list(program.neurons) == ["first"] and program.memories == {"last.v": (5,)}
 
 
 def test_a_read_out_that_resets_is_none() -> None:
