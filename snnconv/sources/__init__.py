@@ -5,6 +5,8 @@ Loading a checkpoint is one road:
     checkpoint            read the file: named tensors, no code run
     official, factory     build the module and load the tensors into it
     capturing             from the module to its program: the neurons, the forward, one step, the capture, the checks
+    calling               how the network is called over time, and calling it so
+    fidelity              holding the program against the network's own run
     source                what comes out
 
 A `.pt2` (`archive`) holds the program already. A new kind of source is one file with a `SourceKind`, one line in `SOURCES` and
