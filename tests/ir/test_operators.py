@@ -115,6 +115,7 @@ ARGUMENTS: dict[Any, tuple[Any, ...]] = {
     _ATEN.pixel_shuffle.default: (2,),
     _ATEN.channel_shuffle.default: (2,),
     _ATEN.expand.default: ([2, 4, 6, 6],),
+    _ATEN.expand_as.default: (random(2, *SHAPE),),
     _ATEN.repeat.default: ([1, 1, 2, 1],),
     _ATEN.repeat_interleave.self_int: (2, 1),
     _ATEN.roll.default: ([1], [2]),
@@ -209,7 +210,7 @@ def test_what_is_called_affine_is(row: Operator) -> None:
 
 
 BATCHLESS = {_ATEN.t.default, _ATEN.squeeze.dim, _ATEN.bmm.default, _ATEN.new_zeros.default, _ATEN.new_ones.default, *WITHOUT_X}
-BATCHLESS |= {_ATEN.new_full.default, _ATEN.expand.default}
+BATCHLESS |= {_ATEN.new_full.default, _ATEN.expand.default, _ATEN.expand_as.default, OVER_BATCH}
 """Calls above that no step of a network makes: they move the batch, or have its size."""
 
 
