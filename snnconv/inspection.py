@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from snnconv.errors import SnnconvError
 from snnconv.export import FORMATS, encode
 from snnconv.fold import FoldRefused, fold
+from snnconv.identify.pasting import adapters_to_paste
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import SpikingProgram, tensors
 from snnconv.results import Inspection, NeuronView
@@ -42,6 +43,7 @@ def inspect(source: Source) -> Inspection:
         operations=_operations(program),
         state_bytes=sum(torch.Size(n.state_shape).numel() * n.threshold.itemsize for n in program.neurons.values()),
         formats=formats,
+        adapters={} if source.module is None else adapters_to_paste(source.module),
     )
 
 

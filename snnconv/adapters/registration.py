@@ -39,6 +39,8 @@ class Adapter:
         states: how many states a call of a layer returns after its spikes.
         shows: what the attributes of a layer hold after a step.
         gives: what a layer gives in the place of its spikes, from the layer and its potential; None if it gives spikes.
+        time_axis: which dimension of the current a layer loops over by itself; None if a call is one step, or if its framework
+            says.
     """
 
     neuron: Callable[[nn.Module], Neuron]
@@ -46,6 +48,7 @@ class Adapter:
     states: Callable[[nn.Module], int] = lambda layer: 0
     shows: Shown = shows_nothing
     gives: Callable[[Any, Tensor], Any] | None = None
+    time_axis: int | None = None
 
     def in_dtype(self, layer: nn.Module, dtype: torch.dtype) -> Neuron:
         """The neuron with its constants in `dtype`. Raises `Refused` if no canonical neuron equals the layer."""
@@ -53,7 +56,7 @@ class Adapter:
 
     def interface(self, layer: nn.Module) -> Interface:
         """How a network calls the layer."""
-        return Interface(0 if takes_all_steps_itself(layer) else None, self.states(layer), self.shows, self.gives)
+        return Interface(0 if takes_all_steps_itself(layer) else self.time_axis, self.states(layer), self.shows, self.gives)
 
 
 def _state_of_lif(layer: LIF, u: Tensor, s: Tensor) -> dict[str, Tensor | None]:
@@ -85,6 +88,7 @@ def adapter(
     states: Callable[[Layer], int] = lambda layer: 0,
     shows: Shown = shows_nothing,
     gives: Callable[[Any, Tensor], Any] | None = None,
+    time_axis: int | None = None,
 ) -> Callable[[Callable[[Layer], Neuron]], Callable[[Layer], Neuron]]:
     """Register the decorated function, `layer -> Neuron`, as the adapter of layers of class `kind`.
 
@@ -98,10 +102,12 @@ def adapter(
             and the spikes s, by their names, those that it returns first: `lambda layer, u, s: {"v": u * (1 - s)}`. By default
             nothing, and a network that reads one of them is refused.
         gives: `function(layer, u)` is what a call of the layer gives if that is a potential and not spikes.
+        time_axis: which dimension of the current the layer loops over by itself: 0 `[T, B, ...]`, 1 `[B, T, ...]` or -1
+            `[B, ..., T]`; None if a call is one time step.
     """
 
     def register(neuron: Callable[[Layer], Neuron]) -> Callable[[Layer], Neuron]:
-        ADAPTERS[kind] = Adapter(neuron, reset or _own_reset, states, shows, gives)  # type: ignore[arg-type]
+        ADAPTERS[kind] = Adapter(neuron, reset or _own_reset, states, shows, gives, time_axis)  # type: ignore[arg-type]
         return neuron
 
     return register

@@ -19,6 +19,8 @@ from snnconv.user_code import running_user_code
 
 _KEPT = 3
 """So many calls of a layer are kept."""
+_LOOKED_AT = 2**14
+"""So many values of what a layer returned are looked at."""
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Recorded:
             return None
         first = self.returned[0]
         for index, value in enumerate(first if isinstance(first, tuple) else (first,)):
-            if isinstance(value, Tensor) and value.shape == self.current.shape and len(value.unique()) <= FEW:
+            if isinstance(value, Tensor) and value.shape == self.current.shape and _holds_few_values(value):
                 return index
         return None
 
@@ -122,6 +124,11 @@ def _hooks(calls: dict[str, Recorded], path: str) -> tuple[Any, Any]:
             calls[path].returned.append(returned)
 
     return before, after
+
+
+def _holds_few_values(value: Tensor) -> bool:
+    """Whether the first of its values are few; a spiking layer is asked again on other currents."""
+    return len(value.flatten()[:_LOOKED_AT].unique()) <= FEW
 
 
 def _is_same(extra: Any, value: Any) -> bool:

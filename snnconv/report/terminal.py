@@ -27,7 +27,7 @@ def inspection(source: str, found: Inspection, todo: str = "") -> RenderableType
     kept = any(site.outcome == KEPT for site in found.sites)
     folds = "every norm folds, but for those kept" if kept else "every norm folds"
     end = folds if found.folds else "cannot be folded: see the refused norms above"
-    ends = [Text(end), *_formats(found.formats)]
+    ends = [*_adapters(found), Text(end), *_formats(found.formats)]
     return Group(*_overview(source, found), neurons, *_statistics(found.sites), _sites(found.sites), *ends)
 
 
@@ -37,6 +37,13 @@ def _formats(found: Mapping[str, str]) -> Iterator[Text]:
     if able:
         yield Text(f"converts to {', '.join(able)}")
     yield from (Text(f"does not convert to {name}: {refusal}") for name, refusal in found.items() if refusal)
+
+
+def _adapters(found: Inspection) -> Iterator[Text]:
+    """The adapters of identified layers, to paste into the file of the factory."""
+    for name, text in found.adapters.items():
+        yield Text(f"what {name} was identified as, to paste into the file of the factory:\n")
+        yield Text(text + "\n")
 
 
 def _overview(source: str, found: Inspection) -> Iterator[Text]:

@@ -23,7 +23,8 @@ class Inspection:
     `unknown` names the class of every layer that keeps a state without an adapter, by its path. `operations` are the
     multiply-accumulates of one time step on one sample, and `state_bytes` what is kept of it between two steps; both are None
     if a layer is unknown. `formats` says of every format why it cannot hold the folded network, in words that are empty if it
-    can; there is none if the network does not fold.
+    can; there is none if the network does not fold. `adapters` are adapters to
+    paste for the classes of layers that were identified by their behaviour.
     """
 
     arch: str
@@ -38,6 +39,7 @@ class Inspection:
     operations: int | None = None
     state_bytes: int | None = None
     formats: dict[str, str] = field(default_factory=dict)
+    adapters: dict[str, str] = field(default_factory=dict)
 
     @property
     def folds(self) -> bool:
