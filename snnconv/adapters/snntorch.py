@@ -8,6 +8,7 @@
 
 so a soft reset subtracts the whole threshold, untouched by the leak. `Synaptic` does the same with a synaptic current,
 `syn = clamp(alpha) * syn + x`, in the place of x; its delayed reset to zero also loses the current of that step, and is refused.
+`Lapicque` integrates by constants of its own, `mem = (1 - dt / (R * C)) * mem + dt / C * x`; its reset to zero is refused too.
 """
 
 from __future__ import annotations
@@ -97,6 +98,28 @@ def synaptic(layer: snntorch.Synaptic) -> Neuron:
             "use reset_mechanism='subtract', or reset_delay=False",
         )
     return replace(leaky(layer), synaptic_decay=_constant(layer.alpha.clamp(0, 1)))
+
+
+@adapter(
+    snntorch.Lapicque,
+    reset=snntorch.Lapicque.reset_mem,
+    states=_states,
+    shows=lambda layer, u, s: {"mem": u},
+)
+def lapicque(layer: snntorch.Lapicque) -> Neuron:
+    """The canonical neuron of a `Lapicque`: `mem = (1 - dt / (R * C)) * mem + dt / C * x`. Raises `Refused` if there is none."""
+    if layer.reset_mechanism == "zero":
+        raise Refused(
+            "snntorch.Lapicque with a reset to zero loses what arrives at that step", "use reset_mechanism='subtract' or 'none'"
+        )
+    _ensure_plain(layer)
+    resistance, capacity, step = (_constant(value) for value in (layer.R, layer.C, layer.time_step))
+    threshold, name = _constant(layer.threshold), f"snntorch.{type(layer).__name__}"
+    _ensure_finite(layer, True, threshold)
+    amount = threshold if layer.reset_mechanism == "subtract" else torch.zeros(())
+    gain = resistance * (1 / (resistance * capacity)) * step
+    leak = 1 - step / (resistance * capacity)
+    return Neuron(threshold, leak, amount, soft=True, strict=strictness(layer.spike_grad, name), gain=gain)
 
 
 @step_layer(nn.ModuleList)

@@ -36,6 +36,8 @@ NEURONS: dict[str, Callable[..., nn.Module]] = {
     "synaptic_zero": lambda **given: snntorch.Synaptic(0.6, 0.8, 0.5, reset_mechanism="zero", reset_delay=False, **given),
     "synaptic_none": lambda **given: snntorch.Synaptic(0.6, 0.5, 0.9, learn_alpha=True, reset_mechanism="none", **given),
     "learned": lambda **given: snntorch.Leaky(torch.tensor([0.7]), 0.4, learn_beta=True, learn_threshold=True, **given),
+    "lapicque": lambda **given: snntorch.Lapicque(0.6, threshold=0.5, **given),
+    "lapicque_none": lambda **given: snntorch.Lapicque(R=2.0, C=1.5, threshold=0.4, reset_mechanism="none", **given),
     "per_channel": lambda **given: snntorch.Leaky(torch.linspace(-0.1, 1.1, 6).view(6, 1, 1), 0.5, **given),
 }
 
@@ -212,6 +214,7 @@ WRONG = {
     "scales its spikes": lambda: snntorch.Leaky(0.8, init_hidden=True, graded_spikes_factor=2.0),
     "resets twice": lambda: snntorch.Leaky(0.8, init_hidden=True, reset_delay=False),
     "loses what arrives at that step": lambda: snntorch.Synaptic(0.5, 0.8, reset_mechanism="zero", init_hidden=True),
+    "Lapicque with a reset to zero loses": lambda: snntorch.Lapicque(0.6, reset_mechanism="zero", init_hidden=True),
     "does not fire spikes of 0 and 1": lambda: snntorch.Leaky(0.8, init_hidden=True, spike_grad=torch.sigmoid),
 }
 
