@@ -110,7 +110,7 @@ act1  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
 act2  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
 act3  6x8x8  leak 0.25, fires on MPBN(u) > 0.5 per channel, hard reset to 0
 {STATISTICS}{SITES}every norm folds
-converts to onnx, torchscript
+converts to pt2, onnx, torchscript
 """
 SETTINGS = (
     "settings  T = 4 (factory), input static (default), input shape 2,8,8 (factory), read-out mean (default), "

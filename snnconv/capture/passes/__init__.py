@@ -17,6 +17,7 @@ from snnconv.capture.passes.inference_form import bring_into_inference_form
 from snnconv.capture.passes.membranes import ensure_membranes_unread
 from snnconv.capture.passes.metadata_assertions import drop_metadata_assertions
 from snnconv.capture.passes.no_ops import drop_no_ops
+from snnconv.capture.passes.node_names import name_nodes
 from snnconv.capture.passes.time_axis import drop_time_axis
 from snnconv.capture.passes.unread_neurons import drop_unread_neurons
 
@@ -32,4 +33,5 @@ PASSES: tuple[Pass, ...] = (
     drop_time_axis,
     drop_unread_neurons,
     ensure_membranes_unread,
+    name_nodes,
 )
