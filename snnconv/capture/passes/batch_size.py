@@ -78,7 +78,9 @@ def _rewritten(node: fx.Node, x: fx.Node, dim: int) -> bool:
         alone = _for_one_sample(node, x)
         if alone is None:
             return False
-        node.replace_all_uses_with(_over_batch(node, alone, x, dim, times))
+        constant = _over_batch(node, alone, x, dim, times)
+        constant.meta["val"] = node.meta["val"]  # whose memory tells which values are views of it
+        node.replace_all_uses_with(constant)
         node.graph.erase_node(node)
     return True
 

@@ -54,6 +54,12 @@ def bias(m: Wired) -> Tensor:
     return m.conv.bias.view(1, 3, 1, 1)
 
 
+def filled(whole: Tensor, y: Tensor) -> Tensor:
+    for i in range(4):
+        whole[..., i] = y[..., 3 - i]
+    return whole
+
+
 USES: dict[str, Callable[[Wired, Tensor], Tensor]] = {
     "step kept in a reshape": lambda m, y: y.reshape(1, y.shape[0], 3, 16).squeeze(0),
     "step kept and a size left open": lambda m, y: y.view(1, y.shape[0], 3, -1)[0],
@@ -66,6 +72,8 @@ USES: dict[str, Callable[[Wired, Tensor], Tensor]] = {
     "new full": lambda m, y: torch.cat([y[:, :2], y.new_full((y.shape[0], 1, 4, 4), 0.5)], 1),
     "new ones": lambda m, y: y * y.new_ones(y.shape[0], 3, 1, 1),
     "filled": lambda m, y: y + torch.empty(y.shape[0], 3, 4, 4).fill_(0.25),
+    "written in parts": lambda m, y: filled(torch.zeros(y.shape[0], 3, 4, 4), y),
+    "written in parts of a multiple": lambda m, y: filled(torch.empty(y.shape[0] * 3, 4, 4), y.flatten(0, 1)).view(-1, 3, 4, 4),
     "expanded": lambda m, y: y + bias(m).expand(y.shape[0], -1, 4, 4),
     "expanded by one more dimension": lambda m, y: y + m.conv.bias.view(3, 1, 1).expand(y.shape[0], 3, 4, 4),
     "expanded behind a step": lambda m, y: y + bias(m).unsqueeze(0).expand(1, y.shape[0], 3, 4, 4)[0],
