@@ -18,5 +18,6 @@ WITH_FRAMES: tuple[Layout, ...] = tuple(_AXES)
 
 
 def arrange(layout: Layout, frames: Sequence[Tensor]) -> Tensor:
-    """The frames `[B, ...]` of all steps as one input in that layout; for an image, the first of them."""
-    return frames[0] if layout == "image" else torch.stack(list(frames), _AXES[layout])
+    """The frames `[B, ...]` of all steps as one input in that layout, which the network may change in place; for an image, the
+    first of them."""
+    return frames[0].clone() if layout == "image" else torch.stack(list(frames), _AXES[layout])

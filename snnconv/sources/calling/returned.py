@@ -119,6 +119,7 @@ def choose(found: Sequence[Part], wanted: str | None) -> tuple[Part, str]:
         raise InputError(f"the network has no output '{wanted}'", f"{meant(wanted, names)}it returns {listed}")
     if not found:
         raise Refused("the network returns no tensor", "its forward must return one float tensor, or several")
+    found = _worth_a_choice(found)
     first, *others = found
     if not others:
         return first, ""
@@ -127,6 +128,13 @@ def choose(found: Sequence[Part], wanted: str | None) -> tuple[Part, str]:
         return first, f"output {first.output.name}, the spikes, was taken; {listed} was left out (--output)"
     listed = "; ".join(map(str, found))
     raise Refused(f"the network has {len(found)} outputs: {listed}", f"choose one, as in --output {names[0]}")
+
+
+def _worth_a_choice(found: Sequence[Part]) -> list[Part]:
+    """The parts without those that are another one again, and without the numbers beside the outputs of samples."""
+    once = {id(part.value): part for part in reversed(found)}
+    parts = [part for part in found if once[id(part.value)] is part]
+    return [part for part in parts if part.value.dim()] or parts
 
 
 def is_spikes(value: Tensor) -> bool:

@@ -417,6 +417,39 @@ def test_of_spikes_and_membranes_the_spikes_are_taken_and_that_is_said(tmp_path:
     assert source.notes == ("output 0, the spikes, was taken; 1 was left out (--output)",)
 
 
+class Twice(Net):
+    """Returns its output twice, and the loss that goes with it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean = torch.stack(self.over(x for _ in range(5))).mean(0)
+        return mean, mean, mean.square().sum()
+
+
+def test_an_output_that_is_returned_twice_beside_a_number_is_the_only_one(tmp_path: Path) -> None:
+    source = source_of(Twice, tmp_path)
+    with torch.no_grad():
+        expected = factory(Twice)().eval()(images())[0]
+    ensure_same(source.program.run(images()), expected)
+    assert not source.notes
+
+
+class InPlace(Net):
+    """Changes the image that it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.unsqueeze_(1).mul_(0.5)
+        return torch.stack(self.over(x.repeat(1, STEPS, 1).unbind(1)))
+
+
+def test_a_network_may_change_its_input_in_place(tmp_path: Path) -> None:
+    source, before = source_of(InPlace, tmp_path), images()
+    with torch.no_grad():
+        expected = factory(InPlace)().eval()(images()).mean(0)
+    ensure_same(source.program.run(images()), expected)
+    for _ in range(2):
+        ensure_same(source.run(before), expected)
+
+
 def test_several_outputs_are_listed_if_none_is_asked_for(tmp_path: Path) -> None:
     listed = r"has 3 outputs: classes \[\d+, 4\]; more.0 \[5, \d+, 4\]; more.1 \[5, \d+, 2\]; choose one, as in --output classes"
     with pytest.raises(Refused, match=listed):
