@@ -9,6 +9,7 @@ floats, leak and reset from what it carries, measured in the same way. Then it m
     probes      measuring what it carries
     constants   which neuron carries that
     identify    the neuron in every type, confirmed
+    places      a layer that is called at several places
     adapter     the adapter of a layer that was identified
 """
 
@@ -18,5 +19,6 @@ from snnconv.identify.adapter import Identified
 from snnconv.identify.facts import NotCanonical
 from snnconv.identify.find import Found, find
 from snnconv.identify.identify import identify
+from snnconv.identify.places import split
 
-__all__ = ["Found", "Identified", "NotCanonical", "find", "identify"]
+__all__ = ["Found", "Identified", "NotCanonical", "find", "identify", "split"]

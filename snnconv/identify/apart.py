@@ -46,6 +46,13 @@ class Apart:
                 pass  # it runs on its own shape alone
         return self._identified(shape)
 
+    def starts_afresh(self, shape: tuple[int, ...]) -> bool:
+        """Whether each run of the layer, on potentials of `shape`, is as if there had been none before."""
+        currents = 2 * torch.randn(self._steps(_PROBED), 8, *shape, generator=torch.Generator().manual_seed(0))
+        run = self._runs[torch.float32]
+        first = run.outputs(currents)
+        return torch.equal(run.more_outputs(currents), first) and torch.equal(run.more_outputs(currents), first)
+
     def _identified(self, shape: tuple[int, ...]) -> Identified | None:
         if not self._keeps_something(shape):
             return None

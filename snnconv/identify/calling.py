@@ -66,6 +66,10 @@ class Alone:
         Raises `NotCanonical` if it returns another shape.
         """
         self.fresh.restore(self.layer)
+        return self.more_outputs(currents)
+
+    def more_outputs(self, currents: Tensor) -> Tensor:
+        """The same, from the state that the run before has left."""
         with torch.no_grad(), running_user_code(self.name, f"a run of it alone on currents of shape {list(currents.shape)}"):
             returned = self._steps(currents) if self.calling.per_step else self._at_once(currents)
         if returned.shape != currents.shape:

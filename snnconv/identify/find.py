@@ -29,11 +29,14 @@ class Found:
 
     Attributes:
         neurons: the layers that are canonical neurons, by path.
+        places: at how many places the network calls a neuron that each time runs through all steps from a fresh state, by path;
+            those that are called at one are left out.
         facts: of the other layers with memory that return spikes: what stands against it, to follow the layer's name; by path.
         notes: in words, what each of the neurons is.
     """
 
     neurons: dict[str, Identified] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -95,6 +98,8 @@ def _try(layer: nn.Module, path: str, seen: Recorded, contract: TimeContract, fo
         else:
             if known is not None:
                 found.neurons[path] = known
+                if seen.count > 1 and not calling.per_step and alone.starts_afresh(shape):
+                    found.places[path] = seen.count
                 found.facts.pop(path, None)
                 return True
     return False

@@ -198,7 +198,9 @@ def _identified(module: nn.Module, contract: TimeContract) -> identify.Found:
     """Teach `module` which of its layers are neurons, of those that nobody taught."""
     found = identify.find(module, contract)
     for path, known in found.neurons.items():
-        adapters.teach(module.get_submodule(path), known)
+        layer = module.get_submodule(path)
+        for place in identify.split(layer, found.places[path]) if path in found.places else [layer]:
+            adapters.teach(place, known)
     return found
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from snnconv.errors import Refused
 from snnconv.sources import factory
 from tests.adapters.conversions import in_turn, loaded, verified
 from tests.identify import layers
@@ -66,3 +67,72 @@ def test_a_network_in_the_style_of_a_paper_is_equivalent(name: str, tmp_path: Pa
     source = loaded(net, "paper:net", tmp_path)
     x = torch.rand(8, 2, 6, 6) * 3
     verified(source, tmp_path, x, in_turn(PAPERS, name))
+
+
+class Places(nn.Module):
+    """One neuron behind two convolutions and a norm of its channels, called for all steps at each place."""
+
+    input_shape = (2, 6, 6)
+
+    def __init__(self, neuron: nn.Module, axis: int) -> None:
+        super().__init__()
+        self.timesteps = STEPS
+        self.convs = nn.ModuleList([nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)])
+        self.bn, self.lif, self.head, self.axis = nn.BatchNorm2d(3), neuron, nn.Linear(144, 5), axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = torch.stack([self.bn(self.convs[0](x))] * self.timesteps, self.axis)
+        y = torch.stack([self.convs[1](spikes) for spikes in self.lif(y).unbind(self.axis)], self.axis)
+        y = torch.stack([self.head(spikes.flatten(1)) for spikes in self.lif(y).unbind(self.axis)], self.axis)
+        spikes: Tensor = self.lif(y)
+        return spikes.mean(self.axis)
+
+
+SHARED: dict[str, Callable[[], Places]] = {
+    "batch first": lambda: Places(layers.BatchFirst(0.4), 1),
+    "time last": lambda: Places(layers.TimeLast(), -1),
+    "time first": lambda: Places(layers.CurrentBased(), 0),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_neuron_that_each_place_calls_for_all_steps_is_one_neuron_for_each_place(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    net = SHARED[name]()
+    monkeypatch.setattr(factory, "imported", lambda arch, called: lambda: net)
+    x = torch.rand(8, 2, 6, 6) * 3
+    expected = copy.deepcopy(net).eval()(x)
+    source = loaded(net, "paper:net", tmp_path)
+    assert list(source.program.neurons) == ["lif.0", "lif.1", "lif.2"]
+    torch.testing.assert_close(source.run(x), expected)
+    torch.testing.assert_close(source.program.run(x), expected)
+    verified(source, tmp_path, x, in_turn(SHARED, name))
+
+
+class KeepsItsPotential(nn.Module):
+    """A loop over `x[:, t]` that goes on from the potential of the call before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.membrane: Any = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = []
+        for current in x.unbind(1):
+            u = 0.5 * (self.membrane if getattr(self.membrane, "shape", None) == current.shape else 0.0) + current
+            spikes.append((u > 0.4).to(x.dtype))
+            self.membrane = u * (1 - spikes[-1])
+        return torch.stack(spikes, 1)
+
+
+def test_a_neuron_that_keeps_its_potential_from_place_to_place_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Places(KeepsItsPotential(), 1)
+    net.convs[1], net.bn = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+    net.head = nn.Linear(108, 5)
+    monkeypatch.setattr(factory, "imported", lambda arch, called: lambda: net)
+    with pytest.raises(Refused, match="lif"):
+        loaded(net, "paper:net", tmp_path)
