@@ -321,9 +321,44 @@ def test_only_one_sample_is_compared_however_many_there_are() -> None:
     class Counting(Wrapped):
         sizes: list[int] = []  # noqa: RUF012
 
+        def with_constants(self, constants: dict[str, Tensor]) -> Candidate:
+            self.held = super().with_constants(constants)
+            return self  # type: ignore[return-value]
+
         def observe(self, x: Tensor) -> Observation:
             self.sizes.append(len(x))
             return super().observe(x)
 
     check_comparisons(reference_of(folded("plain")), Counting(folded("plain")), inputs(source("plain"), 6))
     assert set(Counting.sizes) == {1}
+
+
+@pytest.mark.parametrize("name", ["plain", "per_channel"])
+def test_layers_that_fire_are_probed_in_the_same_runs(name: str) -> None:
+    """So that the runs do not grow with the depth of the network; every threshold is at a potential, above it and below it."""
+
+    class Counting(Wrapped):
+        moved: list[dict[str, Tensor]] = []  # noqa: RUF012
+
+        def with_constants(self, constants: dict[str, Tensor]) -> Candidate:
+            self.moved.append(constants)
+            return super().with_constants(constants)
+
+    Counting.moved = []
+    program = folded(name)
+    assert all(check.passed for check in check_comparisons(reference_of(program), Counting(program), inputs(source(name), 2)))
+    as_held, *moved = Counting.moved
+    assert len(moved) == 3
+    for path, threshold in as_held.items():
+        assert all(not torch.equal(each[path], threshold) for each in moved), path
+
+
+def test_a_layer_that_never_fires_is_probed_alone() -> None:
+    program = folded("plain")
+    silent = {**program.neurons, "act2": replace(program.neurons["act2"], threshold=torch.tensor(1e6), strict=False)}
+    program = replace(program, neurons=silent)
+    checks = check_comparisons(reference_of(program), Wrapped(program), inputs(source("plain"), 2))
+    assert {check.layer: check.passed for check in checks} == dict.fromkeys(LAYERS, True)
+    other = replace(program, neurons={**silent, "act2": replace(silent["act2"], strict=True)})
+    checks = check_comparisons(reference_of(program), Wrapped(other), inputs(source("plain"), 2))
+    assert [check.layer for check in checks if not check.passed] == ["act2"]
