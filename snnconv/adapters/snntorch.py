@@ -8,6 +8,8 @@
 
 so a soft reset subtracts the whole threshold, untouched by the leak. `Synaptic` does the same with a synaptic current,
 `syn = clamp(alpha) * syn + x`, in the place of x; its delayed reset to zero also loses the current of that step, and is refused.
+`RLeaky` and `RSynaptic` are these with `x + recurrent(spk)` in the place of x, spk being the spikes of the step before: a linear
+layer, a convolution, or a weight of each neuron's own. Both refuse the delayed reset to zero.
 `Lapicque` integrates by constants of its own, `mem = (1 - dt / (R * C)) * mem + dt / C * x`; its reset to zero is refused too.
 """
 
@@ -26,14 +28,16 @@ from torch import Tensor, nn
 from snnconv.adapters import adapter, on_checkpoint_loaded, strictness
 from snnconv.adapters.one_step import batch_norm_through_time, step_layer
 from snnconv.adapters.registration import CONSTANTS_ADDED
+from snnconv.capture import Feedback
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.per_step import ensure_steps
 
+_FEEDBACK = Feedback(operator="recurrent", kept="spk")
 CONSTANTS_ADDED[SpikingNeuron] = ("graded_spikes_factor", "reset_mechanism_val")
 
 
-def _states(layer: snntorch.Leaky) -> int:
+def _states(layer: Any) -> int:
     return 0 if layer.init_hidden and not layer.output else 1
 
 
@@ -56,7 +60,7 @@ def _ensure_finite(layer: Any, soft: bool, threshold: Tensor) -> None:
     states=_states,
     shows=lambda layer, u, s: {"mem": _membrane(layer, u, s)},
 )
-def leaky(layer: snntorch.Leaky | snntorch.Synaptic) -> Neuron:
+def leaky(layer: Any) -> Neuron:
     """The canonical neuron of a `Leaky`. Raises `Refused` if the layer does what no canonical neuron does."""
     _ensure_plain(layer)
     mechanism = layer.reset_mechanism
@@ -73,7 +77,15 @@ def leaky(layer: snntorch.Leaky | snntorch.Synaptic) -> Neuron:
     return Neuron(threshold, leak, amount, soft=soft, strict=strictness(layer.spike_grad, name))
 
 
-def _ensure_plain(layer: snntorch.Leaky) -> None:
+def _ensure_current_kept(layer: Any) -> None:
+    if layer.reset_mechanism == "zero" and layer.reset_delay:
+        raise Refused(
+            f"snntorch.{type(layer).__name__} with a delayed reset to zero loses what arrives at that step",
+            "use reset_mechanism='subtract', or reset_delay=False",
+        )
+
+
+def _ensure_plain(layer: Any) -> None:
     reasons = {
         "lets only one neuron of a layer fire (inhibition)": bool(layer.inhibition),
         "quantises its membrane (state_quant)": bool(layer.state_quant),
@@ -90,14 +102,41 @@ def _ensure_plain(layer: snntorch.Leaky) -> None:
     states=lambda layer: 2 * _states(layer),
     shows=lambda layer, u, s: {"syn": None, "mem": _membrane(layer, u, s)},
 )
-def synaptic(layer: snntorch.Synaptic) -> Neuron:
+def synaptic(layer: Any) -> Neuron:
     """The canonical neuron of a `Synaptic`. Raises `Refused` if the layer does what no canonical neuron does."""
-    if layer.reset_mechanism == "zero" and layer.reset_delay:
-        raise Refused(
-            "snntorch.Synaptic with a delayed reset to zero loses what arrives at that step",
-            "use reset_mechanism='subtract', or reset_delay=False",
-        )
+    _ensure_current_kept(layer)
     return replace(leaky(layer), synaptic_decay=_constant(layer.alpha.clamp(0, 1)))
+
+
+@adapter(
+    snntorch.RLeaky,
+    reset=snntorch.RLeaky.reset_mem,
+    states=_states,
+    shows=lambda layer, u, s: {"mem": _membrane(layer, u, s), "spk": s},
+    feedback=lambda layer: _FEEDBACK,
+)
+def r_leaky(layer: snntorch.RLeaky) -> Neuron:
+    """The canonical neuron of an `RLeaky`, which is that of a `Leaky` with what is fed back in its current.
+
+    Raises `Refused` if the layer does what no canonical neuron does.
+    """
+    _ensure_current_kept(layer)
+    return leaky(layer)
+
+
+@adapter(
+    snntorch.RSynaptic,
+    reset=snntorch.RSynaptic.reset_mem,
+    states=lambda layer: 2 * _states(layer),
+    shows=lambda layer, u, s: {"syn": None, "mem": _membrane(layer, u, s), "spk": s},
+    feedback=lambda layer: _FEEDBACK,
+)
+def r_synaptic(layer: snntorch.RSynaptic) -> Neuron:
+    """The canonical neuron of an `RSynaptic`, which is that of a `Synaptic` with what is fed back in its current.
+
+    Raises `Refused` if the layer does what no canonical neuron does.
+    """
+    return synaptic(layer)
 
 
 @adapter(
@@ -147,9 +186,9 @@ def follow_checkpoint(path: str, layer: nn.Module, before: Mapping[str, Tensor])
     before.
     """
     notes: list[str] = []
-    if not isinstance(layer, snntorch.Leaky | snntorch.Synaptic):
+    if not isinstance(layer, snntorch.Leaky | snntorch.Synaptic | snntorch.RLeaky | snntorch.RSynaptic):
         return notes
-    for name in ("threshold", "beta", "alpha"):
+    for name in ("threshold", "beta", "alpha", "V"):
         was, now = before.get(name), layer._buffers.get(name)
         if was is not None and now is not None and not torch.equal(was, now):
             notes.append(f"{path}.{name} is {_shown(was)} in the factory and {_shown(now)} in the checkpoint, which holds")

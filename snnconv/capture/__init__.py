@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from snnconv.capture.first_run import does_not_run
 from snnconv.capture.samples_apart import ANY_BATCH, is_in_inference_form
-from snnconv.capture.slots import Call, Interface
+from snnconv.capture.slots import Call, Feedback, Interface
 from snnconv.capture.step import NO_NEURON, capture
 
-__all__ = ["ANY_BATCH", "NO_NEURON", "Call", "Interface", "capture", "does_not_run", "is_in_inference_form"]
+__all__ = ["ANY_BATCH", "NO_NEURON", "Call", "Feedback", "Interface", "capture", "does_not_run", "is_in_inference_form"]

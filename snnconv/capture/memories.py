@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnconv.capture.slots import Call
+from snnconv.capture.slots import FED_BACK, Call, Slot
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Shape
 from snnconv.ir.per_step import EntryAt
@@ -67,6 +67,11 @@ def memories_of(net: nn.Module, neurons: Collection[str], contract: TimeContract
         for index, (tensor, version) in enumerate(values)
         if _is_memory(tensor, version, before.get(key, [])[index : index + 1])
     ]
+
+
+def spikes_fed_back(slots: Collection[Slot]) -> list[Memory]:
+    """The memories of those neurons that feed their spikes back, once their `slots` know their shapes."""
+    return [Memory(slot.path, FED_BACK, None, slot.shapes[0]) for slot in slots if slot.interface.feedback is not None]
 
 
 def ensure_zero_start(net: nn.Module, memories: Collection[Memory], contract: TimeContract, call: Call) -> None:

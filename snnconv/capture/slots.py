@@ -19,7 +19,8 @@ from snnconv.errors import Refused
 from snnconv.user_code import is_library, place_of
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
-
+FED_BACK = "spikes"
+"""The attribute of a neuron that holds the spikes it feeds back, while its network is captured."""
 
 Call = Callable[[nn.Module, Tensor], Tensor]
 """How one step of a module is called on `x` `[B, ...]`; it gives y `[B, K]`."""
@@ -36,6 +37,19 @@ def shows_nothing(neuron: Any, potential: Tensor, spikes: Tensor) -> dict[str, T
 
 
 @dataclass(frozen=True)
+class Feedback:
+    """How a layer feeds the spikes that it had at the step before into its own current.
+
+    Attributes:
+        operator: the submodule of the layer through which they go; what it gives is added to the current.
+        kept: the attribute in which the layer keeps them from step to step.
+    """
+
+    operator: str
+    kept: str
+
+
+@dataclass(frozen=True)
 class Interface:
     """How a network calls a neuron.
 
@@ -48,6 +62,7 @@ class Interface:
         spikes_at: where in the tuple that it returns then the spikes are.
         merged: how many steps are merged with the batch, `[T * B, ...]` or `[B * T, ...]`, with the time axis 0 or 1; 0 if none.
         amplitude: what it returns for a spike.
+        feedback: how it feeds its spikes back; None if it does not.
     """
 
     time_axis: int | None = None
@@ -57,6 +72,7 @@ class Interface:
     spikes_at: int = 0
     merged: int = 0
     amplitude: float = 1.0
+    feedback: Feedback | None = None
 
     def steps(self, value: Tensor) -> list[Tensor]:
         """What a neuron is given or returns in one call, as one tensor `[B, ...]` per step."""
@@ -116,8 +132,12 @@ class Slot:
             self._note(x)
             spikes = following = potential = torch.zeros_like(x)
         else:
+            if interface.feedback is not None:
+                x = x + neuron.get_submodule(interface.feedback.operator)(vars(neuron)[FED_BACK])
             spikes, following, potential = torch.ops.snnconv.neuron(x, self.carried, self.path)
             self.carried = following
+            if interface.feedback is not None:
+                vars(neuron)[FED_BACK] = spikes
         shown = interface.shows(neuron, potential, spikes)
         self.shown = {name: value for name, value in shown.items() if value is not None}
         if interface.gives is not None:

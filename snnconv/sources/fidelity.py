@@ -29,6 +29,7 @@ from snnconv.ir.time import read_out
 from snnconv.results import DEFAULT
 from snnconv.sources.calling import SingleStep
 from snnconv.sources.currents import typical_current
+from snnconv.sources.feedback import FedBack
 from snnconv.sources.hidden_state import changed_attribute
 from snnconv.sources.options import NETWORK
 from snnconv.sources.source import Source
@@ -89,10 +90,12 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int, s
     noise = torch.Generator().manual_seed(0)
     x = torch.rand(source.program.contract.batch_shape(samples), generator=noise).to(dtype)
     interfaces = adapters.interfaces_of(source.module or nn.Module())
-    seen = {name: _Seen(neuron, interfaces[name], noise if stirred else None) for name, neuron in source.program.neurons.items()}
+    seen: dict[str, _Seen] = {}
     with ExitStack() as hooks:
-        for name, watched in seen.items():
-            layer = layers[name]
+        for name, neuron in source.program.neurons.items():
+            layer, interface = layers[name], interfaces[name]
+            fed_back = FedBack(layer, interface.feedback, hooks)
+            watched = seen[name] = _Seen(neuron, interface, fed_back, noise if stirred else None)
             hooks.callback(layer.register_forward_pre_hook(watched.replace_current).remove)
             hooks.callback(layer.register_forward_hook(watched.note_spikes, prepend=True).remove)
         y = source.run(x)
@@ -148,6 +151,7 @@ class _Seen:
     Attributes:
         neuron: the canonical neuron that the adapter says it is.
         interface: how the network calls it.
+        fed_back: what its layer feeds back into its current.
         noise: draws the currents that replace its own; None if it gets its own.
         currents: what the network computed for it.
         given: what it got instead.
@@ -157,6 +161,7 @@ class _Seen:
 
     neuron: Neuron
     interface: Interface
+    fed_back: FedBack
     noise: torch.Generator | None
     currents: list[Tensor] = field(default_factory=list)
     given: list[Tensor] = field(default_factory=list)
@@ -173,7 +178,8 @@ class _Seen:
         return (self.interface.joined(given), *rest)
 
     def note_spikes(self, layer: nn.Module, inputs: Any, output: Any) -> None:
-        """Note the spikes that the neuron returned; a forward hook."""
+        """Note the spikes that the neuron returned, and what it fed back into its current; a forward hook."""
+        self.currents[-1], self.given[-1] = self.fed_back.onto(self.currents[-1]), self.fed_back.onto(self.given[-1])
         if self.neuron.silent:
             self.spikes += [torch.zeros_like(step) for step in self.given[len(self.spikes) :]]
             return

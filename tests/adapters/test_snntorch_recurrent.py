@@ -1,0 +1,253 @@
+"""Neurons of snntorch that feed their spikes back, by snntorch's own forward: trained a few steps, every spike compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import snntorch
+import snntorch.utils
+import torch
+from torch import Tensor, fx, nn
+
+from snnconv.adapters import neurons_of, registration
+from snnconv.capture import Feedback
+from snnconv.data import Data
+from snnconv.engines import open_candidate
+from snnconv.errors import Refused
+from snnconv.export import export, format_of
+from snnconv.fold import fold
+from snnconv.ir.program import Driven, SpikingProgram, put, share
+from snnconv.sources import Source
+from snnconv.verify import Plan, verify
+from tests.adapters.conversions import in_turn, loaded, mixed_signs, trained, verified
+from tests.references import reference_to
+from tests.verify.test_memories import forgotten, halved
+
+T = 4
+CONV = {"conv2d_channels": 6, "kernel_size": 3}
+ALONE: dict[str, Any] = {"all_to_all": False}
+EACH = torch.linspace(-0.6, 0.6, 6).view(6, 1, 1)
+NEURONS: dict[str, Callable[..., nn.Module]] = {
+    "conv": lambda **given: snntorch.RLeaky(0.8, **CONV, threshold=0.5, **given),
+    "alone": lambda **given: snntorch.RLeaky(0.8, V=0.4, **ALONE, threshold=0.5, **given),
+    "alone_each": lambda **given: snntorch.RLeaky(0.8, V=EACH, learn_recurrent=False, **ALONE, threshold=0.5, **given),
+    "zero_at_once": lambda **given: snntorch.RLeaky(0.8, **CONV, reset_mechanism="zero", reset_delay=False, **given),
+    "none": lambda **given: snntorch.RLeaky(0.5, V=-0.7, **ALONE, reset_mechanism="none", **given),
+    "synaptic": lambda **given: snntorch.RSynaptic(0.6, 0.8, **CONV, threshold=0.5, **given),
+    "synaptic_alone": lambda **given: snntorch.RSynaptic(0.6, 0.8, V=-0.4, **ALONE, **given),
+    "synaptic_zero": lambda **given: snntorch.RSynaptic(0.6, 0.8, **CONV, reset_mechanism="zero", reset_delay=False, **given),
+}
+
+
+def hidden(name: str) -> nn.Module:
+    """The layers keep their spikes and potentials."""
+    last = snntorch.RLeaky(0.7, linear_features=10, threshold=0.5, init_hidden=True)
+    neuron = NEURONS[name](init_hidden=True)
+    return nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), neuron, nn.Flatten(), nn.Linear(96, 10), last)
+
+
+class Handed(nn.Module):
+    """Spikes and potentials are handed in and returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.lif1 = nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), NEURONS["conv"]()
+        self.fc, self.lif2 = nn.Linear(96, 10), snntorch.RSynaptic(0.5, 0.7, linear_features=10, threshold=0.5)
+        self.head = nn.Linear(10, 10)
+
+    def fed_back(self, spikes: Tensor) -> Tensor:
+        return spikes
+
+    def forward(self, x: Tensor, spk1: Tensor, mem1: Tensor, spk2: Tensor, syn2: Tensor, mem2: Tensor) -> tuple[Tensor, ...]:
+        spk1, mem1 = self.lif1(self.norm(self.conv(x)), self.fed_back(spk1), mem1)
+        spk2, syn2, mem2 = self.lif2(self.fc(spk1.flatten(1)), spk2, syn2, mem=mem2)
+        y = self.head(spk2)
+        return spk1, mem1, spk2, syn2, mem2, y
+
+
+class Looping(Handed):
+    """Loops over the time steps by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        states: list[Tensor] = [*self.lif1.init_rleaky(), *self.lif2.init_rsynaptic()]
+        outputs = []
+        for _ in range(T):
+            *states, y = super().forward(x, *states)
+            outputs.append(y)
+        return torch.stack(outputs).mean(0)
+
+
+class Cut(Handed):
+    """Hands its first layer other spikes than its own."""
+
+    def fed_back(self, spikes: Tensor) -> Tensor:
+        return spikes * 0
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {name: lambda name=name: hidden(name) for name in NEURONS}
+NETWORKS |= {kind.__name__.lower(): kind for kind in (Handed, Looping)}
+
+
+def made(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    net: Any = mixed_signs(Cut() if name == "cut" else NETWORKS[name]())
+    net.timesteps, net.input_shape = T, (2, 6, 6)
+    return net
+
+
+def __getattr__(name: str) -> Callable[[], nn.Module]:
+    """The factories, by name, as `--arch` finds them."""
+    if name not in (*NETWORKS, "cut"):
+        raise AttributeError(name)
+    return lambda: made(name)
+
+
+def run(net: Any, x: Tensor) -> Tensor:
+    """The loops of snntorch's documentation."""
+    snntorch.utils.reset(net)
+    for layer in net.modules():
+        if hasattr(layer, "reset_mem"):
+            layer.reset_mem()
+    if isinstance(net, Looping):
+        return net(x)
+    if isinstance(net, nn.Sequential):
+        return torch.stack([net(x) for _ in range(T)]).mean(0)
+    states, outputs = (*net.lif1.reset_mem(), *net.lif2.reset_mem()), []
+    for _ in range(T):
+        *states, y = net(x, *states)
+        outputs.append(y)
+    return torch.stack(outputs).mean(0)
+
+
+def images(count: int = 20) -> Tensor:
+    return torch.rand(count, 2, 6, 6, generator=torch.Generator().manual_seed(1))
+
+
+def source_of(name: str, folder: Path) -> Source:
+    return loaded(trained(made(name), run, images()), f"{__name__}:{name}", folder)
+
+
+@pytest.mark.sample(3)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_spike_is_snntorchs(name: str, tmp_path: Path) -> None:
+    source = source_of(name, tmp_path)
+    assert all(name.endswith(".spikes") for name in source.program.memories) and len(source.program.memories) == 2
+    for found in verified(source, tmp_path, images(), in_turn(NETWORKS, name)):
+        for tally in found.layers:
+            assert tally.name not in source.program.neurons or 0 < tally.spikes_reference < tally.values
+
+
+@pytest.mark.parametrize("name", ["synaptic", "handed", "looping"])
+def test_the_reference_is_snntorchs_own_loop(name: str, tmp_path: Path) -> None:
+    source = source_of(name, tmp_path)
+    for count in (5, 3):
+        with torch.no_grad():
+            torch.testing.assert_close(source.run(images(count)), run(source.module, images(count)), rtol=1e-6, atol=0)
+        torch.testing.assert_close(source.program.run(images(count)), source.run(images(count)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["conv", "handed", "looping"])
+def test_what_is_fed_back_are_the_spikes_that_take_the_place_of_its_own(name: str, tmp_path: Path) -> None:
+    source = source_of(name, tmp_path)
+    first = next(iter(source.program.neurons))
+
+    def currents(start: Tensor) -> Tensor:
+        seen: list[Tensor] = []
+
+        def drive(neuron: str, current: Tensor, spikes: Tensor) -> Driven | None:
+            if neuron != first:
+                return None
+            seen.append(current)
+            return Driven(start if len(seen) == 1 else torch.zeros_like(spikes), current)
+
+        source.run(images(2), drive)
+        return torch.stack(seen)
+
+    nothing, everything = currents(torch.zeros(2, 6, 4, 4)), currents(torch.ones(2, 6, 4, 4))
+    operator: Any = source.module.get_submodule(first).recurrent
+    added = operator(torch.ones(2, 6, 4, 4)) - operator(torch.zeros(2, 6, 4, 4))
+    torch.testing.assert_close(everything[1] - nothing[1], added, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(everything[2:], nothing[2:])
+
+
+def late(program: SpikingProgram, name: str) -> SpikingProgram:
+    """What one step leaves is fed back at the step after the next."""
+    graph = share(program.graph)
+    memory = list(graph.graph.find_nodes(op="placeholder"))[-1]
+    with graph.graph.inserting_after(memory):
+        older = graph.graph.placeholder("older")
+    older.meta = dict(memory.meta)
+    memory.replace_all_uses_with(older)
+    (output,) = graph.graph.find_nodes(op="output")
+    output.args = ((*output.args[0], memory),)
+    graph.recompile()
+    return replace(program, graph=graph, memories={**program.memories, "older": program.memories[name]})
+
+
+def rewritten(program: SpikingProgram, damage: Callable[[fx.Graph], None]) -> SpikingProgram:
+    graph = share(program.graph)
+    damage(graph.graph)
+    graph.recompile()
+    return replace(program, graph=graph)
+
+
+def weighted(program: SpikingProgram) -> SpikingProgram:
+    """Other weights: 0.1 % larger."""
+    graph = share(program.graph)
+    put(graph, "5.recurrent.weight", graph.get_buffer("5.recurrent.weight") * 1.001)
+    return replace(program, graph=graph)
+
+
+DAMAGE: dict[str, Callable[[SpikingProgram], SpikingProgram]] = {
+    "dropped": lambda program: rewritten(program, forgotten),
+    "halved": lambda program: rewritten(program, halved),
+    "late": lambda program: late(program, "5.spikes"),
+    "weighted": weighted,
+    "sound": lambda program: program,
+}
+
+
+CASES = [(damage, level) for level in ("deployment", "algebra") for damage in DAMAGE]
+CASES.remove(("weighted", "algebra"))  # the algebra is that of the source's constants
+
+
+@pytest.mark.sample(5)
+@pytest.mark.parametrize(("damage", "level"), CASES)
+def test_damage_to_what_is_fed_back_is_found(damage: str, level: str, tmp_path: Path) -> None:
+    source = source_of("alone", tmp_path)
+    folded = DAMAGE[damage](fold(source.program))
+    export(folded, tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"))
+    data, plan = Data(images(), None, "noise"), Plan(levels=(level,))
+    reference = reference_to(source, fold(source.program))
+    found = verify(reference, open_candidate(tmp_path / "n.onnx").load(), data, ("s", "c"), plan, fresh=True)
+    faulty = any(not check.passed and not check.open for check in found.checks) or any(not t.sound for t in found.layers)
+    assert faulty == (damage != "sound")
+
+
+@pytest.mark.parametrize("feedback", [None, Feedback("recurrent", "mem")])
+@pytest.mark.parametrize("name", ["conv", "synaptic"])
+def test_an_adapter_that_is_wrong_about_what_is_fed_back_is_found(
+    name: str, feedback: Feedback | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neurons_of(nn.Identity())
+    for kind in (snntorch.RLeaky, snntorch.RSynaptic):
+        wrong = replace(registration.ADAPTERS[kind], feedback=lambda layer: feedback)
+        monkeypatch.setitem(registration.ADAPTERS, kind, wrong)
+    with pytest.raises(Refused, match=r"neuron \d \(R\w+\) spikes otherwise than its adapter says"):
+        source_of(name, tmp_path)
+
+
+def test_a_network_that_hands_a_layer_other_spikes_than_its_own_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="what neuron lif1 is given at step 2 does not follow from that step alone"):
+        source_of("cut", tmp_path)
+
+
+@pytest.mark.parametrize("kind", [snntorch.RLeaky, snntorch.RSynaptic])
+def test_a_delayed_reset_to_zero_is_refused_with_its_reason(kind: Any) -> None:
+    leaks = (0.8,) if kind is snntorch.RLeaky else (0.5, 0.8)
+    with pytest.raises(Refused, match=f"{kind.__name__} with a delayed reset to zero loses what arrives at that step"):
+        neurons_of(nn.Sequential(kind(*leaks, **ALONE, reset_mechanism="zero", init_hidden=True)))
