@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snnconv.capture import Interface
 from snnconv.fresh_state import FreshState
-from snnconv.identify.facts import NotCanonical
+from snnconv.identify.facts import NotCalledSo
 from snnconv.user_code import running_user_code
 
 Extras = Mapping[int | str, Any]
@@ -63,7 +63,7 @@ class Alone:
     def outputs(self, currents: Tensor) -> Tensor:
         """What it returns for `currents` `[T, B, *shape]`, in the same layout. Raises `UserCodeError` if it fails.
 
-        Raises `NotCanonical` if it returns another shape.
+        Raises `NotCalledSo` if it returns another shape.
         """
         self.fresh.restore(self.layer)
         return self.more_outputs(currents)
@@ -73,7 +73,7 @@ class Alone:
         with torch.no_grad(), running_user_code(self.name, f"a run of it alone on currents of shape {list(currents.shape)}"):
             returned = self._steps(currents) if self.calling.per_step else self._at_once(currents)
         if returned.shape != currents.shape:
-            raise NotCanonical(f"returns {list(returned.shape[2:])} for currents of shape {list(currents.shape[2:])}")
+            raise NotCalledSo(f"returns {list(returned.shape[2:])} for currents of shape {list(currents.shape[2:])}")
         return returned
 
     def __call__(self, currents: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 from snnconv.adapters.recognition import adapter_of
 from snnconv.identify.adapter import Identified, described
 from snnconv.identify.apart import Apart
-from snnconv.identify.facts import NotCanonical
+from snnconv.identify.facts import NotCalledSo, NotCanonical
 from snnconv.identify.recording import Recorded, recorded
 from snnconv.identify.ways import ways
 from snnconv.ir.program import TimeContract
@@ -86,20 +86,25 @@ def _search(layer: nn.Module, path: str, calls: dict[str, Recorded], contract: T
 
 def _try(layer: nn.Module, path: str, seen: Recorded, contract: TimeContract, found: Found) -> bool:
     """Add a layer to the neurons, or to the facts if it keeps something and is none; whether it was added to the neurons."""
+    facts: list[str] = []
+    guesses: list[str] = []
     for calling in seen.callings(contract.timesteps):
         alone = Apart(layer, f"{path} ({type(layer).__name__})", calling)
         shape = tuple(calling.interface.steps(seen.current)[0].shape[1:])
         try:
             known = alone.identified(shape)
+        except NotCalledSo as error:
+            guesses.append(str(error))
         except NotCanonical as error:
-            found.facts.setdefault(path, str(error))
+            facts.append(str(error))
         except UserCodeError as error:
-            found.facts.setdefault(path, f"does not run apart from its network: {in_words(error.__cause__ or error)}")
+            guesses.append(f"does not run apart from its network: {in_words(error.__cause__ or error)}")
         else:
             if known is not None:
                 found.neurons[path] = known
                 if seen.count > 1 and not calling.per_step and alone.starts_afresh(shape):
                     found.places[path] = seen.count
-                found.facts.pop(path, None)
                 return True
+    if facts or guesses:
+        found.facts[path] = [*facts, *guesses][0]
     return False

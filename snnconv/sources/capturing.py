@@ -25,6 +25,8 @@ from snnconv.sources.source import Source
 from snnconv.sources.time_mixing import ensure_steps_apart
 from snnconv.user_code import running_user_code
 
+_NEURONS = "use a neuron with a threshold, a leak and a reset, such as snnconv.nn.LIF"
+
 
 class UnknownLayers(Refused):
     """Layers that keep a state and have no adapter.
@@ -50,7 +52,9 @@ class UnknownLayers(Refused):
         because = "" if why.what == NO_NEURON[0] else f"; it cannot be taken as it is, because {why.what}"
         super().__init__(
             f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{fact}{others}{because}",
-            "teach it in the file of the factory: from snnconv.adapters import adapter",
+            "teach it in the file of the factory: from snnconv.adapters import adapter"
+            if first
+            else "make each neuron that is written out in its forward a layer of its own, which the forward calls",
         )
         self.module, self.known, self.unknown, self.origin = module, known, unknown, origin
 
@@ -89,6 +93,10 @@ def capture_source(
     except Refused as refused:
         if unknown:
             raise UnknownLayers(module, neurons, unknown, origin, identified.facts, refused) from refused
+        if refused.what == NO_NEURON[0] and identified.facts:
+            path, fact = next(iter(identified.facts.items()))
+            kind = type(module.get_submodule(path)).__name__
+            raise Refused(f"{path} ({kind}) is no neuron that snnconv knows: it {fact}", _NEURONS) from refused
         raise
     return replace(source, notes=(*source.notes, *_taken_as_they_are(unknown, source.program.memories)))
 

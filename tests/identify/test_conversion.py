@@ -136,3 +136,52 @@ def test_a_neuron_that_keeps_its_potential_from_place_to_place_is_refused(
     monkeypatch.setattr(factory, "imported", lambda arch, called: lambda: net)
     with pytest.raises(Refused, match="lif"):
         loaded(net, "paper:net", tmp_path)
+
+
+class CountedSteps(nn.Module):
+    """A ternary neuron of the steps that it was made for, of currents `[T, B, C, H, W]` alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, _, _, _, _ = x.shape
+        spikes, v = [], torch.zeros_like(x[0])
+        for t in range(STEPS):
+            spike, v = layers.ternary(x[t], v)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+
+def test_a_network_whose_neurons_are_of_another_kind_is_refused_with_what_they_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Paper(CountedSteps(), repeated(0))
+    monkeypatch.setattr(factory, "imported", lambda arch, called: lambda: net)
+    with pytest.raises(Refused, match=r"lif \(CountedSteps\) is no neuron that snnconv knows: it fires with values -1, 0, 1"):
+        loaded(net, "paper:net", tmp_path)
+
+
+class WrittenOut(nn.Module):
+    """Its neuron is written out in its forward, and the potential an attribute."""
+
+    input_shape = (2, 6, 6)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head, self.timesteps = nn.Conv2d(2, 4, 3, padding=1), nn.Linear(144, 5), STEPS
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.membrane, y = torch.zeros(x.shape[0], 4, 6, 6), torch.zeros(x.shape[0], 5)
+        for _ in range(self.timesteps):
+            self.membrane = 0.9 * self.membrane + self.conv(x)
+            spikes = (self.membrane > 0.4).to(x.dtype)
+            self.membrane = self.membrane - 0.4 * spikes
+            y = y + self.head(spikes.flatten(1))
+        return y
+
+
+def test_a_neuron_that_is_written_out_in_the_forward_is_asked_for_as_a_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = WrittenOut()
+    monkeypatch.setattr(factory, "imported", lambda arch, called: lambda: net)
+    with pytest.raises(Refused, match=r"the network \(WrittenOut\) keeps a state.*; make each neuron .* a layer of its own"):
+        loaded(net, "paper:net", tmp_path)

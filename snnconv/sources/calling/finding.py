@@ -12,13 +12,13 @@ import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from snnconv import adapters
-from snnconv.capture import Interface, does_not_run
+from snnconv.capture import ANY_BATCH, Interface, does_not_run
 from snnconv.errors import Refused, SnnconvError
 from snnconv.fresh_state import FreshState
 from snnconv.ir.program import TimeContract
@@ -26,7 +26,7 @@ from snnconv.sources.calling.forwards import Forward, SingleStep, WholeRun
 from snnconv.sources.calling.handed_states import counter_of, find_handed_states
 from snnconv.sources.calling.layouts import WITH_FRAMES, Layout, arrange
 from snnconv.sources.calling.returned import Part, choose, parts, parts_over_time
-from snnconv.sources.calling.step_count import StepCount, candidates, guesses, required_argument
+from snnconv.sources.calling.step_count import StepCount, batch_sizes, candidates, guesses, required_argument
 from snnconv.sources.calling.watching import Unfit, Watched, watch
 from snnconv.user_code import UserCodeError
 
@@ -104,8 +104,26 @@ class _Search:
                     return replace(found, forward=found.forward.starting_from(self.fresh))
         _, telling = max(failures, key=lambda failure: failure[0])  # the first of those that came furthest
         if isinstance(telling, UserCodeError):
+            self._ensure_any_batch()
             raise does_not_run(telling, self.contract) from (telling.__cause__ or telling)
         raise telling
+
+    def _ensure_any_batch(self) -> None:
+        """Raise `Refused` if the network, which does not run on our batches, runs on one whose size stands in its code."""
+        for size in batch_sizes(self.module):
+            frames = [self._noise(size, t) for t in range(self.contract.timesteps)]
+            for layout in get_args(Layout):
+                if self._runs_on(arrange(layout, frames)):
+                    raise Refused(f"the network runs on a batch of {size} alone: its code holds that number", ANY_BATCH)
+
+    def _runs_on(self, x: Tensor) -> bool:
+        try:
+            self._watched(lambda net: net(x))
+        except Unfit:  # it ran, and called no neuron
+            return True
+        except UserCodeError:
+            return False
+        return True
 
     def _attempts(self) -> Iterator[Callable[[], Found | None]]:
         yield self._frame

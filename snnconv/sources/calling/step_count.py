@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import CellType, CodeType, FunctionType
@@ -55,8 +55,11 @@ NAMES = frozenset(
 """What networks call T, in lower case."""
 
 
+BATCH_NAMES = frozenset({"b", "batch", "batch_num", "batch_size", "batchsize", "bs", "n_batch"})
+"""What networks call the size of a batch, in lower case."""
+
 _LONGEST = 1000
-"""The largest T that is looked for."""
+"""The largest number that is looked for."""
 
 
 class Place(Protocol):
@@ -268,14 +271,31 @@ def guesses(module: nn.Module, written: int) -> Iterator[tuple[Place, ...]]:
 
 def candidates(module: nn.Module) -> list[int]:
     """Numbers that may be the T of a network: those in places with a name of T, and those in functions that loop."""
-    named = [v for layer in module.modules() for name, v in vars(layer).items() if name.lower() in NAMES]
+    looping = [code.co_consts for code in _own_codes(module) if "range" in code.co_names]
+    return _counts([*_named(module, NAMES), *(number for constants in looping for number in constants)])
+
+
+def batch_sizes(module: nn.Module) -> list[int]:
+    """Numbers that may be a size of the batch that a network holds: those in places with such a name."""
+    return _counts(_named(module, BATCH_NAMES))
+
+
+def _named(module: nn.Module, names: Collection[str]) -> Iterator[Any]:
+    """What stands under one of the names in the network's own code and layers."""
+    yield from (v for layer in module.modules() for name, v in vars(layer).items() if name.lower() in names)
     for function in own_functions(module):
         parameters = inspect.signature(function).parameters.values()
-        named += [p.default for p in parameters if p.name.lower() in NAMES]
+        yield from (p.default for p in parameters if p.name.lower() in names)
         for code in codes_of(function.__code__):
-            named += [function.__globals__.get(name) for name in code.co_names if name.lower() in NAMES]
-            named += code.co_consts if "range" in code.co_names else ()
-    return [n for n in dict.fromkeys(named) if isinstance(n, int) and not isinstance(n, bool) and 1 < n <= _LONGEST]
+            yield from (function.__globals__.get(name) for name in code.co_names if name.lower() in names)
+
+
+def _own_codes(module: nn.Module) -> Iterator[CodeType]:
+    return (code for function in own_functions(module) for code in codes_of(function.__code__))
+
+
+def _counts(values: Iterable[Any]) -> list[int]:
+    return [n for n in dict.fromkeys(values) if isinstance(n, int) and not isinstance(n, bool) and 1 < n <= _LONGEST]
 
 
 def _places(module: nn.Module, written: int) -> Iterator[Place]:

@@ -90,6 +90,12 @@ class Watched:
             return steps
         if len(shape) < 2:
             raise Unfit(f"neuron {path} takes all time steps at once, and is given a current of shape {list(shape)}")
+        if axis == 0 and shape[1] != batch and shape[0] % batch == 0:
+            raise Unfit(
+                f"neuron {path} takes all time steps at once, [T, B, ...], and is given {list(shape)} for a batch of {batch}: it "
+                "takes the samples for time steps",
+                "give it its current as [T, B, ...], behind a reshape",
+            )
         self._ensure_rows(path, shape[1 if axis == 0 else 0], batch)
         return shape[axis]
 

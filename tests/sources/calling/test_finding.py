@@ -513,7 +513,30 @@ class Remembering(Net):
         return torch.stack(spikes)
 
 
-REFUSED = {
+class SamplesForSteps(Merged):
+    """Its first neuron, which takes all steps at once, is given them merged with the batch, beside a dimension of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        functional.reset_net(self)
+        steps, batch = x.shape[:2]
+        y = self.lif1(self.fc1(x.flatten(0, 1)).unsqueeze(1)).reshape(steps, batch, -1)
+        return self.lif2(self.fc2(y))
+
+
+class OneBatch(Net):
+    """Holds the size of the batch that it was trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batch_size = 16
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack(self.over(x.view(self.batch_size, 6) for _ in range(5)))
+
+
+REFUSED: dict[type[nn.Module], str] = {
+    SamplesForSteps: "neuron lif1 takes all time steps at once, [T, B, ...], and is given [12, 1, 8] for a batch of 3",
+    OneBatch: "the network runs on a batch of 16 alone: its code holds that number",
     Shared: "neuron lif1 is called 2 times in one time step and would share its potential; give each place its own neuron",
     Skipping: "mixes time steps: neuron lif1 runs for 6 steps, and lif2 for 3",
     Delayed: "the output of the network does not follow from its neurons' spikes at each step alone",
