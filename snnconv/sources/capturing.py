@@ -164,6 +164,7 @@ def _captured(
     def attempt(afresh: frozenset[str]) -> Source:
         known = {path: without_memory(neuron) if path in afresh else neuron for path, neuron in neurons.items()}
         program = capture(step, known, contract, origin, forward.step, adapters.interfaces_of(module))
+        forward.fresh.restore(module)  # a framework may have reset it too, when the traced copy reset itself
         source = Source(program, module, notes, forward, afresh=afresh)
         return faithful(source) if is_in_inference_form(program) else source
 

@@ -35,6 +35,10 @@ class Forward(Protocol):
     def reads_out(self) -> bool:
         """Whether the network reads out over time by itself."""
 
+    @property
+    def fresh(self) -> FreshState:
+        """The state that every run starts from."""
+
     def starting_from(self, fresh: FreshState) -> Forward:
         """The same, every run of which starts from that state."""
 

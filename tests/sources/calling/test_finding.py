@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import snntorch
+import snntorch.utils
 import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
@@ -210,6 +211,22 @@ class Anew(Net):
         return spk, mem2
 
 
+class ResetsAll(nn.Module):
+    """Resets by snntorch's own means, which reach every neuron that was ever made, and computes with the last membrane."""
+
+    input_shape = (6,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        hidden = snntorch.Leaky(beta=0.8, threshold=0.4, init_hidden=True)
+        last = snntorch.Leaky(beta=0.8, threshold=1e4, init_hidden=True, output=True)
+        self.net = nn.Sequential(nn.Linear(6, 8), hidden, nn.Linear(8, 4), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        snntorch.utils.reset(self.net)
+        return torch.stack([self.net(x)[1] for _ in range(STEPS)])[-1]
+
+
 def stacked(y: Any) -> Tensor:
     return torch.stack(list(y)).mean(0)
 
@@ -230,7 +247,7 @@ def crossed(net: Any, x: Tensor) -> Tensor:
     return stacked(spikes)
 
 
-IMAGE: dict[type[Net], Callable[[Any, Tensor], Tensor]] = {
+IMAGE: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
     Attribute: lambda net, x: stacked(net(x)),
     InLayers: lambda net, x: stacked(net(x)),
     Argument: lambda net, x: net(x, STEPS),
@@ -245,6 +262,7 @@ IMAGE: dict[type[Net], Callable[[Any, Tensor], Tensor]] = {
     Regression: lambda net, x: net(x),
     Optional: in_turns,
     Anew: lambda net, x: net(x)[0],
+    ResetsAll: lambda net, x: net(x),
 }
 """How each network is called on an image, written down without snnconv."""
 
@@ -286,7 +304,7 @@ def ensure_same(y: Tensor, expected: Tensor) -> None:
 
 
 @pytest.mark.parametrize("kind", IMAGE, ids=lambda kind: kind.__name__)
-def test_a_network_that_shows_itself_an_image_is_its_program(kind: type[Net], tmp_path: Path) -> None:
+def test_a_network_that_shows_itself_an_image_is_its_program(kind: type[nn.Module], tmp_path: Path) -> None:
     source = source_of(kind, tmp_path)
     assert source.program.contract.timesteps == STEPS or kind is Anew
     with torch.no_grad():
