@@ -88,11 +88,37 @@ def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
 
 
 def _first_difference(whole: _Seen, steps: list[_Seen], tolerance: float) -> str | None:
-    """The first place at which the steps, put together, are not what the whole run computed; None if it is behind all of them."""
-    for (where, value), *parts in zip(whole, *steps, strict=False):
-        if any(place != where for place, _ in parts) or not _is_whole(value, [part for _, part in parts], tolerance):
+    """The first place at which the steps, put together, are not what the whole run computed; None if it is behind all of them.
+
+    A place where a loop over the time steps comes by is there once for each of them in the whole run. One that the whole run and
+    the steps come by in other numbers tells nothing.
+    """
+    parts = [_by_place(step) for step in steps]
+    counts = {where: len(values) for where, values in _by_place(whole).items()}
+    turns: dict[str, int] = {}
+    for where, value in whole:
+        turn = turns[where] = turns.get(where, -1) + 1
+        own = [part.get(where, []) for part in parts]
+        once = min(map(len, own))
+        if once != max(map(len, own)) or not once:
+            continue
+        if counts[where] == once:
+            same = _is_whole(value, [values[turn] for values in own], tolerance)
+        elif counts[where] == once * len(steps):
+            inner, outer = own[turn % len(steps)][turn // len(steps)], own[turn // once][turn % once]
+            same = _close(value, inner, tolerance) or _close(value, outer, tolerance)
+        else:
+            continue
+        if not same:
             return where
     return None
+
+
+def _by_place(seen: _Seen) -> dict[str, list[Tensor]]:
+    values: dict[str, list[Tensor]] = {}
+    for where, value in seen:
+        values.setdefault(where, []).append(value)
+    return values
 
 
 def _is_whole(value: Tensor, parts: list[Tensor], tolerance: float) -> bool:

@@ -167,10 +167,18 @@ class Looking(Written):
         return self.fc(self.pool(self.sn2(self.bn2(y))).flatten(2))
 
 
+class LoopingAndLooking(Looking):
+    """The same behind a loop over the steps."""
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return super().forward(torch.stack([0.5 * x for x in x_seq]))
+
+
 OTHERS: dict[str, Made] = {"summing": Summing}
 MIXING: dict[str, tuple[Made, str]] = {
     "attending": (Attending, r"mixes time steps, first in test_spikingjelly_steps.py line \d+ \(mixed = torch.softmax"),
     "looking": (Looking, r"mixes time steps, first in test_spikingjelly_steps.py line \d+ \(y = y - y.mean"),
+    "looping": (LoopingAndLooking, r"mixes time steps, first in test_spikingjelly_steps.py line \d+ \(y = y - y.mean"),
     "parallel": (lambda: Written(node=lambda: neuron.PSN(T)), r"mixes time steps, in what comes after bn1 \(BatchNorm2d\)"),
     "temporal": (
         lambda: nn.Sequential(layer.Conv2d(2, 6, 3, step_mode="m"), Over(), layer.Flatten(step_mode="m"), layer.Linear(96, 10)),
