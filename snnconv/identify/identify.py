@@ -23,6 +23,10 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 FEW = 8
 """So many values may spikes have; more than 0 and another are refused, and named. What has more values is no spikes."""
 _SAMPLES = 24
+_PATTERNS = (("noise", "quiet", "noise", "strong", "noise"), ("strong", "noise", "quiet", "quiet", "noise"))
+"""Steps at which the whole layer is given no current, or one that makes all of it fire, between steps of noise."""
+_CROWD, _CROWDED_STEPS, _CROWDED_VALUES = 128, 4, 2**22
+"""A batch as large as usual ones, the steps that it is shown, and the most values that one of these may have."""
 _CONSTANTS = ("leak", "shift", "reset", "synaptic_decay")
 
 
@@ -59,19 +63,43 @@ def identify(runs: Mapping[torch.dtype, Outputs], shape: tuple[int, ...], steps:
 
 
 def confirm(neuron: Neuron, outputs: Outputs, shape: tuple[int, ...], dtype: torch.dtype, steps: int) -> None:
-    """Raise `NotCanonical` unless the layer spikes as `neuron` does, over `steps` steps of noise around its threshold."""
-    noise = _noise(shape, dtype, steps, scale=1.0)
+    """Raise `NotCanonical` unless the layer spikes as `neuron` does, over `steps` steps of noise around its threshold.
+
+    Nor may it do otherwise after a step at which all of its currents are 0, or make it fire, or in a larger batch.
+    """
     live = torch.where(neuron.threshold.isfinite(), neuron.threshold, torch.zeros_like(neuron.threshold))
     unit = live.abs() + (live == 0).to(dtype)
-    currents = noise * unit + 0.3 * live
-    spikes = (outputs(currents) != 0).to(dtype)
+    currents = _noise(shape, dtype, steps, scale=1.0) * unit + 0.3 * live
+    strong = live + 3 * (unit if neuron.inverted is None else torch.where(neuron.inverted, -unit, unit))
+    _confirm_on(currents, neuron, outputs)
+    for pattern in _PATTERNS:
+        levels = {"noise": currents, "quiet": torch.zeros_like(currents), "strong": strong.expand_as(currents)}
+        try:
+            _confirm_on(torch.stack([levels[pattern[t % len(pattern)]][t] for t in range(steps)]), neuron, outputs)
+        except NotCanonical as error:
+            raise NotCanonical("does otherwise where all of its currents are 0, or all make it fire") from error
+    _ensure_any_batch(outputs, currents)
+
+
+def _confirm_on(currents: Tensor, neuron: Neuron, outputs: Outputs) -> None:
+    spikes = (outputs(currents) != 0).to(currents.dtype)
     fired = torch.zeros_like(spikes[0], dtype=torch.bool)
-    for seen, (_, other) in zip(spikes, differences(neuron, list(currents), list(spikes), TOLERANCE[dtype]), strict=True):
+    found = differences(neuron, list(currents), list(spikes), TOLERANCE[currents.dtype])
+    for seen, (_, other) in zip(spikes, found, strict=True):
         if bool((other & ~fired).any()):
             raise NotCanonical("carries more than one leaky potential")
         if bool(other.any()):
             raise NotCanonical("keeps more after a spike than a reset leaves (an adaptive threshold, a refractory period?)")
         fired = fired | (seen != 0)
+
+
+def _ensure_any_batch(outputs: Outputs, currents: Tensor) -> None:
+    """Raise `NotCanonical` if samples return something else in a large batch, as far as such a batch is affordable."""
+    few = currents[:_CROWDED_STEPS]
+    times = max(2, min(1 + _CROWD // few.shape[1], _CROWDED_VALUES // max(1, few[0].numel())))
+    crowd = few.repeat(1, times, *[1] * (few.dim() - 2))
+    if not torch.equal(outputs(crowd)[:, : few.shape[1]], outputs(few)):
+        raise NotCanonical(f"does otherwise in a batch of {crowd.shape[1]} than in one of {few.shape[1]}")
 
 
 def _fires(outputs: Outputs) -> Callable[[Tensor], Tensor]:

@@ -270,3 +270,23 @@ def second_order(x: Tensor, v: Tensor, w: Tensor) -> tuple[Tensor, ...]:
     v = 0.5 * v + x - 0.2 * w
     spikes = (v > 1).to(x.dtype)
     return spikes, v * (1 - spikes), 0.5 * w + v
+
+
+def skipping(x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    if not bool(x.any()):
+        return torch.zeros_like(x), v
+    v = 0.5 * v + x
+    spikes = (v > 1).to(x.dtype)
+    return spikes, v * (1 - spikes)
+
+
+def tiring(x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    v = 0.5 * v + x
+    spikes = (v > 1).to(x.dtype)
+    return spikes, v * (1 - spikes) - (2.0 if spikes.mean() > 0.9 else 0.0)
+
+
+def crowded(x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    v = (0.5 if len(x) < 100 else 0.25) * v + x
+    spikes = (v > 1).to(x.dtype)
+    return spikes, v * (1 - spikes)

@@ -211,6 +211,16 @@ def test_what_is_no_canonical_neuron_is_named_with_the_fact(fact: str) -> None:
     assert found.neurons == {} and found.facts == {"lif": fact}
 
 
+@pytest.mark.parametrize("step", [layers.skipping, layers.tiring])
+def test_a_neuron_that_does_otherwise_at_a_step_without_currents_or_with_spikes_everywhere_is_none(step: layers.Step) -> None:
+    found = found_in(Loop(step), repeated(0))
+    assert found.facts == {"lif": "does otherwise where all of its currents are 0, or all make it fire"}
+
+
+def test_a_neuron_that_does_otherwise_in_a_large_batch_is_none() -> None:
+    assert found_in(Loop(layers.crowded), repeated(0)).facts == {"lif": "does otherwise in a batch of 144 than in one of 24"}
+
+
 def test_layers_without_memory_without_spikes_or_with_an_adapter_are_left_alone() -> None:
     class Filter(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
