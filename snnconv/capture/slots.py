@@ -8,7 +8,7 @@ that hold state are out of date, and reading one of them is refused.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,6 +112,7 @@ class Slot:
         rows: the size of the batch at the last call.
         order: the slots of the network in the order in which they were called.
         shown: what the attributes of the neuron hold after this step, by name.
+        told: what the neuron held, and was handed besides its current, when it was called while shapes are looked at, by name.
     """
 
     path: str
@@ -122,6 +123,7 @@ class Slot:
     rows: int = 0
     order: list[Slot] = field(default_factory=list)
     shown: dict[str, Tensor] = field(default_factory=dict)
+    told: dict[str, Tensor] = field(default_factory=dict)
 
     def step(self, neuron: nn.Module, current: Tensor) -> Any:
         """What `neuron` gives for the `current` of one step: its spikes, and the states that it returns."""
@@ -130,7 +132,7 @@ class Slot:
         x = current if axis is None else current.squeeze(axis)
         if self.carried is None:
             self._note(x)
-            spikes = following = potential = torch.zeros_like(x)
+            spikes, following, potential = torch.zeros_like(x), torch.zeros_like(x), x
         else:
             if interface.feedback is not None:
                 x = x + neuron.get_submodule(interface.feedback.operator)(vars(neuron)[FED_BACK])
@@ -178,7 +180,9 @@ def stand_in(neuron: nn.Module, slot: Slot) -> None:
     """Let `neuron`, in place, compute what `slot` does."""
     kind = type(neuron)
 
-    def forward(self: nn.Module, current: Tensor, *states: Tensor, **named_states: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self: nn.Module, current: Tensor, *states: Any, **named_states: Any) -> Tensor | tuple[Tensor, ...]:
+        if slot.carried is None:
+            slot.told = held_tensors(self) | _tensors(dict(enumerate(states, 1)) | named_states, "argument ")
         return slot.step(self, current)
 
     def get_attribute(self: nn.Module, name: str) -> Any:
@@ -199,6 +203,26 @@ def attributes(neuron: nn.Module) -> dict[str, Any]:
     memories = own.pop("_memories", {})
     named = {**own, **neuron._buffers, **memories}
     return {name: (value, value._version) if isinstance(value, Tensor) else value for name, value in named.items()}
+
+
+def held_tensors(neuron: nn.Module) -> dict[str, Tensor]:
+    """The tensors that a neuron and the layers inside it hold, parameters and buffers included, by name."""
+    held: dict[str, Tensor] = {}
+    for path, layer in neuron.named_modules():
+        places = (vars(layer), layer._parameters, layer._buffers, vars(layer).get("_memories", {}))
+        for place in places:
+            held |= _tensors(place, f"{path}." if path else "")
+    return held
+
+
+def _tensors(values: Mapping[Any, Any], prefix: str) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, value in values.items():
+        if isinstance(value, tuple | list):
+            found |= _tensors(dict(enumerate(value)), f"{prefix}{name}.")
+        elif isinstance(value, Tensor):
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> frozenset[str]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+import torch
 from torch import Tensor
 
+from snnconv.capture.first_run import neurons_that_run
+from snnconv.capture.slots import Interface, Slot, stand_in
 from snnconv.errors import Refused
-from tests.capture.wired import Wired, captured
+from snnconv.ir.program import TimeContract
+from tests.capture.wired import SHAPE, Wired, captured
 from tests.networks import program_of, trained
 
 
@@ -48,3 +54,45 @@ def test_a_wrong_shape_is_asked_for_only_if_the_shape_is_wrong() -> None:
     with pytest.raises(Refused, match=r"KeyError: 'gain', in test_first_run.py line \d+ \(raise") as caught:
         captured(failing)
     assert "--input-shape" not in str(caught.value)
+
+
+def run_through(wiring: Callable[[Wired, Tensor], Tensor]) -> list[Slot]:
+    net, slot = Wired(wiring), Slot("a", Interface(), frozenset({"state"}))
+    stand_in(net.a, slot)
+    return neurons_that_run(net, [slot], TimeContract(4, SHAPE), lambda module, x: module(x))
+
+
+def a_threshold(m: Wired, x: Tensor) -> Tensor:
+    m.a.threshold = 1.0 + (x.amax((1, 2, 3), keepdim=True) - 20).relu()
+    return m.head(m.a(m.conv(x)).flatten(1))
+
+
+def an_argument(m: Wired, x: Tensor) -> Tensor:
+    current = m.conv(x)
+    return m.head(m.a(current, mask=(current < 50).float()).flatten(1))
+
+
+def a_state_after_the_call(m: Wired, x: Tensor) -> Tensor:
+    spikes = m.a(m.conv(x))
+    m.a.state = m.conv(x).clamp(min=-9)
+    return m.head(spikes.flatten(1))
+
+
+TOLD = {"threshold": a_threshold, "argument mask": an_argument, "state after its call": a_state_after_the_call}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_a_neuron_is_told_besides_its_current_may_not_follow_from_the_input(name: str) -> None:
+    with pytest.raises(Refused, match=rf"gives neuron a more than its current: its {name} follows from the input"):
+        run_through(TOLD[name])
+
+
+def test_it_may_be_told_the_same_on_every_input() -> None:
+    def wiring(m: Wired, x: Tensor) -> Tensor:
+        m.a.threshold, m.a.state = torch.ones(()), torch.zeros(x.shape[0], 3, 4, 4)
+        spikes = m.a(m.conv(x), torch.zeros_like(x))
+        m.a.state = None
+        return m.head(spikes.flatten(1))
+
+    (slot,) = run_through(wiring)
+    assert slot.shapes == [(3, 4, 4)]
