@@ -55,8 +55,9 @@ def _read_out(layer: nn.Module, known: Adapter) -> Adapter | None:
 
 
 def _currents() -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return 4 * torch.randn(_STEPS, *_SHAPE, generator=generator, dtype=torch.float64)
+    """Random currents `[T, B, ...]`, those of each sample of another size: a bound on the potential is far away."""
+    sizes = torch.tensor([4.0, 4e3, 4e6], dtype=torch.float64).view(-1, 1, 1, 1)
+    return sizes * torch.randn(_STEPS, *_SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 def _gives_potentials(layer: nn.Module, known: Adapter, neuron: Neuron) -> bool:

@@ -88,6 +88,15 @@ def test_a_layer_that_gives_something_else_is_no_read_out_and_keeps_its_potentia
     assert list(program.neurons) == ["first"] and program.memories == {"last.v": (5,)}
 
 
+def test_a_bound_that_only_large_potentials_reach_is_seen() -> None:
+    class Bounded(neuron.LIFNode):
+        def single_step_forward(self, x: Tensor) -> Tensor:
+            super().single_step_forward(x)
+            return self.v.clamp(-100, 100)
+
+    assert not neurons_of(nn.Sequential(Bounded(v_threshold=float("inf"))))
+
+
 def test_a_read_out_that_resets_is_none() -> None:
     class Resetting(neuron.LIFNode):
         def single_step_forward(self, x: Tensor) -> Tensor:
