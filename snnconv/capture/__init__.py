@@ -12,8 +12,18 @@ The road, one file each:
 from __future__ import annotations
 
 from snnconv.capture.first_run import does_not_run
-from snnconv.capture.samples_apart import ANY_BATCH, is_in_inference_form
+from snnconv.capture.samples_apart import ANY_BATCH, SAMPLES_APART, is_in_inference_form
 from snnconv.capture.slots import Call, Feedback, Interface
 from snnconv.capture.step import NO_NEURON, capture
 
-__all__ = ["ANY_BATCH", "NO_NEURON", "Call", "Feedback", "Interface", "capture", "does_not_run", "is_in_inference_form"]
+__all__ = [
+    "ANY_BATCH",
+    "NO_NEURON",
+    "SAMPLES_APART",
+    "Call",
+    "Feedback",
+    "Interface",
+    "capture",
+    "does_not_run",
+    "is_in_inference_form",
+]

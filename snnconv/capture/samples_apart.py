@@ -14,6 +14,7 @@ from snnconv.ir.nodes import argument
 from snnconv.ir.program import BATCH_NORM, SpikingProgram, is_random
 
 ANY_BATCH = "leave the size of the batch out of its forward; squeeze() without a dimension drops a batch of one"
+SAMPLES_APART = "leave the batch dimension alone: no mean, norm or product over it"
 _TOLERANCE = 1e-9
 
 
@@ -37,7 +38,7 @@ def ensure_samples_apart(program: SpikingProgram) -> None:
     if together.shape != alone.shape or not torch.allclose(together, alone, rtol=_TOLERANCE, atol=_TOLERANCE):
         raise Refused(
             "the output of a sample depends on the other samples of its batch",
-            "leave the batch dimension alone: no mean, norm or product over it",
+            SAMPLES_APART,
         )
 
 

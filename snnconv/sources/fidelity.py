@@ -12,6 +12,7 @@ It runs on its own currents as well.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv import adapters
-from snnconv.capture import ANY_BATCH, Interface
+from snnconv.capture import ANY_BATCH, SAMPLES_APART, Interface
 from snnconv.errors import Refused
 from snnconv.identify.agreement import differences
 from snnconv.ir.neuron import Neuron
@@ -34,10 +35,13 @@ from snnconv.sources.hidden_state import changed_attribute
 from snnconv.sources.options import NETWORK
 from snnconv.sources.source import Source
 from snnconv.sources.widest_dtype import in_widest_dtype
+from snnconv.user_code import UserCodeError
 from snnconv.words import READOUTS
 
 _TAUGHT = "leave the framework's own methods and first potential, or teach it: from snnconv.adapters import adapter"
 _CALLED = "call the layer itself, not its forward, once at every step"
+_WIDE = 300.0
+"""The largest size of inputs that are not between 0 and 1."""
 _STATELESS = "one step must follow from its own input and the neurons' states"
 
 
@@ -77,18 +81,40 @@ _Found = tuple[tuple[str, str] | None, tuple[str, ...]]
 
 def _first_fault(source: Source, samples: int) -> _Found:
     """The same on so many samples of noise."""
-    fault, readouts = in_widest_dtype(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples, stirred=True))
+    fault, readouts = _on_widest_inputs(source, samples, stirred=True)
     if fault is not None or isinstance(source.forward, SingleStep):
         return fault, readouts
-    fault, own = in_widest_dtype(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples, stirred=False))
+    fault, own = _on_widest_inputs(source, samples, stirred=False)
     return fault, tuple(readout for readout in readouts if readout in own)
 
 
-def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int, stirred: bool) -> _Found:
+def _on_widest_inputs(source: Source, samples: int, stirred: bool) -> _Found:
+    """The same on inputs of any size, or between 0 and 1 if the network fails on others, as one does that looks them up."""
+
+    def found(wide: bool) -> _Found:
+        return in_widest_dtype(lambda dtype, tolerance: _fault(source.to(dtype), dtype, tolerance, samples, stirred, wide))
+
+    try:
+        return found(wide=samples > 1)
+    except UserCodeError:
+        return found(wide=False)
+
+
+def _inputs(source: Source, samples: int, noise: torch.Generator, wide: bool) -> Tensor:
+    """Noise `[B, ...]` between 0 and 1; the samples behind the first, if `wide`, of both signs and of a size for each frame."""
+    contract = source.program.contract
+    x = torch.rand(contract.batch_shape(samples), generator=noise)
+    if wide:
+        sizes = _WIDE * torch.rand(*x.shape[: 1 + contract.event], *[1] * len(contract.input_shape), generator=noise)
+        x[1:] = (sizes * torch.randn(x.shape, generator=noise))[1:]
+    return x
+
+
+def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int, stirred: bool, wide: bool) -> _Found:
     """The same for a source that computes in `dtype`, `stirred` by random currents into its neurons or on its own."""
     layers = dict((source.module or nn.Module()).named_modules())
     noise = torch.Generator().manual_seed(0)
-    x = torch.rand(source.program.contract.batch_shape(samples), generator=noise).to(dtype)
+    x = _inputs(source, samples, noise, wide).to(dtype)
     interfaces = adapters.interfaces_of(source.module or nn.Module())
     seen: dict[str, _Seen] = {}
     with ExitStack() as hooks:
@@ -115,20 +141,15 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int, s
 
 def _fault_between(source: Source, x: Tensor, y: Tensor, seen: dict[str, _Seen], tolerance: float) -> _Found:
     """The same for what the network computes between its neurons."""
-    faults: list[str] = []
-    steps = dict.fromkeys(seen, 0)
-
-    def drive(name: str, current: Tensor, spikes: Tensor) -> Driven:
-        t = steps[name]
-        steps[name] += 1
-        if not _close(current, seen[name].currents[t], tolerance):
-            faults.append(f"what neuron {name} is given at step {t + 1} does not follow from that step alone")
-        return Driven(seen[name].spikes[t], seen[name].potentials[t])
-
     contract = source.program.contract
-    every = replace(source.program, contract=replace(contract, readout="none")).run(x, drive=drive)
-    if faults:
-        return (faults[0], _STATELESS), ()
+    program = replace(source.program, contract=replace(contract, readout="none"))
+    together, alone = _Driving(seen, slice(None), tolerance), _Driving(seen, slice(-1, None), tolerance)
+    every = program.run(x, drive=together)
+    if together.first_other is not None:
+        return (together.first_other, _STATELESS), ()
+    last = program.run(x[-1:], drive=alone)
+    if alone.first_other is not None or not _close(last, every[-1:], tolerance):
+        return ("the output of a sample depends on the other samples of its batch", SAMPLES_APART), ()
     readouts = (contract.readout, *READOUTS) if source.forward.reads_out else (contract.readout,)
     fitting = tuple(r for r in readouts if _close(read_out(list(every.unbind(1)), r), y, tolerance))
     if fitting:
@@ -139,9 +160,34 @@ def _fault_between(source: Source, x: Tensor, y: Tensor, seen: dict[str, _Seen],
     return ("the output of the network does not follow from its neurons' spikes at each step alone", _STATELESS), ()
 
 
+class _Driving:
+    """Gives each neuron of a program what was seen of it in the network, for some `rows` of the batch; a `Drive`.
+
+    Attributes:
+        first_other: in words, the first neuron whose current is not the one that was seen.
+    """
+
+    def __init__(self, seen: Mapping[str, _Seen], rows: slice, tolerance: float) -> None:
+        self._seen, self._rows, self._tolerance = seen, rows, tolerance
+        self._steps = dict.fromkeys(seen, 0)
+        self.first_other: str | None = None
+
+    def __call__(self, name: str, current: Tensor, spikes: Tensor) -> Driven:
+        """The spikes and the potential that were seen."""
+        t, watched = self._steps[name], self._seen[name]
+        self._steps[name] += 1
+        if self.first_other is None and not _close(current, watched.currents[t][self._rows], self._tolerance):
+            self.first_other = f"what neuron {name} is given at step {t + 1} does not follow from that step alone"
+        return Driven(watched.spikes[t][self._rows], watched.potentials[t][self._rows])
+
+
 def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
-    scale = float(b.abs().max().clamp(min=1.0).nan_to_num(1.0, 1.0)) if b.numel() else 1.0
-    return a.shape == b.shape and torch.allclose(a, b, tolerance, tolerance * scale, equal_nan=True)
+    """Whether tensors `[B, ...]` are the same, within a share of the largest value of each sample."""
+    if a.shape != b.shape or not b.numel():
+        return a.shape == b.shape
+    scales = b.abs().reshape(len(b), -1).amax(1).clamp(min=1.0).nan_to_num(1.0, 1.0)
+    pairs = zip(a, b, scales.tolist(), strict=True)
+    return all(torch.allclose(own, other, tolerance, tolerance * scale, equal_nan=True) for own, other, scale in pairs)
 
 
 @dataclass

@@ -304,3 +304,31 @@ def test_what_no_artifact_of_any_batch_can_do_is_refused(kind: str, tmp_path: Pa
     forward, words = ODD[kind]
     with pytest.raises(Refused, match=words):
         loaded(Net(forward, norm=nn.BatchNorm1d(8)), tmp_path, monkeypatch)
+
+
+def dimming_bright_ones(m: Any, x: Tensor) -> Tensor:
+    """Of frames `[B, T, F]`, all of a sample are dimmed by the brightest, if that is above 30."""
+    x = x / x.amax((1, 2), keepdim=True).clamp(min=30)
+    return torch.stack([plain(m, frame) for frame in x.unbind(1)]).sum(0)
+
+
+def test_steps_that_only_large_inputs_mix_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Refused, match="what neuron lif is given at step 1 does not follow from that step alone"):
+        loaded(Net(dimming_bright_ones), tmp_path, monkeypatch, input="event")
+
+
+def test_samples_that_only_spikes_mix_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def centred(m: Any, x: Tensor) -> Tensor:
+        spikes = m.lif(m.fc1(x))
+        return m.fc2(spikes - spikes.mean(0, keepdim=True))
+
+    silent_on_noise = neuron.LIFNode(v_threshold=50.0)
+    with pytest.raises(Refused, match="the output of a sample depends on the other samples of its batch"):
+        loaded(Net(centred, silent_on_noise), tmp_path, monkeypatch)
+
+
+def test_a_network_that_looks_its_inputs_up_is_compared_on_those_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net(lambda m, x: plain(m, m.table(x.long()).flatten(1)), table=nn.Embedding(2, 1))
+    assert loaded(net, tmp_path, monkeypatch).program.neurons
