@@ -123,23 +123,42 @@ def _is_memory(tensor: Tensor, version: int, before: list[tuple[Tensor, int]]) -
 def recalling(net: nn.Module, memories: Collection[Memory], values: Collection[Tensor]) -> Iterator[list[Tensor]]:
     """Put `values` `[B, ...]` where the layers of `net` find their memories; at its end the list holds what they have left.
 
-    The network holds what it held before afterwards.
+    A layer that is made to forget before it is called, by the forward of its network, finds them all the same: in the run of
+    which this is one step, that happens once. The network holds what it held before afterwards.
     """
     left: list[Tensor] = []
     held = {}
+    hooks = []
     for (path, attribute), (indexed, parts) in _by_place(memories, values).items():
         place = _place(net.get_submodule(path), attribute)
         held[path, attribute] = place, place.get(attribute)
         kind = type(place.get(attribute))
         place[attribute] = (list if kind is list else tuple)(parts) if indexed else parts[0]
+        if path:
+            hooks.append(net.get_submodule(path).register_forward_pre_hook(_Reminder(place, attribute)))
     try:
         yield left
         for memory in memories:
             value = held[memory.path, memory.attribute][0][memory.attribute]
             left.append(value if memory.index is None else value[memory.index])
     finally:
+        for hook in hooks:
+            hook.remove()
         for (_, attribute), (place, value) in held.items():
             place[attribute] = value
+
+
+class _Reminder:
+    """Puts what `place` holds under a name there again when the layer is first called, if no tensors are there any more."""
+
+    def __init__(self, place: dict[str, Any], name: str) -> None:
+        self._place, self._name, self._value = place, name, place[name]
+        self._called = False
+
+    def __call__(self, layer: nn.Module, inputs: Any) -> None:
+        if not self._called and not _tensors(self._place.get(self._name)):
+            self._place[self._name] = self._value
+        self._called = True
 
 
 def _by_place(memories: Collection[Memory], values: Collection[Tensor]) -> dict[tuple[str, str], tuple[bool, list[Tensor]]]:

@@ -10,6 +10,7 @@ floats, leak and reset from what it carries, measured in the same way. Then it m
     constants   which neuron carries that
     identify    the neuron in every type, confirmed
     places      a layer that is called at several places
+    firing      where a layer fires that is none of them
     adapter     the adapter of a layer that was identified
 """
 
@@ -18,7 +19,8 @@ from __future__ import annotations
 from snnconv.identify.adapter import Identified
 from snnconv.identify.facts import NotCanonical
 from snnconv.identify.find import Found, find
+from snnconv.identify.firing import split_off
 from snnconv.identify.identify import identify
 from snnconv.identify.places import split
 
-__all__ = ["Found", "Identified", "NotCanonical", "find", "identify", "split"]
+__all__ = ["Found", "Identified", "NotCanonical", "find", "identify", "split", "split_off"]

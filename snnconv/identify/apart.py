@@ -13,6 +13,7 @@ from snnconv.fresh_state import FreshState
 from snnconv.identify.adapter import Identified
 from snnconv.identify.calling import Alone, Calling
 from snnconv.identify.facts import NotCanonical
+from snnconv.identify.firing import Comparison, comparisons, split_off
 from snnconv.identify.identify import amplitude, confirm, identify
 from snnconv.ir.neuron import Neuron
 from snnconv.user_code import UserCodeError
@@ -21,6 +22,8 @@ _PROBED = 3
 """So many steps tell all constants of a neuron."""
 _SIDE = 4
 """A layer without constants per element is looked at on potentials that are at most so high and wide."""
+_BATCH = 23
+"""A number of samples that no other dimension is likely to have."""
 _CONFIRMED = 24
 """So many steps of random currents confirm them, if the layer takes so many."""
 
@@ -52,6 +55,20 @@ class Apart:
         run = self._runs[torch.float32]
         first = run.outputs(currents)
         return torch.equal(run.more_outputs(currents), first) and torch.equal(run.more_outputs(currents), first)
+
+    def comparisons(self, shape: tuple[int, ...]) -> tuple[Comparison, ...]:
+        """What one call of the layer on potentials of `shape` compares; nothing unless it fires alike with that split off.
+
+        Raises `UserCodeError` if it does not run.
+        """
+        run = self._runs[torch.float32]
+        found = comparisons(lambda: run.outputs(torch.zeros(1, _BATCH, *shape)), _BATCH)
+        layer = copy.deepcopy(self._layer)
+        split_off(layer, found)
+        noise = 2 * torch.randn(_CONFIRMED, _BATCH, *shape, generator=torch.Generator().manual_seed(0))
+        split = replace(run, layer=layer)
+        alike = all(torch.equal(run.outputs(x), split.outputs(x)) for x in (noise, (2 * noise).round() / 2))
+        return found if alike else ()
 
     def _identified(self, shape: tuple[int, ...]) -> Identified | None:
         if not self._keeps_something(shape):

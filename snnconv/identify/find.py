@@ -12,6 +12,7 @@ from snnconv.adapters.recognition import adapter_of
 from snnconv.identify.adapter import Identified, described
 from snnconv.identify.apart import Apart
 from snnconv.identify.facts import NotCalledSo, NotCanonical
+from snnconv.identify.firing import Comparison
 from snnconv.identify.recording import Recorded, recorded
 from snnconv.identify.ways import ways
 from snnconv.ir.program import TimeContract
@@ -33,12 +34,14 @@ class Found:
             those that are called at one are left out.
         facts: of the other layers with memory that return spikes: what stands against it, to follow the layer's name; by path.
         notes: in words, what each of the neurons is.
+        comparisons: of the layers with a fact that are called once per step, what one call of them compares; by path.
     """
 
     neurons: dict[str, Identified] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    comparisons: dict[str, tuple[Comparison, ...]] = field(default_factory=dict)
 
 
 def find(module: nn.Module, contract: TimeContract) -> Found:
@@ -97,6 +100,8 @@ def _try(layer: nn.Module, path: str, seen: Recorded, contract: TimeContract, fo
             guesses.append(str(error))
         except NotCanonical as error:
             facts.append(str(error))
+            if calling.per_step:
+                found.comparisons[path] = alone.comparisons(shape)
         except UserCodeError as error:
             guesses.append(f"does not run apart from its network: {in_words(error.__cause__ or error)}")
         else:

@@ -92,7 +92,8 @@ def capture_source(
         source = _source(module, neurons, contract, origin, notes, output, forward)
     except Refused as refused:
         if unknown:
-            raise UnknownLayers(module, neurons, unknown, origin, identified.facts, refused) from refused
+            known = {path: neuron for path, neuron in neurons.items() if not any(path.startswith(f"{p}.") for p in unknown if p)}
+            raise UnknownLayers(module, known, unknown, origin, identified.facts, refused) from refused
         if refused.what == NO_NEURON[0] and identified.facts:
             path, fact = next(iter(identified.facts.items()))
             kind = type(module.get_submodule(path)).__name__
@@ -210,6 +211,9 @@ def _identified(module: nn.Module, contract: TimeContract) -> identify.Found:
         layer = module.get_submodule(path)
         for place in identify.split(layer, found.places[path]) if path in found.places else [layer]:
             adapters.teach(place, known)
+    for path, comparisons in found.comparisons.items():
+        if comparisons and not any(f"{neuron}.".startswith(f"{path}.") for neuron in found.neurons):
+            identify.split_off(module.get_submodule(path), comparisons)
     return found
 
 

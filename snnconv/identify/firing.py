@@ -1,0 +1,129 @@
+"""Where a layer that is no canonical neuron fires: the comparisons in its forward, each as a neuron of its own.
+
+Such a layer is taken as it is, its memory being a state of the program. What must not be left to its operators is when it
+fires: rounding may decide that otherwise in another engine, and then everything behind it is another number. So each comparison
+of a potential with a threshold is given to a layer inside it, a neuron without memory, which is captured and judged as every
+neuron is:
+
+    u >= 0.5     the neuron fires on u, from 0.5 on
+    u >= theta   the neuron fires on u - theta, from 0 on; in floats that is the same decision
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from snnconv.adapters import Adapter, reset_with_network, teach
+from snnconv.ir.neuron import Neuron
+
+_GREATER = dict.fromkeys(("gt", "__gt__", "greater"), True) | dict.fromkeys(("ge", "__ge__", "greater_equal"), False)
+_LESS = dict.fromkeys(("lt", "__lt__", "less"), True) | dict.fromkeys(("le", "__le__", "less_equal"), False)
+_NAME = "fires"
+
+
+class Comparison(NamedTuple):
+    """A comparison of a potential with a number; of two tensors, of their difference with 0."""
+
+    threshold: float
+    strict: bool
+
+
+class Firing(nn.Module):
+    """A neuron without memory: 1 where its potential `[B, ...]` is above the threshold, or on it unless it is strict."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__()
+        self.comparison = comparison
+        teach(self, Adapter(_neuron, reset_with_network))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """The spikes, in the type of `u`."""
+        threshold, strict = self.comparison
+        return (u > threshold if strict else u >= threshold).to(u.dtype)
+
+
+def _neuron(layer: Any) -> Neuron:
+    threshold, nothing = torch.tensor(layer.comparison.threshold, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    return Neuron(threshold, leak=nothing, reset=nothing, soft=True, strict=layer.comparison.strict)
+
+
+def comparisons(run: Callable[[], object], batch: int) -> tuple[Comparison, ...]:
+    """The comparisons of samples `[batch, ...]` in the order in which `run` makes them."""
+    with _Recording(batch) as seen:
+        run()
+    return tuple(seen.found)
+
+
+def split_off(layer: nn.Module, found: Sequence[Comparison]) -> None:
+    """Let `layer`, in place, make the comparisons that were `found` in a call of it by layers of its own."""
+    kind = type(layer)
+    name = _NAME
+    while hasattr(layer, name):
+        name += "_"
+    names = [name if len(found) == 1 else f"{name}{i}" for i in range(1, len(found) + 1)]
+    for inner, comparison in zip(names, found, strict=True):
+        layer.add_module(inner, Firing(comparison))
+
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        with _Giving([self.get_submodule(inner) for inner in names]):
+            return kind.forward(self, *args, **kwargs)
+
+    layer.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What a comparison compares."""
+
+    potential: Callable[[], Tensor]
+    comparison: Comparison
+
+
+def _compared(function: Any, args: tuple[Any, ...]) -> _Compared | None:
+    """The same of a call of torch; None if it is no comparison of floats."""
+    name = getattr(function, "__name__", "")
+    if len(args) != 2 or name not in _GREATER | _LESS or not isinstance(args[0], Tensor):
+        return None
+    u, other = args
+    if not u.is_floating_point():
+        return None
+    if isinstance(other, Tensor):
+        if not other.is_floating_point():
+            return None
+        high, low = (u, other) if name in _GREATER else (other, u)
+        return _Compared(lambda: high - low, Comparison(0.0, (_GREATER | _LESS)[name]))
+    if isinstance(other, int | float) and name in _GREATER:
+        return _Compared(lambda: u, Comparison(float(other), _GREATER[name]))
+    return None
+
+
+class _Recording(TorchFunctionMode):
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.batch, self.found = batch, list[Comparison]()
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        compared, result = _compared(func, args), func(*args, **(kwargs or {}))
+        if compared is not None and result.shape[:1] == (self.batch,):
+            self.found.append(compared.comparison)
+        return result
+
+
+class _Giving(TorchFunctionMode):
+    """Gives the comparisons of one call to `layers`, in their order."""
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.waiting = layers
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        compared = _compared(func, args) if self.waiting else None
+        if compared is None or compared.comparison != self.waiting[0].comparison:
+            return func(*args, **(kwargs or {}))
+        return self.waiting.pop(0)(compared.potential()) != 0
