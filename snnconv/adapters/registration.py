@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.capture import Interface
-from snnconv.capture.slots import Feedback, Shown, shows_nothing
+from snnconv.capture.slots import Feedback, Filter, Shown, shows_nothing
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.nn import LIF
@@ -41,7 +41,7 @@ class Adapter:
         gives: what a layer gives in the place of its spikes, from the layer and its potential; None if it gives spikes.
         time_axis: which dimension of the current a layer loops over by itself; None if a call is one step, or if its framework
             says.
-        feedback: how a layer feeds the spikes of the step before into its own current; None if it does not.
+        dendrite: what a layer makes of its current before the neuron that it is integrates that; None if nothing.
     """
 
     neuron: Callable[[nn.Module], Neuron]
@@ -50,7 +50,7 @@ class Adapter:
     shows: Shown = shows_nothing
     gives: Callable[[Any, Tensor], Any] | None = None
     time_axis: int | None = None
-    feedback: Callable[[Any], Feedback | None] = lambda layer: None
+    dendrite: Feedback | Filter | None = None
 
     def in_dtype(self, layer: nn.Module, dtype: torch.dtype) -> Neuron:
         """The neuron with its constants in `dtype`. Raises `Refused` if no canonical neuron equals the layer."""
@@ -59,7 +59,7 @@ class Adapter:
     def interface(self, layer: nn.Module) -> Interface:
         """How a network calls the layer."""
         axis = 0 if takes_all_steps_itself(layer) else self.time_axis
-        return Interface(axis, self.states(layer), self.shows, self.gives, feedback=self.feedback(layer))
+        return Interface(axis, self.states(layer), self.shows, self.gives, dendrite=self.dendrite)
 
 
 def _state_of_lif(layer: LIF, u: Tensor, s: Tensor) -> dict[str, Tensor | None]:
@@ -92,7 +92,7 @@ def adapter(
     shows: Shown = shows_nothing,
     gives: Callable[[Any, Tensor], Any] | None = None,
     time_axis: int | None = None,
-    feedback: Callable[[Any], Feedback | None] = lambda layer: None,
+    dendrite: Feedback | Filter | None = None,
 ) -> Callable[[Callable[[Layer], Neuron]], Callable[[Layer], Neuron]]:
     """Register the decorated function, `layer -> Neuron`, as the adapter of layers of class `kind`.
 
@@ -108,12 +108,12 @@ def adapter(
         gives: `function(layer, u)` is what a call of the layer gives if that is a potential and not spikes.
         time_axis: which dimension of the current the layer loops over by itself: 0 `[T, B, ...]`, 1 `[B, T, ...]` or -1
             `[B, ..., T]`; None if a call is one time step.
-        feedback: how a layer that is called once a step feeds the spikes of the step before into its own current; by default it
-            does not.
+        dendrite: what a layer that is called once a step makes of its current before the neuron that it is integrates that: it
+            adds what it feeds back, or filters it; by default nothing.
     """
 
     def register(neuron: Callable[[Layer], Neuron]) -> Callable[[Layer], Neuron]:
-        ADAPTERS[kind] = Adapter(neuron, reset or _own_reset, states, shows, gives, time_axis, feedback)  # type: ignore[arg-type]
+        ADAPTERS[kind] = Adapter(neuron, reset or _own_reset, states, shows, gives, time_axis, dendrite)  # type: ignore[arg-type]
         return neuron
 
     return register

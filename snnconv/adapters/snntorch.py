@@ -11,6 +11,7 @@ so a soft reset subtracts the whole threshold, untouched by the leak. `Synaptic`
 `RLeaky` and `RSynaptic` are these with `x + recurrent(spk)` in the place of x, spk being the spikes of the step before: a linear
 layer, a convolution, or a weight of each neuron's own. Both refuse the delayed reset to zero.
 `Lapicque` integrates by constants of its own, `mem = (1 - dt / (R * C)) * mem + dt / C * x`; its reset to zero is refused too.
+`Alpha` filters x with two exponentials, `mem = tau * (syn_exc + syn_inh)`, and fires on it; its delayed resets change those.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from snnconv.adapters import adapter, on_checkpoint_loaded, strictness
 from snnconv.adapters.one_step import batch_norm_through_time, step_layer
 from snnconv.adapters.registration import CONSTANTS_ADDED
-from snnconv.capture import Feedback
+from snnconv.capture import Feedback, Filter
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.per_step import ensure_steps
@@ -113,7 +114,7 @@ def synaptic(layer: Any) -> Neuron:
     reset=snntorch.RLeaky.reset_mem,
     states=_states,
     shows=lambda layer, u, s: {"mem": _membrane(layer, u, s), "spk": s},
-    feedback=lambda layer: _FEEDBACK,
+    dendrite=_FEEDBACK,
 )
 def r_leaky(layer: snntorch.RLeaky) -> Neuron:
     """The canonical neuron of an `RLeaky`, which is that of a `Leaky` with what is fed back in its current.
@@ -129,7 +130,7 @@ def r_leaky(layer: snntorch.RLeaky) -> Neuron:
     reset=snntorch.RSynaptic.reset_mem,
     states=lambda layer: 2 * _states(layer),
     shows=lambda layer, u, s: {"syn": None, "mem": _membrane(layer, u, s), "spk": s},
-    feedback=lambda layer: _FEEDBACK,
+    dendrite=_FEEDBACK,
 )
 def r_synaptic(layer: snntorch.RSynaptic) -> Neuron:
     """The canonical neuron of an `RSynaptic`, which is that of a `Synaptic` with what is fed back in its current.
@@ -161,6 +162,37 @@ def lapicque(layer: snntorch.Lapicque) -> Neuron:
     return Neuron(threshold, leak, amount, soft=True, strict=strictness(layer.spike_grad, name), gain=gain)
 
 
+def _alpha_current(layer: snntorch.Alpha, x: Tensor, spikes: Tensor, exc: Tensor, inh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The membrane of an `Alpha`, a sum of two currents, and these currents, for those of the step before and its spikes."""
+    alpha, beta = layer.alpha.clamp(0, 1), layer.beta.clamp(0, 1)
+    tau = alpha.log() / (beta.log() - alpha.log()) + 1
+    excitatory, inhibitory = alpha * exc + x, beta * inh - x
+    if layer.reset_mechanism == "subtract":
+        membrane = tau * (excitatory + inhibitory) + inh * spikes
+        return membrane, excitatory - layer.threshold * spikes, inhibitory * (1 - spikes)
+    if layer.reset_mechanism == "zero":
+        excitatory, inhibitory = excitatory * (1 - spikes), inhibitory * (1 - spikes)
+    return tau * (excitatory + inhibitory), excitatory, inhibitory
+
+
+@adapter(
+    snntorch.Alpha,
+    reset=snntorch.Alpha.reset_mem,
+    states=lambda layer: 3 * _states(layer),
+    shows=lambda layer, u, s: {"syn_exc": None, "syn_inh": None, "mem": u},
+    dendrite=Filter(("exc", "inh"), _alpha_current, potential="mem"),
+)
+def alpha(layer: snntorch.Alpha) -> Neuron:
+    """The neuron without a memory that fires on the membrane of an `Alpha`, which is a filtered current.
+
+    Raises `Refused` if the layer does what no canonical neuron does.
+    """
+    _ensure_plain(layer)
+    nothing, threshold = torch.zeros((), dtype=torch.float64), _constant(layer.threshold)
+    _ensure_finite(layer, True, threshold)
+    return Neuron(threshold, nothing, nothing, soft=False, strict=strictness(layer.spike_grad, "snntorch.Alpha"))
+
+
 @step_layer(nn.ModuleList)
 def batch_norm_tt(layer: Any, timesteps: int) -> None:
     """`BatchNormTT1d` and `BatchNormTT2d`: a list of batch norms without a bias, of which each step takes the next."""
@@ -186,7 +218,7 @@ def follow_checkpoint(path: str, layer: nn.Module, before: Mapping[str, Tensor])
     before.
     """
     notes: list[str] = []
-    if not isinstance(layer, snntorch.Leaky | snntorch.Synaptic | snntorch.RLeaky | snntorch.RSynaptic):
+    if not isinstance(layer, snntorch.Leaky | snntorch.Synaptic | snntorch.RLeaky | snntorch.RSynaptic | snntorch.Alpha):
         return notes
     for name in ("threshold", "beta", "alpha", "V"):
         was, now = before.get(name), layer._buffers.get(name)

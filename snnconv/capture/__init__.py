@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from snnconv.capture.first_run import does_not_run
 from snnconv.capture.samples_apart import ANY_BATCH, SAMPLES_APART, is_in_inference_form
-from snnconv.capture.slots import Call, Feedback, Interface
+from snnconv.capture.slots import Call, Feedback, Filter, Interface
 from snnconv.capture.step import NO_NEURON, capture
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "SAMPLES_APART",
     "Call",
     "Feedback",
+    "Filter",
     "Interface",
     "capture",
     "does_not_run",

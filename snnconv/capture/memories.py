@@ -69,9 +69,14 @@ def memories_of(net: nn.Module, neurons: Collection[str], contract: TimeContract
     ]
 
 
-def spikes_fed_back(slots: Collection[Slot]) -> list[Memory]:
-    """The memories of those neurons that feed their spikes back, once their `slots` know their shapes."""
-    return [Memory(slot.path, FED_BACK, None, slot.shapes[0]) for slot in slots if slot.interface.feedback is not None]
+def memories_of_dendrites(slots: Collection[Slot]) -> list[Memory]:
+    """What the dendrites of neurons keep, and the spikes that they are given, once the `slots` know their shapes."""
+    return [
+        Memory(slot.path, name, None, slot.shapes[0])
+        for slot in slots
+        if slot.interface.dendrite is not None
+        for name in (*slot.interface.dendrite.keeps, FED_BACK)
+    ]
 
 
 def ensure_zero_start(net: nn.Module, memories: Collection[Memory], contract: TimeContract, call: Call) -> None:

@@ -20,7 +20,7 @@ from snnconv.user_code import is_library, place_of
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 FED_BACK = "spikes"
-"""The attribute of a neuron that holds the spikes it feeds back, while its network is captured."""
+"""The attribute of a neuron that holds the spikes of the step before, while its network is captured."""
 
 Call = Callable[[nn.Module, Tensor], Tensor]
 """How one step of a module is called on `x` `[B, ...]`; it gives y `[B, K]`."""
@@ -47,6 +47,28 @@ class Feedback:
 
     operator: str
     kept: str
+    keeps = ()
+
+    def current(self, layer: nn.Module, x: Tensor, spikes: Tensor) -> tuple[Tensor, ...]:
+        """What arrives at the neuron for the current `x` of a step and the spikes of the step before, all `[B, ...]`."""
+        added: Tensor = layer.get_submodule(self.operator)(spikes)
+        return (x + added,)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """How a layer filters its current with memories of its own, until a neuron without a memory fires on what comes out.
+
+    Attributes:
+        keeps: the names of the memories, each `[B, ...]` like the current and 0 at first.
+        current: `function(layer, x, spikes, *kept)`: what arrives at the neuron, and what is kept then, for the current x of a
+            step, the spikes of the step before and what was kept.
+        potential: the attribute in which the layer holds what arrived at the neuron.
+    """
+
+    keeps: tuple[str, ...]
+    current: Callable[..., tuple[Tensor, ...]]
+    potential: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,7 @@ class Interface:
         spikes_at: where in the tuple that it returns then the spikes are.
         merged: how many steps are merged with the batch, `[T * B, ...]` or `[B * T, ...]`, with the time axis 0 or 1; 0 if none.
         amplitude: what it returns for a spike.
-        feedback: how it feeds its spikes back; None if it does not.
+        dendrite: what it makes of its current before the neuron that it is integrates that; None if nothing.
     """
 
     time_axis: int | None = None
@@ -72,7 +94,7 @@ class Interface:
     spikes_at: int = 0
     merged: int = 0
     amplitude: float = 1.0
-    feedback: Feedback | None = None
+    dendrite: Feedback | Filter | None = None
 
     def steps(self, value: Tensor) -> list[Tensor]:
         """What a neuron is given or returns in one call, as one tensor `[B, ...]` per step."""
@@ -134,12 +156,11 @@ class Slot:
             self._note(x)
             spikes, following, potential = torch.zeros_like(x), torch.zeros_like(x), x
         else:
-            if interface.feedback is not None:
-                x = x + neuron.get_submodule(interface.feedback.operator)(vars(neuron)[FED_BACK])
+            if interface.dendrite is not None:
+                x = self._through(interface.dendrite, neuron, x)
             spikes, following, potential = torch.ops.snnconv.neuron(x, self.carried, self.path)
             self.carried = following
-            if interface.feedback is not None:
-                vars(neuron)[FED_BACK] = spikes
+            vars(neuron)[FED_BACK] = spikes
         shown = interface.shows(neuron, potential, spikes)
         self.shown = {name: value for name, value in shown.items() if value is not None}
         if interface.gives is not None:
@@ -152,6 +173,12 @@ class Slot:
         states = [*shown.values(), *[None] * interface.states_returned][: interface.states_returned]
         named = [following if state is None else state for state in states]
         return (*named[: interface.spikes_at], spikes, *named[interface.spikes_at :])
+
+    def _through(self, dendrite: Feedback | Filter, neuron: nn.Module, x: Tensor) -> Tensor:
+        held = vars(neuron)
+        arrived, *kept = dendrite.current(neuron, x, held[FED_BACK], *(held[name] for name in dendrite.keeps))
+        held.update(zip(dendrite.keeps, kept, strict=True))
+        return arrived
 
     def take(self) -> Tensor:
         """The state that a step has left; the slot holds nothing afterwards. Raises `ValueError` if it held none."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor, fx, nn
 
 from snnconv.capture import first_run
-from snnconv.capture.memories import ensure_zero_start, memories_of, spikes_fed_back
+from snnconv.capture.memories import ensure_zero_start, memories_of, memories_of_dendrites
 from snnconv.capture.passes import PASSES
 from snnconv.capture.samples_apart import ensure_samples_apart
 from snnconv.capture.slots import Call, Interface, Slot, stand_in
@@ -67,7 +67,7 @@ def capture(
     running = first_run.neurons_that_run(net, slots, contract, call)
     if not running:
         raise Refused(*NO_NEURON)
-    memories += spikes_fed_back(running)
+    memories += memories_of_dendrites(running)
     fitting = {slot.path: fitted(neurons[slot.path], slot.shapes[0], slot.path) for slot in running}
     leave_steps_open(net, contract)
     shapes = {path: neuron.state_shape for path, neuron in fitting.items()}

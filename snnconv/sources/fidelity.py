@@ -21,16 +21,16 @@ import torch
 from torch import Tensor, nn
 
 from snnconv import adapters
-from snnconv.capture import ANY_BATCH, SAMPLES_APART, Interface
+from snnconv.capture import ANY_BATCH, SAMPLES_APART, Filter, Interface
 from snnconv.errors import Refused
 from snnconv.identify.agreement import differences
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Driven
 from snnconv.ir.time import read_out
 from snnconv.results import DEFAULT
+from snnconv.sources.arriving import Arriving, Filtering
 from snnconv.sources.calling import SingleStep
 from snnconv.sources.currents import typical_current
-from snnconv.sources.feedback import FedBack
 from snnconv.sources.hidden_state import changed_attribute
 from snnconv.sources.options import NETWORK
 from snnconv.sources.source import Source
@@ -120,8 +120,8 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int, s
     with ExitStack() as hooks:
         for name, neuron in source.program.neurons.items():
             layer, interface = layers[name], interfaces[name]
-            fed_back = FedBack(layer, interface.feedback, hooks)
-            watched = seen[name] = _Seen(neuron, interface, fed_back, noise if stirred else None)
+            arriving = Arriving(layer, interface.dendrite, hooks)
+            watched = seen[name] = _Seen(neuron, interface, arriving, noise if stirred else None)
             hooks.callback(layer.register_forward_pre_hook(watched.replace_current).remove)
             hooks.callback(layer.register_forward_hook(watched.note_spikes, prepend=True).remove)
         y = source.run(x)
@@ -197,22 +197,24 @@ class _Seen:
     Attributes:
         neuron: the canonical neuron that the adapter says it is.
         interface: how the network calls it.
-        fed_back: what its layer feeds back into its current.
+        arriving: what its layer makes of its current.
         noise: draws the currents that replace its own; None if it gets its own.
         currents: what the network computed for it.
         given: what it got instead.
         spikes: what it returned.
         potentials: those of the canonical neuron, which resets where the network's own did.
+        filtering: the filter of its layer, on its own current and on the one that it was given; empty if the network runs it.
     """
 
     neuron: Neuron
     interface: Interface
-    fed_back: FedBack
+    arriving: Arriving
     noise: torch.Generator | None
     currents: list[Tensor] = field(default_factory=list)
     given: list[Tensor] = field(default_factory=list)
     spikes: list[Tensor] = field(default_factory=list)
     potentials: list[Tensor] = field(default_factory=list)
+    filtering: tuple[Filtering, ...] = ()
 
     def replace_current(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Give the neuron other currents than its own; a forward pre-hook."""
@@ -224,13 +226,23 @@ class _Seen:
         return (self.interface.joined(given), *rest)
 
     def note_spikes(self, layer: nn.Module, inputs: Any, output: Any) -> None:
-        """Note the spikes that the neuron returned, and what it fed back into its current; a forward hook."""
-        self.currents[-1], self.given[-1] = self.fed_back.onto(self.currents[-1]), self.fed_back.onto(self.given[-1])
+        """Note the spikes that the neuron returned, and what arrived at it; a forward hook."""
+        self.currents[-1], self.given[-1] = self._arrived(layer, self.currents[-1], self.given[-1])
         if self.neuron.silent:
             self.spikes += [torch.zeros_like(step) for step in self.given[len(self.spikes) :]]
             return
         steps = self.interface.steps(self.interface.spikes(output))
         self.spikes += [(step / self.interface.amplitude).to(self.neuron.threshold.dtype, copy=True) for step in steps]
+
+    def _arrived(self, layer: nn.Module, current: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        """What would have arrived at the neuron for its own current, and what arrived for the one that it was given."""
+        if self.noise is None or not isinstance(self.interface.dendrite, Filter):
+            return self.arriving.onto(current), self.arriving.onto(given)
+        if not self.filtering:
+            self.filtering = Filtering(self.interface.dendrite), Filtering(self.interface.dendrite)
+        before = self.spikes[-1] if self.spikes else torch.zeros_like(current)
+        own, other = self.filtering
+        return own.step(layer, current, before), other.step(layer, given, before)
 
     def first_different_spike(self, tolerance: float) -> int | None:
         """The first step at which the neuron spikes differently from the canonical one; None if there is none.

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.capture import Interface
-from snnconv.ir.neuron import fitted
+from snnconv.ir.neuron import Neuron, fitted
 from snnconv.ir.program import Drive, SpikingProgram
 from snnconv.sources.afresh import without_memory
+from snnconv.sources.arriving import Arriving
 from snnconv.sources.calling import Forward, SingleStep
-from snnconv.sources.feedback import FedBack
 from snnconv.sources.options import NAMES, span
 from snnconv.sources.widest_dtype import computing_in
 from snnconv.user_code import running_user_code
@@ -81,8 +81,8 @@ class Source:
             interfaces = adapters.interfaces_of(self.module) if watched else {}
             for name in self.program.neurons if watched else ():
                 layer, interface = self.module.get_submodule(name), interfaces[name]
-                fed_back = FedBack(layer, interface.feedback, hooks)
-                driving = _driving(name, drive, interface, self.program.neurons[name].silent, fed_back)
+                arriving = Arriving(layer, interface.dendrite, hooks)
+                driving = _driving(name, drive, interface, self.program.neurons[name], arriving)
                 # Before hooks of the user's own: they see the spikes of the neuron, or those that replace them.
                 hooks.callback(layer.register_forward_hook(driving, prepend=True).remove)
             hooks.enter_context(computing_in(self.program.dtype))
@@ -107,17 +107,18 @@ class Source:
 
 
 def _driving(
-    name: str, drive: Drive | None, interface: Interface, silent: bool, fed_back: FedBack
+    name: str, drive: Drive | None, interface: Interface, neuron: Neuron, arriving: Arriving
 ) -> Callable[[nn.Module, tuple[Tensor, ...], Any], Any]:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
-        currents = [fed_back.onto(current) for current in interface.steps(inputs[0])]
-        if silent:  # whatever it gives, nothing reads its spikes
+        currents = [arriving.onto(current) for current in interface.steps(inputs[0])]
+        if neuron.silent:  # whatever it gives, nothing reads its spikes
             for current in currents:
                 _driven(name, drive, current, torch.zeros_like(current))
             return None
-        steps = zip(currents, interface.steps(interface.spikes(output)), strict=True)
+        own = interface.steps(interface.spikes(output))
+        steps = zip(currents, own, strict=True)
         seen = [_driven(name, drive, c, s / interface.amplitude) * interface.amplitude for c, s in steps]
-        fed_back.keep(seen[-1])
+        arriving.keep(seen[-1], own[-1], neuron.threshold)
         return interface.with_spikes(output, interface.joined(seen))
 
     return hook

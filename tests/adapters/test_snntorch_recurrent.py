@@ -1,4 +1,4 @@
-"""Neurons of snntorch that feed their spikes back, by snntorch's own forward: trained a few steps, every spike compared."""
+"""Neurons of snntorch that feed their spikes back or filter their currents, by snntorch's own forward, trained a few steps."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ NEURONS: dict[str, Callable[..., nn.Module]] = {
     "synaptic": lambda **given: snntorch.RSynaptic(0.6, 0.8, **CONV, threshold=0.5, **given),
     "synaptic_alone": lambda **given: snntorch.RSynaptic(0.6, 0.8, V=-0.4, **ALONE, **given),
     "synaptic_zero": lambda **given: snntorch.RSynaptic(0.6, 0.8, **CONV, reset_mechanism="zero", reset_delay=False, **given),
+    "alpha": lambda **given: snntorch.Alpha(0.9, 0.8, threshold=0.1, **given),
+    "alpha_soft": lambda **given: snntorch.Alpha(0.9, 0.5, threshold=0.1, reset_mechanism="subtract", **given),
+    "alpha_none": lambda **given: snntorch.Alpha(EACH / 4 + 0.8, 0.4, threshold=0.1, reset_mechanism="none", **given),
 }
 
 
@@ -69,6 +72,19 @@ class Handed(nn.Module):
         return spk1, mem1, spk2, syn2, mem2, y
 
 
+class Filtered(nn.Module):
+    """The same with the filtered currents of `Alpha`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.lif1, self.head = nn.Conv2d(2, 6, 3), NEURONS["alpha"](), nn.Linear(96, 10)
+
+    def forward(self, x: Tensor, syn_exc: Tensor, syn_inh: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
+        spk, syn_exc, syn_inh, mem = self.lif1(self.conv(x), syn_exc, syn_inh, mem)
+        y = self.head(spk.flatten(1))
+        return syn_exc, syn_inh, mem, y
+
+
 class Looping(Handed):
     """Loops over the time steps by itself."""
 
@@ -89,7 +105,7 @@ class Cut(Handed):
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {name: lambda name=name: hidden(name) for name in NEURONS}
-NETWORKS |= {kind.__name__.lower(): kind for kind in (Handed, Looping)}
+NETWORKS |= {kind.__name__.lower(): kind for kind in (Handed, Looping, Filtered)}
 
 
 def made(name: str) -> nn.Module:
@@ -116,7 +132,8 @@ def run(net: Any, x: Tensor) -> Tensor:
         return net(x)
     if isinstance(net, nn.Sequential):
         return torch.stack([net(x) for _ in range(T)]).mean(0)
-    states, outputs = (*net.lif1.reset_mem(), *net.lif2.reset_mem()), []
+    states = [state for name, layer in net.named_children() if name.startswith("lif") for state in layer.reset_mem()]
+    outputs = []
     for _ in range(T):
         *states, y = net(x, *states)
         outputs.append(y)
@@ -135,19 +152,39 @@ def source_of(name: str, folder: Path) -> Source:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_spike_is_snntorchs(name: str, tmp_path: Path) -> None:
     source = source_of(name, tmp_path)
-    assert all(name.endswith(".spikes") for name in source.program.memories) and len(source.program.memories) == 2
+    assert {f"{name}.spikes" for name in source.program.neurons} <= source.program.memories.keys()
     for found in verified(source, tmp_path, images(), in_turn(NETWORKS, name)):
         for tally in found.layers:
             assert tally.name not in source.program.neurons or 0 < tally.spikes_reference < tally.values
 
 
-@pytest.mark.parametrize("name", ["synaptic", "handed", "looping"])
+@pytest.mark.parametrize("name", ["synaptic", "handed", "looping", "alpha", "filtered"])
 def test_the_reference_is_snntorchs_own_loop(name: str, tmp_path: Path) -> None:
     source = source_of(name, tmp_path)
     for count in (5, 3):
         with torch.no_grad():
             torch.testing.assert_close(source.run(images(count)), run(source.module, images(count)), rtol=1e-6, atol=0)
         torch.testing.assert_close(source.program.run(images(count)), source.run(images(count)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_filter_goes_on_with_the_spikes_that_take_the_place_of_its_own(tmp_path: Path) -> None:
+    source = source_of("alpha", tmp_path)
+
+    def arrivals(start: Tensor) -> Tensor:
+        seen: list[Tensor] = []
+
+        def drive(neuron: str, current: Tensor, spikes: Tensor) -> Driven | None:
+            if neuron != "2":
+                return None
+            seen.append(current)
+            return Driven(start if len(seen) == 2 else torch.zeros_like(spikes), current)
+
+        source.run(images(2), drive)
+        return torch.stack(seen)
+
+    silent, reset = arrivals(torch.zeros(2, 6, 4, 4)), arrivals(torch.ones(2, 6, 4, 4))
+    torch.testing.assert_close(reset[:2], silent[:2])
+    assert not reset[2].any() and silent[2].any(), "a reset takes everything away"
 
 
 @pytest.mark.parametrize("name", ["conv", "handed", "looping"])
@@ -228,6 +265,20 @@ def test_damage_to_what_is_fed_back_is_found(damage: str, level: str, tmp_path: 
     assert faulty == (damage != "sound")
 
 
+@pytest.mark.parametrize("name", ["alpha", "filtered"])
+def test_an_adapter_that_is_wrong_about_a_filter_is_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    neurons_of(nn.Identity())
+    known = registration.ADAPTERS[snntorch.Alpha]
+    right: Any = known.dendrite
+
+    def without_reset(layer: Any, x: Tensor, spikes: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
+        return right.current(layer, x, spikes * 0, *kept)
+
+    monkeypatch.setitem(registration.ADAPTERS, snntorch.Alpha, replace(known, dendrite=replace(right, current=without_reset)))
+    with pytest.raises(Refused, match=r"neuron (2|lif1) \(Alpha\) spikes otherwise than its adapter says"):
+        source_of(name, tmp_path)
+
+
 @pytest.mark.parametrize("feedback", [None, Feedback("recurrent", "mem")])
 @pytest.mark.parametrize("name", ["conv", "synaptic"])
 def test_an_adapter_that_is_wrong_about_what_is_fed_back_is_found(
@@ -235,7 +286,7 @@ def test_an_adapter_that_is_wrong_about_what_is_fed_back_is_found(
 ) -> None:
     neurons_of(nn.Identity())
     for kind in (snntorch.RLeaky, snntorch.RSynaptic):
-        wrong = replace(registration.ADAPTERS[kind], feedback=lambda layer: feedback)
+        wrong = replace(registration.ADAPTERS[kind], dendrite=feedback)
         monkeypatch.setitem(registration.ADAPTERS, kind, wrong)
     with pytest.raises(Refused, match=r"neuron \d \(R\w+\) spikes otherwise than its adapter says"):
         source_of(name, tmp_path)
