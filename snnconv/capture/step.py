@@ -72,14 +72,14 @@ def capture(
     leave_steps_open(net, contract)
     shapes = {path: neuron.state_shape for path, neuron in fitting.items()}
     graph, constants = trace(net, running, shapes, contract, call, memories)
-    inputs = list(graph.find_nodes(op="placeholder"))[1 + len(running) :]
+    inputs = [node.name for node in graph.find_nodes(op="placeholder")][1 + len(running) :]
     graph = run_passes([(each.__name__, each) for each in PASSES], graph)
     calls = neuron_calls(graph)
     if not calls:
         raise Refused(*NO_NEURON)
     neurons = {neuron_name(call): _as_read(fitting[neuron_name(call)], call) for call in calls}
-    left = set(graph.find_nodes(op="placeholder"))
-    recalled = {memory.name: memory.shape for memory, node in zip(memories, inputs, strict=True) if node in left}
+    left = {node.name for node in graph.find_nodes(op="placeholder")}
+    recalled = {memory.name: memory.shape for memory, name in zip(memories, inputs, strict=True) if name in left}
     if recalled:
         ensure_zero_start(fresh, [memory for memory in memories if memory.name in recalled], contract, call)
     program = SpikingProgram(_module(graph, constants), neurons, contract, origin, memories=recalled)
