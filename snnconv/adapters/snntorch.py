@@ -82,7 +82,7 @@ def _ensure_current_kept(layer: Any) -> None:
     if layer.reset_mechanism == "zero" and layer.reset_delay:
         raise Refused(
             f"snntorch.{type(layer).__name__} with a delayed reset to zero loses what arrives at that step",
-            "use reset_mechanism='subtract', or reset_delay=False",
+            "use reset_mechanism='subtract'" + ("" if isinstance(layer, snntorch.RSynaptic) else ", or reset_delay=False"),
         )
 
 
@@ -137,6 +137,11 @@ def r_synaptic(layer: snntorch.RSynaptic) -> Neuron:
 
     Raises `Refused` if the layer does what no canonical neuron does.
     """
+    if not layer.reset_delay:
+        raise Refused(
+            "snntorch.RSynaptic with reset_delay=False resets by the spikes that it is handed, not by those that it fires",
+            "use reset_delay=True, and reset_mechanism='subtract' or 'none'",
+        )
     return synaptic(layer)
 
 
