@@ -265,6 +265,16 @@ def test_damage_to_what_is_fed_back_is_found(damage: str, level: str, tmp_path: 
     assert faulty == (damage != "sound")
 
 
+@pytest.mark.parametrize("damage", [forgotten, halved])
+def test_damage_to_what_a_filter_keeps_is_found(damage: Callable[[fx.Graph], None], tmp_path: Path) -> None:
+    source = source_of("filtered", tmp_path)
+    folded = fold(source.program)
+    export(rewritten(folded, damage), tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"))
+    data, plan = Data(images(), None, "noise"), Plan(levels=("deployment",))
+    found = verify(reference_to(source, folded), open_candidate(tmp_path / "n.onnx").load(), data, ("s", "c"), plan, fresh=True)
+    assert not all(tally.sound for tally in found.layers)
+
+
 @pytest.mark.parametrize("name", ["alpha", "filtered"])
 def test_an_adapter_that_is_wrong_about_a_filter_is_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     neurons_of(nn.Identity())
