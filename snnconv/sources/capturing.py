@@ -20,6 +20,7 @@ from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_f
 from snnconv.sources.fidelity import faithful
 from snnconv.sources.hidden_state import layers_with_state
 from snnconv.sources.options import NETWORK
+from snnconv.sources.own_resets import ensure_resets_change_nothing
 from snnconv.sources.per_step_lists import per_step_lists
 from snnconv.sources.source import Source
 from snnconv.sources.time_mixing import ensure_steps_apart
@@ -167,7 +168,11 @@ def _captured(
         program = capture(step, known, contract, origin, forward.step, adapters.interfaces_of(module))
         forward.fresh.restore(module)  # a framework may have reset it too, when the traced copy reset itself
         source = Source(program, module, notes, forward, afresh=afresh)
-        return faithful(source) if is_in_inference_form(program) else source
+        if not is_in_inference_form(program):
+            return source
+        source = faithful(source)
+        ensure_resets_change_nothing(source)
+        return source
 
     try:
         return attempt(frozenset())

@@ -25,6 +25,10 @@ from snnconv.sources.calling.step_count import StepCount
 class Forward(Protocol):
     """How a network is called over time."""
 
+    @property
+    def fresh(self) -> FreshState:
+        """The state that every run starts from."""
+
     def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
         """A whole run on `x` from a fresh state, read out: `[B, ...]`, or `[B, T, ...]` if the readout is none."""
 
@@ -34,10 +38,6 @@ class Forward(Protocol):
     @property
     def reads_out(self) -> bool:
         """Whether the network reads out over time by itself."""
-
-    @property
-    def fresh(self) -> FreshState:
-        """The state that every run starts from."""
 
     def starting_from(self, fresh: FreshState) -> Forward:
         """The same, every run of which starts from that state."""
