@@ -28,7 +28,7 @@ from snnconv.sources.calling.layouts import WITH_FRAMES, Layout, arrange
 from snnconv.sources.calling.returned import Part, choose, parts, parts_over_time
 from snnconv.sources.calling.step_count import StepCount, batch_sizes, candidates, guesses, required_argument
 from snnconv.sources.calling.watching import Unfit, Watched, watch
-from snnconv.user_code import UserCodeError
+from snnconv.user_code import UserCodeError, described
 
 _BATCHES = (3, 5, 7, 11, 13)
 
@@ -174,14 +174,25 @@ class _Search:
 
     def _one_step(self, layout: Layout, steps: int) -> tuple[StepCount, Watched]:
         """Where T stands, and a run for one step. Raises `Unfit` if it is not found."""
+        with_a_name = ""
         for places in guesses(self.module, steps):
             count = StepCount(places, steps, self.argument)
             try:
                 seen = self._run(layout, 1, self.batch, count)
-                if seen.steps(self.batch) == 1:
+                ran = seen.steps(self.batch)
+                if ran == 1:
                     return count, seen
-            except (Unfit, UserCodeError):
-                continue
+                why = f"it runs for {ran}"
+            except (Unfit, UserCodeError) as error:
+                why = f"it does not run ({described(error.__cause__ or error)})"
+            if places and not with_a_name and all(place.usual for place in places):
+                others = f" and {len(places) - 1} more places" if len(places) > 1 else ""
+                with_a_name = f"with 1 in {places[0]}{others} {why}"
+        if with_a_name:
+            raise Unfit(
+                f"the network runs for {steps} time steps, and not for one: {with_a_name}",
+                "let its forward, and what it holds for each step, follow that number; snnconv.nn has norms of each step",
+            )
         raise Unfit(
             f"the network runs for {steps} time steps, and where that number stands in it was not found",
             "hold it in an attribute that its forward reads, such as self.timesteps",

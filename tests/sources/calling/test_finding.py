@@ -541,6 +541,21 @@ class SamplesForSteps(Merged):
         return self.lif2(self.fc2(y))
 
 
+class HeldForEachStep(nn.Module):
+    """Scales the current of each step by a number of its own, of which it holds T whatever its `time_steps` is."""
+
+    input_shape = (6,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time_steps, self.scale = 4, nn.Parameter(torch.rand(4, 1, 1))
+        self.fc, self.lif = nn.Linear(6, 4), neuron.LIFNode(v_threshold=0.3, step_mode="m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        functional.reset_net(self)
+        return self.lif(self.fc(x.unsqueeze(0).repeat(self.time_steps, 1, 1)) * self.scale)
+
+
 class OneBatch(Net):
     """Holds the size of the batch that it was trained on."""
 
@@ -553,6 +568,7 @@ class OneBatch(Net):
 
 
 REFUSED: dict[type[nn.Module], str] = {
+    HeldForEachStep: "runs for 4 time steps, and not for one: with 1 in self.time_steps it runs for 4",
     SamplesForSteps: "neuron lif1 takes all time steps at once, [T, B, ...], and is given [12, 1, 8] for a batch of 3",
     OneBatch: "the network runs on a batch of 16 alone: its code holds that number",
     Shared: "neuron lif1 is called 2 times in one time step and would share its potential; give each place its own neuron",
