@@ -26,6 +26,8 @@ from snnconv.sources.source import Source
 from snnconv.sources.time_mixing import ensure_steps_apart
 from snnconv.user_code import running_user_code
 
+_TAUGHT = "teach it in the file of the factory: from snnconv.adapters import adapter"
+_A_LAYER_EACH = "make each neuron that is written out in its forward a layer of its own, which the forward calls"
 _NEURONS = "use a neuron with a threshold, a leak and a reset, such as snnconv.nn.LIF"
 
 
@@ -53,9 +55,7 @@ class UnknownLayers(Refused):
         because = "" if why.what == NO_NEURON[0] else f"; it cannot be taken as it is, because {why.what}"
         super().__init__(
             f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{fact}{others}{because}",
-            "teach it in the file of the factory: from snnconv.adapters import adapter"
-            if first
-            else "make each neuron that is written out in its forward a layer of its own, which the forward calls",
+            _TAUGHT if first else why.todo if known else _A_LAYER_EACH,
         )
         self.module, self.known, self.unknown, self.origin = module, known, unknown, origin
 
