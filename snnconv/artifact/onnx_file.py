@@ -108,7 +108,8 @@ def ours(content: Content, model: onnx.ModelProto) -> OnnxFile | None:
         potentials, spikes = ([n for neuron in metadata.neurons for n in names[neuron][k]] for k in ("potential", "spike"))
         named = [*potentials, *(name for name in spikes if name is not None)]
         whole = all(isinstance(name, str) and name for name in named)
-        whole &= None not in spikes or all(len(kinds["potential"]) == len(kinds["spike"]) for kinds in names.values())
+        kinds = [names[neuron] for neuron in metadata.neurons]
+        whole &= None not in spikes or all(len(kind["potential"]) == len(kind["spike"]) for kind in kinds)
     except (KeyError, TypeError):
         whole = False
     if not whole:

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from spikingjelly.activation_based import neuron
+from torch import Tensor, nn
 
 from snnconv.engines import open_candidate
 from snnconv.errors import Refused
 from snnconv.export import export, format_of
 from snnconv.fold import fold
 from snnconv.ir import pt2
-from tests.adapters.conversions import in_turn, verified
+from snnconv.sources import factory
+from tests.adapters.conversions import in_turn, loaded, verified
 from tests.remembering import FACTORIES, Remembering, inputs, made, source_of
 
 
@@ -66,3 +69,28 @@ class Biased(Remembering):
 def test_a_first_step_that_is_none_on_zeros_is_refused() -> None:
     with pytest.raises(Refused, match=r"its first step otherwise than from zeros in what it keeps \(kept\)"):
         source_of(Biased().eval())
+
+
+class GatedReadOut(nn.Module):
+    """A gated unit behind spikes, and the potential of a neuron that never fires behind both."""
+
+    timesteps, input_shape = 4, (6,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.lif, self.cell = nn.Linear(6, 8), neuron.LIFNode(v_threshold=0.1), nn.GRUCell(8, 5)
+        self.head, self.last, self.h = nn.Linear(5, 3), neuron.LIFNode(v_threshold=float("inf")), None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.h = self.cell(self.lif(self.fc(x)), self.h)
+        self.last(self.head(self.h))
+        return self.last.v
+
+
+def test_a_memory_goes_beside_a_potential_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = GatedReadOut()
+    monkeypatch.setattr(factory, "imported", lambda arch, called: lambda: net)
+    source = loaded(net, "gated:net", tmp_path)
+    assert source.program.memories == {"h": (5,)}
+    verified(source, tmp_path, 3 * torch.rand(6, 6))
