@@ -58,6 +58,7 @@ PAPERS: dict[str, tuple[nn.Module, Any]] = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_network_in_the_style_of_a_paper_is_equivalent(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     neuron, forward = PAPERS[name]
@@ -95,6 +96,7 @@ SHARED: dict[str, Callable[[], Places]] = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", SHARED)
 def test_a_neuron_that_each_place_calls_for_all_steps_is_one_neuron_for_each_place(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

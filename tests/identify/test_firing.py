@@ -47,6 +47,7 @@ DECISIONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], Comparison]] = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", DECISIONS)
 def test_a_comparison_becomes_a_neuron_that_decides_alike(name: str) -> None:
     decide, comparison = DECISIONS[name]
@@ -91,6 +92,7 @@ class Looping(Network):
         return torch.stack([super(Looping, self).forward(x) for _ in range(T)]).mean(0)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", [Network, Looping])
 @pytest.mark.parametrize("name", ["from a number on", "adaptive"])
 def test_a_network_with_such_a_layer_keeps_its_memory(name: str, kind: type[Network]) -> None:

@@ -303,6 +303,7 @@ def ensure_same(y: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("kind", IMAGE, ids=lambda kind: kind.__name__)
 def test_a_network_that_shows_itself_an_image_is_its_program(kind: type[nn.Module], tmp_path: Path) -> None:
     source = source_of(kind, tmp_path)
@@ -320,6 +321,7 @@ def test_what_follows_from_the_network_is_said(tmp_path: Path) -> None:
     assert (settings["timesteps"], settings["readout"]) == ("5 (network)", "sum (network)")
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", [Attribute, Default, OfTheModule, Around, Local, While], ids=lambda kind: kind.__name__)
 def test_a_network_runs_for_the_steps_that_are_asked_for(kind: type[Net], tmp_path: Path) -> None:
     source = source_of(kind, tmp_path, timesteps=7)
@@ -399,6 +401,7 @@ FRAMES: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("kind", FRAMES, ids=lambda kind: kind.__name__)
 def test_a_network_that_is_shown_frames_is_its_program(kind: type[nn.Module], tmp_path: Path) -> None:
     fixed = {} if kind is TimeFirstWritten else {"timesteps": STEPS}
