@@ -65,6 +65,7 @@ def to_onnx(export: Export) -> bytes:
             raise _untranslated(_cause(error)) from error
     if converted is None:
         raise RuntimeError("torch.onnx.export returned no program")
+    names.restore()
     _keep_what_is_carried(converted.model, lowered)
     model = _simplified(converted.model, lowered.constants())
     model.metadata_props[METADATA_KEY] = json.dumps({**export.metadata, "tensors": names.table(model)}, sort_keys=True)
@@ -106,6 +107,7 @@ class _Names:
     def __init__(self, form: str) -> None:
         self.form = form
         self.memories: dict[str, list[ir.Value]] = {}
+        self._given: list[tuple[ir.Value, str]] = []
         self.potentials: dict[str, list[ir.Value]] = {}
         self.spikes: dict[str, list[ir.Value | None]] = {}
 
@@ -116,11 +118,17 @@ class _Names:
         """
         # Two neurons may read one current: then its first potential keeps the first name.
         if potential not in [v for values in self.potentials.values() for v in values]:
+            self._given.append((potential, f"{neuron}.potential{suffix}"))
             potential.name = f"{neuron}.potential{suffix}"
         if spike is not None:
             spike.name = f"{neuron}.spike{suffix}"
         self.potentials.setdefault(neuron, []).append(potential)
         self.spikes.setdefault(neuron, []).append(spike)
+
+    def restore(self) -> None:
+        """Name the potentials again: the exporter calls what an operator returns by a name of its own."""
+        for potential, name in self._given:
+            potential.name = name
 
     def step(self, neuron: str) -> str:
         """The suffix of the next step of a neuron that a sequence runs step by step."""

@@ -26,7 +26,7 @@ from snnconv.ir.program import SpikingProgram
 from snnconv.ir.time import frames, read_out
 from snnconv.lower import lower
 from snnconv.nn import LIF
-from tests.networks import NETWORKS, program_of, trained
+from tests.networks import NETWORKS, per_channel, program_of, trained
 
 ONNX, TORCHSCRIPT = FORMATS["onnx"], FORMATS["torchscript"]
 ROOT = Path(__file__).parents[2]
@@ -304,3 +304,9 @@ def test_the_format_follows_from_the_suffix_or_the_name() -> None:
 def test_export_writes_the_encoded_program(tmp_path: Path) -> None:
     export(folded("per_channel"), tmp_path / "net.onnx", ONNX, "sequence", 2)
     assert (tmp_path / "net.onnx").read_bytes() == fixed("sequence")
+
+
+def test_a_step_shows_every_potential_under_its_name() -> None:
+    model = onnx.load_from_string(encode(fold(program_of(per_channel())), "step"))
+    made = {name for node in model.graph.node for name in node.output}
+    assert {f"{neuron}.potential" for neuron in ("act1", "act2", "act3")} <= made
