@@ -126,9 +126,11 @@ class _Names:
         self.spikes.setdefault(neuron, []).append(spike)
 
     def restore(self) -> None:
-        """Name the potentials again: the exporter calls what an operator returns by a name of its own."""
+        """Name the potentials again: the exporter calls what an operator returns by a name of its own. What the network returns
+        keeps the name of the output."""
         for potential, name in self._given:
-            potential.name = name
+            if not potential.is_graph_output():
+                potential.name = name
 
     def step(self, neuron: str) -> str:
         """The suffix of the next step of a neuron that a sequence runs step by step."""
