@@ -6,7 +6,7 @@ code is behind it, `place`: that line in words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch import fx
@@ -71,3 +71,15 @@ def _nodes(values: Any) -> Iterator[fx.Node]:
         if not isinstance(value, fx.Node):
             raise TypeError(f"the graph returns {value!r}, no node")
         yield value
+
+
+def reached(starts: Iterable[fx.Node], following: Callable[[fx.Node], list[fx.Node]]) -> set[fx.Node]:
+    """The nodes that `starts` lead to, themselves included, each going on to its `following` ones."""
+    found: set[fx.Node] = set()
+    ahead = list(starts)
+    while ahead:
+        node = ahead.pop()
+        if node not in found:
+            found.add(node)
+            ahead += following(node)
+    return found

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import heapq
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from torch import fx
 
-from snnconv.ir.nodes import outputs
+from snnconv.ir.nodes import outputs, reached
 from snnconv.ir.program import SpikingProgram
 
 
@@ -44,7 +44,7 @@ class Loops:
 
     def remembered(self) -> set[fx.Node]:
         """Every node on which what is left in a memory depends."""
-        return _reached(self.left.values(), self.before)
+        return reached(self.left.values(), self.before)
 
     def _loops(self) -> dict[fx.Node, fx.Node]:
         """The nodes of all loops, each with the memory that stands for its loop."""
@@ -59,22 +59,11 @@ class Loops:
         loops: dict[fx.Node, Any] = {}
         for memory in self.left:
             if memory not in loops:
-                around = _reached([memory], self.before) & _reached([memory], behind)
+                around = reached([memory], self.before) & reached([memory], behind)
                 # Of what has several parts, the parts go with it: only tensors leave a loop.
                 parts = [user for node in around for user in node.users if user.target is operator.getitem]
                 loops |= dict.fromkeys((*around, *parts), memory)
         return loops
-
-
-def _reached(starts: Iterable[fx.Node], following: Callable[[fx.Node], list[fx.Node]]) -> set[fx.Node]:
-    found: set[fx.Node] = set()
-    ahead = list(starts)
-    while ahead:
-        node = ahead.pop()
-        if node not in found:
-            found.add(node)
-            ahead += following(node)
-    return found
 
 
 def _ordered(

@@ -7,11 +7,9 @@ Exact: y does not depend on them. What only an unread neuron or memory reads goe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from torch import fx
 
-from snnconv.ir.nodes import outputs
+from snnconv.ir.nodes import outputs, reached
 
 
 def drop_unread_neurons(graph: fx.Graph) -> fx.Graph:
@@ -20,7 +18,7 @@ def drop_unread_neurons(graph: fx.Graph) -> fx.Graph:
     _, *states = graph.find_nodes(op="placeholder")
     kept: list[tuple[fx.Node, fx.Node]] = []
     while True:
-        needed = _ancestors([y, *(value for _, value in kept)])
+        needed = reached([y, *(value for _, value in kept)], lambda node: node.all_input_nodes)
         read = [(state, value) for state, value in zip(states, following, strict=True) if state in needed]
         if len(read) == len(kept):
             break
@@ -32,15 +30,3 @@ def drop_unread_neurons(graph: fx.Graph) -> fx.Graph:
         if state not in {state for state, _ in kept}:
             graph.erase_node(state)
     return graph
-
-
-def _ancestors(roots: Iterable[fx.Node]) -> set[fx.Node]:
-    """The nodes that `roots` are computed from, themselves included."""
-    found: set[fx.Node] = set()
-    ahead = list(roots)
-    while ahead:
-        node = ahead.pop()
-        if node not in found:
-            found.add(node)
-            ahead += node.all_input_nodes
-    return found
