@@ -126,8 +126,10 @@ class _Names:
         self.spikes.setdefault(neuron, []).append(spike)
 
     def restore(self) -> None:
-        """Name the potentials again: the exporter calls what an operator returns by a name of its own. What the network is given or returns
-        keeps its name."""
+        """Name the potentials again: the exporter calls what an operator returns by a name of its own.
+
+        What the network is given or returns keeps its name.
+        """
         for potential, name in self._given:
             if not (potential.is_graph_input() or potential.is_graph_output()):
                 potential.name = name
