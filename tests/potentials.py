@@ -75,6 +75,13 @@ class ReadOut(neuron.LIFNode):
         return self.v
 
 
+class ReadOutOfAllSteps(ReadOut):
+    """The same in step mode "m", where spikingjelly does not call `single_step_forward`."""
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        return torch.stack([self.single_step_forward(x) for x in x_seq])
+
+
 def lif(**options: Any) -> neuron.LIFNode:
     return neuron.LIFNode(**{"v_threshold": 0.2, **options})
 
@@ -92,7 +99,7 @@ FACTORIES: dict[str, Callable[[], nn.Module]] = {
     "never": lambda: Net(lif(), lif(v_threshold=float("inf")), after_call("v")),
     "derived": lambda: Net(lif(), ReadOut(v_threshold=float("inf")), called),
     "all_steps": lambda: all_steps(Net(lif(), lif(store_v_seq=True), after_call("v_seq"))),
-    "derived_all_steps": lambda: all_steps(Net(lif(), ReadOut(v_threshold=float("inf")), called)),
+    "derived_all_steps": lambda: all_steps(Net(lif(), ReadOutOfAllSteps(v_threshold=float("inf")), called)),
     "mean_potential": lambda: all_steps(Net(lif(), neuron.NonSpikingLIFNode(3.0, "mean-mem"), called)),
     "listed": lambda: all_steps(Net(lif(), neuron.NonSpikingIFNode(), lambda net, x: torch.stack(called(net, x)))),
     "added": lambda: Net(lif(), lif(), added),
