@@ -23,7 +23,7 @@ def source_of(name: str, depth: int, kind: type[Deep], folder: Path, monkeypatch
     """The source of a network that was trained for some steps."""
     net = psp_norm_style.made(name, depth)
     images = torch.rand(8, *INPUT_SHAPE, generator=torch.Generator().manual_seed(2))
-    trained(net.train(), lambda net, x: net(x), images, steps=3)
+    trained(net.train(), lambda net, x: net(x), images, steps=3, rate=0.001)
     psp_norm_style.settled(net)
     monkeypatch.setattr(factory, "imported", lambda arch, called: lambda: psp_norm_style.made(name, depth, kind))
     return loaded(net, "deep:net", folder)
