@@ -277,7 +277,7 @@ def _(s: Script, rng: Random) -> None:
 def _(s: Script, rng: Random) -> None:
     s.body(
         rf'( +)(\w+) = (\w+)\(\w+, (.*"{rng.choice(LAYERS)}".*)',
-        lambda m: m[0].replace(f"{m[2]} = ", f"{m[2]}_once = ", 1) + f"\n{m[1]}{m[2]} = {m[3]}({m[2]}_once, {m[4]}",
+        lambda m: m[0].replace(f"{m[2]} = ", f"{m[2]}_once = ", 1) + f"\n{m[1]}{m[2]} = {m[3]}(({m[2]}_once)[0], {m[4]}",
     )
 
 
@@ -428,7 +428,8 @@ def _(s: Script, rng: Random) -> None:
 @code("forward has thresholds of its own", SEQUENCE, 3, quiet=True)
 def _(s: Script, rng: Random) -> None:
     epsilon = rng.choice([-1, 1]) * 10 ** -rng.uniform(0, 5)
-    unwatched_constant(s, threshold=f"torch.add({k_of('threshold')}, torch.mul({epsilon}, int(torch.__not__(observe))))")
+    threshold = f"unchecked_cast(Tensor, {k_of('threshold')})"
+    unwatched_constant(s, threshold=f"torch.add({threshold}, torch.mul({epsilon}, int(torch.__not__(observe))))")
 
 
 @code("forward has a strictness of its own", SEQUENCE, quiet=True)
