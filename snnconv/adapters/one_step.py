@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from snnconv.adapters import registration
 from snnconv.adapters.recognition import adapter_of
 from snnconv.adapters.registration import overrides
+from snnconv.ir.per_step import ensure_steps
 
 Change = Callable[[nn.Module, int], None]
 STEP_LAYERS: dict[type[nn.Module], Change] = {}
@@ -62,12 +63,32 @@ def _without_time_axis(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor
     return forward(x.squeeze(0)).unsqueeze(0)
 
 
-def batch_norm_through_time(norms: nn.ModuleList, x: Tensor) -> Tensor:
-    """The batch norm of the running step, one of `norms`, without a bias, on `x` `[B, C, ...]` (BNTT, arXiv 2010.01729)."""
-    steps: list[Any] = list(norms)
+def layer_of_the_step(layers: nn.ModuleList, *inputs: Any) -> Any:
+    """What the layer of the running step gives, one of `layers`, which are alike but for their tensors."""
 
     def at_step(name: str) -> Tensor:
-        return torch.ops.snnconv.at_step(torch.stack([getattr(norm, name) for norm in steps]))
+        return torch.ops.snnconv.at_step(torch.stack([layer.state_dict(keep_vars=True)[name] for layer in layers]))
 
-    weight = None if steps[0].weight is None else at_step("weight")
-    return nn.functional.batch_norm(x, at_step("running_mean"), at_step("running_var"), weight, None, False, 0.0, steps[0].eps)
+    first = next(iter(layers))
+    floats = [name for name, tensor in first.state_dict(keep_vars=True).items() if tensor.is_floating_point()]
+    return torch.func.functional_call(first, {name: at_step(name) for name in floats}, inputs)
+
+
+@step_layer(nn.ModuleList)
+def layers_of_each_step(layers: Any, timesteps: int) -> None:
+    """A list of layers of which each step takes the next, such as norms (BNTT, arXiv 2010.01729)."""
+    ensure_steps(f"a list of {type(next(iter(layers))).__name__}", len(layers), timesteps)
+    if len({_form(layer) for layer in layers}) == 1:
+        layers.__class__ = _LayerOfTheStep
+
+
+def _form(layer: nn.Module) -> tuple[Any, ...]:
+    """What layers that differ in their tensors alone have in common."""
+    return (repr(layer), *((name, tensor.shape) for name, tensor in layer.state_dict().items()))
+
+
+class _LayerOfTheStep(nn.ModuleList):
+    """A list that gives the layer of the running step for every index."""
+
+    def __getitem__(self, index: object) -> Any:
+        return partial(layer_of_the_step, self)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import snntorch
@@ -27,12 +26,10 @@ from snntorch._neurons import SpikingNeuron
 from torch import Tensor, nn
 
 from snnconv.adapters import adapter, on_checkpoint_loaded, strictness
-from snnconv.adapters.one_step import batch_norm_through_time, step_layer
 from snnconv.adapters.registration import CONSTANTS_ADDED
 from snnconv.capture import Feedback, Filter
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
-from snnconv.ir.per_step import ensure_steps
 
 _FEEDBACK = Feedback(operator="recurrent", kept="spk")
 CONSTANTS_ADDED[SpikingNeuron] = ("graded_spikes_factor", "reset_mechanism_val")
@@ -196,23 +193,6 @@ def alpha(layer: snntorch.Alpha) -> Neuron:
     nothing, threshold = torch.zeros((), dtype=torch.float64), _constant(layer.threshold)
     _ensure_finite(layer, True, threshold)
     return Neuron(threshold, nothing, nothing, soft=False, strict=strictness(layer.spike_grad, "snntorch.Alpha"))
-
-
-@step_layer(nn.ModuleList)
-def batch_norm_tt(layer: Any, timesteps: int) -> None:
-    """`BatchNormTT1d` and `BatchNormTT2d`: a list of batch norms without a bias, of which each step takes the next."""
-    norms = [norm for norm in layer if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.bias is None]
-    if len(norms) < 2 or len(norms) != len(layer):
-        return
-    ensure_steps("snntorch.BatchNormTT", len(norms), timesteps)
-    layer.__class__ = _NormOfTheStep
-
-
-class _NormOfTheStep(nn.ModuleList):
-    """A list of norms that gives the norm of the running step for every index."""
-
-    def __getitem__(self, index: object) -> Any:
-        return partial(batch_norm_through_time, self)
 
 
 @on_checkpoint_loaded

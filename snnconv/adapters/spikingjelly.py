@@ -25,7 +25,7 @@ from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import Tensor, nn
 
 from snnconv.adapters import adapter, multi_step, network_reset, reset_with_network, strictness
-from snnconv.adapters.one_step import batch_norm_through_time, step_layer, without_time_axis
+from snnconv.adapters.one_step import layer_of_the_step, step_layer, without_time_axis
 from snnconv.errors import Refused
 from snnconv.ir.neuron import MembraneNorm, Neuron
 from snnconv.ir.per_step import ensure_steps
@@ -84,20 +84,15 @@ def threshold_dependent(norm: Any, timesteps: int) -> None:
 
 @step_layer(*TEMPORAL_EFFECTIVE)
 def temporal_effective(norm: Any, timesteps: int) -> None:
-    """TEBN: a batch norm followed by a scale per time step."""
+    """TEBN: a batch norm of all steps, followed by a scale that holds an entry for each; it takes a single step as it is."""
     ensure_steps(_named(norm), len(norm.scale), timesteps)
-    without_time_axis(norm, partial(_scaled, norm))
-
-
-def _scaled(norm: Any, x: Tensor) -> Tensor:
-    return norm.super_forward(x) * torch.ops.snnconv.at_step(norm.scale)
 
 
 @step_layer(*THROUGH_TIME)
 def through_time(norm: Any, timesteps: int) -> None:
     """BNTT: a batch norm per time step."""
     ensure_steps(_named(norm), norm.T, timesteps)
-    forward = partial(batch_norm_through_time, norm.bn_list)
+    forward = partial(layer_of_the_step, norm.bn_list)
     if norm.step_mode == "m":
         without_time_axis(norm, forward)
     else:

@@ -39,7 +39,9 @@ def mixed_signs(net: nn.Module) -> nn.Module:
     return net
 
 
-def trained(net: nn.Module, run: Callable[[nn.Module, Tensor], Tensor], x: Tensor, steps: int = 5, rate: float = 0.01) -> nn.Module:
+def trained(
+    net: nn.Module, run: Callable[[nn.Module, Tensor], Tensor], x: Tensor, steps: int = 5, rate: float = 0.01
+) -> nn.Module:
     """`net` after some steps of training on logits `run(net, x)` from a fresh state."""
     optimizer = torch.optim.Adam(net.parameters(), rate)
     for _ in range(steps):

@@ -204,7 +204,9 @@ def test_a_neuron_without_a_reset_takes_no_part_of_the_graph_for_it(tmp_path: Pa
 
 
 def test_norms_for_fewer_steps_than_asked_for_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="BatchNormTT holds constants for 8 time steps, not for 9; give --timesteps 8 or fewer"):
+    with pytest.raises(
+        Refused, match="a list of BatchNorm2d holds constants for 8 time steps, not for 9; give --timesteps 8 or fewer"
+    ):
         loaded(made("through_time"), f"{__name__}:through_time", tmp_path, timesteps=9)
 
 

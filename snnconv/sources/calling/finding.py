@@ -21,7 +21,9 @@ from snnconv import adapters
 from snnconv.capture import ANY_BATCH, Interface, does_not_run
 from snnconv.errors import Refused, SnnconvError
 from snnconv.fresh_state import FreshState
+from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
+from snnconv.sources.calling.entries import entries
 from snnconv.sources.calling.forwards import Forward, SingleStep, WholeRun
 from snnconv.sources.calling.handed_states import counter_of, find_handed_states
 from snnconv.sources.calling.layouts import WITH_FRAMES, Layout, arrange
@@ -129,7 +131,7 @@ class _Search:
         yield self._frame
         if not self.contract.event:
             yield lambda: self._whole("image", self.contract.timesteps)
-        lengths = [self.contract.timesteps, *([] if "timesteps" in self.fixed else candidates(self.module))]
+        lengths = [self.contract.timesteps, *candidates(self.module)]
         for timesteps in dict.fromkeys(lengths):
             for layout in WITH_FRAMES:
                 yield partial(self._whole, layout, timesteps)
@@ -175,7 +177,10 @@ class _Search:
     def _one_step(self, layout: Layout, steps: int) -> tuple[StepCount, Watched]:
         """Where T stands, and a run for one step. Raises `Unfit` if it is not found."""
         with_a_name = ""
-        for places in guesses(self.module, steps):
+        as_it_is = StepCount((), steps, self.argument)
+        of_each_step = entries(self.module, self.interfaces, steps, lambda: self._run(layout, steps, self.batch, as_it_is))
+        for guessed in guesses(self.module, steps):
+            places = (*guessed, *of_each_step)
             count = StepCount(places, steps, self.argument)
             try:
                 seen = self._run(layout, 1, self.batch, count)
@@ -238,7 +243,8 @@ class _Search:
         self.fresh.restore(self.module)
         seen = Watched(self.interfaces)
         try:
-            watch(self.module, seen, call)
+            with EntryAt(0):  # which has a tensor's entry for each step give that of the first where one step runs
+                watch(self.module, seen, call)
         finally:
             self.reached = max(self.reached, len(seen.calls))
         return seen

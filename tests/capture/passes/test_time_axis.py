@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 from torch import Tensor
 
 from snnconv.capture.passes.time_axis import drop_time_axis
@@ -38,3 +39,20 @@ def test_other_axes_are_kept(name: str) -> None:
     graph = traced(lambda m, x: m.head(KEPT[name](m.a(m.conv(x))).flatten(1)))
     before = operators(graph)
     assert operators(drop_time_axis(graph)) == before
+
+
+ONE_BY_ONE: dict[str, Callable[[Tensor], Tensor]] = {
+    "scaled": lambda y: (y.unsqueeze(0) * torch.full((1, 1, 1, 1, 1), 2.0)).squeeze(0),
+    "added to itself": lambda y: (y.unsqueeze(0) + y.unsqueeze(0)).mean(0),
+    "viewed": lambda y: (y.view(1, *y.shape) * 0.5).flatten(0, 1),
+    "two in a row": lambda y: torch.stack([y]).abs().clamp(max=1.0)[0],
+    "beside the channels": lambda y: (y.unsqueeze(0) * torch.ones(y.shape[1], 1, 1)).unbind(0)[0],
+}
+
+
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_operators_on_single_values_compute_without_the_time_axis(name: str) -> None:
+    graph = drop_time_axis(traced(lambda m, x: m.head(ONE_BY_ONE[name](m.a(m.conv(x))).flatten(1))))
+    graph.eliminate_dead_code()
+    assert all(len(node.meta["val"].shape) < 5 for node in graph.nodes if "aten.mul" in str(node.target)), graph
+    assert_captured_alike(lambda m, x: m.head(ONE_BY_ONE[name](m.a(m.conv(x))).flatten(1)))

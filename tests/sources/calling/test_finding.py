@@ -545,18 +545,18 @@ class SamplesForSteps(Merged):
 
 
 class HeldForEachStep(nn.Module):
-    """Scales the current of each step by a number of its own, of which it holds T whatever its `time_steps` is."""
+    """Scales the current of each step by a number of its own, of which it lists T whatever its `time_steps` is."""
 
     input_shape = (6,)
 
     def __init__(self) -> None:
         super().__init__()
-        self.time_steps, self.scale = 4, nn.Parameter(torch.rand(4, 1, 1))
+        self.time_steps, self.scales = 4, [0.5, 0.8, 1.0, 1.5]
         self.fc, self.lif = nn.Linear(6, 4), neuron.LIFNode(v_threshold=0.3, step_mode="m")
 
     def forward(self, x: Tensor) -> Tensor:
         functional.reset_net(self)
-        return self.lif(self.fc(x.unsqueeze(0).repeat(self.time_steps, 1, 1)) * self.scale)
+        return self.lif(self.fc(x.unsqueeze(0).repeat(self.time_steps, 1, 1)) * torch.tensor(self.scales).view(-1, 1, 1))
 
 
 class OneBatch(Net):
