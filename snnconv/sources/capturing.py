@@ -17,7 +17,7 @@ from snnconv.ir.program import Origin, TimeContract
 from snnconv.results import DEFAULT
 from snnconv.sources.afresh import starting_afresh, without_memory
 from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_forward
-from snnconv.sources.fidelity import faithful
+from snnconv.sources.fidelity import alike, faithful
 from snnconv.sources.hidden_state import layers_with_state
 from snnconv.sources.options import NETWORK
 from snnconv.sources.own_resets import ensure_resets_change_nothing
@@ -129,7 +129,29 @@ def _source(
         found = _found(module, contract, fixed, output)
         forward, notes = found.forward, (*notes, *found.notes)
         contract, origin = _following(found, contract, origin)
+        if found.whole is not None:
+            return _going_one_way(module, neurons, contract, origin, notes, forward, found.whole)
     return _captured(module, neurons, contract, origin, notes, forward)
+
+
+def _going_one_way(
+    module: nn.Module,
+    neurons: dict[str, Neuron],
+    contract: TimeContract,
+    origin: Origin,
+    notes: tuple[str, ...],
+    step: Forward,
+    whole: Forward,
+) -> Source:
+    """The source of a module that takes one step a call and all steps as well, which must come to the same.
+
+    Raises `Refused` if they do not, unless the module forgets its state in each call, which is a whole run then.
+    """
+    source = _captured(module, neurons, contract, origin, notes, step)
+    if source.afresh:
+        note = f"its forward makes its neurons forget, so it is given all steps in one call, {whole}"
+        return _captured(module, neurons, contract, origin, (*notes, note), whole)
+    return alike(source, whole)
 
 
 def _found(module: nn.Module, contract: TimeContract, fixed: Mapping[str, str], output: str | None) -> Found:

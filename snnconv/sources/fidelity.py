@@ -29,7 +29,7 @@ from snnconv.ir.program import Driven
 from snnconv.ir.time import read_out
 from snnconv.results import DEFAULT
 from snnconv.sources.arriving import Arriving, Filtering
-from snnconv.sources.calling import SingleStep
+from snnconv.sources.calling import Forward, SingleStep
 from snnconv.sources.currents import typical_current
 from snnconv.sources.hidden_state import changed_attribute
 from snnconv.sources.options import NETWORK
@@ -61,6 +61,24 @@ def faithful(source: Source) -> Source:
     return _reading_out(source, readouts)
 
 
+def alike(source: Source, whole: Forward) -> Source:
+    """`source`, whose module takes one step a call, with the readout that it has if it takes all steps in one, as it does too.
+
+    Raises `Refused` if the two differ in more than a readout that the user gave.
+    """
+    fault, readouts = _first_fault(replace(source, forward=whole), samples=2)
+    if fault is not None:
+        raise Refused(
+            f"the network takes one time step a call, and all steps in one call ({whole}), and the two differ: {fault[0]}",
+            "let its forward take one of the two, or do the same in both",
+        )
+    return source if _is_given(source, "readout") else _reading_out(source, readouts)
+
+
+def _is_given(source: Source, setting: str) -> bool:
+    return not source.program.origin.settings.get(setting, DEFAULT).endswith(f"({DEFAULT})")
+
+
 def _reading_out(source: Source, fitting: tuple[str, ...]) -> Source:
     """`source` with a readout that fits. Raises `Refused` if the user gave another."""
     program = source.program
@@ -68,7 +86,7 @@ def _reading_out(source: Source, fitting: tuple[str, ...]) -> Source:
     if given in fitting:
         return source
     settings = program.origin.settings
-    if not settings.get("readout", DEFAULT).endswith(f"({DEFAULT})"):
+    if _is_given(source, "readout"):
         raise Refused(f"the network reads out by itself, by {fitting[0]}, not by {given}", f"give --readout {fitting[0]}")
     origin = replace(program.origin, settings={**settings, "readout": f"{fitting[0]} ({NETWORK})"})
     contract = replace(program.contract, readout=fitting[0])

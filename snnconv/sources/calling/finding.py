@@ -28,7 +28,7 @@ from snnconv.sources.calling.forwards import Forward, SingleStep, WholeRun
 from snnconv.sources.calling.handed_states import counter_of, find_handed_states
 from snnconv.sources.calling.layouts import WITH_FRAMES, Layout, arrange
 from snnconv.sources.calling.returned import Part, choose, parts, parts_over_time
-from snnconv.sources.calling.step_count import StepCount, batch_sizes, candidates, guesses, required_argument
+from snnconv.sources.calling.step_count import Loops, StepCount, batch_sizes, candidates, guesses, required_argument
 from snnconv.sources.calling.watching import Unfit, Watched, watch
 from snnconv.user_code import UserCodeError, described
 
@@ -44,12 +44,19 @@ class Found:
         timesteps: for how many steps it runs.
         output: the name of the output that was chosen among several; empty if there was no choice.
         notes: in words, what was chosen.
+        whole: if that is one step a call, how the network takes all steps in one call as well; None if it does not.
     """
 
     forward: Forward
     timesteps: int
     output: str = ""
     notes: tuple[str, ...] = ()
+    whole: Forward | None = None
+
+    def starting_from(self, fresh: FreshState) -> Found:
+        """The same, every run of which starts from that state."""
+        whole = None if self.whole is None else self.whole.starting_from(fresh)
+        return replace(self, forward=self.forward.starting_from(fresh), whole=whole)
 
 
 def find_forward(
@@ -103,7 +110,7 @@ class _Search:
                 failures.append((self.reached, failure))
             else:
                 if found is not None:
-                    return replace(found, forward=found.forward.starting_from(self.fresh))
+                    return self._beside_a_whole_run(found).starting_from(self.fresh)
         _, telling = max(failures, key=lambda failure: failure[0])  # the first of those that came furthest
         if isinstance(telling, UserCodeError):
             self._ensure_any_batch()
@@ -131,10 +138,49 @@ class _Search:
         yield self._frame
         if not self.contract.event:
             yield lambda: self._whole("image", self.contract.timesteps)
+        for layout, timesteps in self._frames():
+            yield partial(self._whole, layout, timesteps)
+
+    def _frames(self) -> Iterator[tuple[Layout, int]]:
+        """The layouts and numbers of frames that the network may be given in one call."""
         lengths = [self.contract.timesteps, *candidates(self.module)]
-        for timesteps in dict.fromkeys(lengths):
-            for layout in WITH_FRAMES:
-                yield partial(self._whole, layout, timesteps)
+        return ((layout, timesteps) for timesteps in dict.fromkeys(lengths) for layout in WITH_FRAMES)
+
+    def _beside_a_whole_run(self, found: Found) -> Found:
+        """`found`, with the way in which the network takes all steps in one call, if it was found to take one step a call.
+
+        Raises `Refused` if it makes one step of all the frames that it may be given.
+        """
+        if not isinstance(found.forward, SingleStep):
+            return found
+        for layout, timesteps in self._frames():
+            if timesteps == 1:
+                continue
+            try:
+                whole = self._whole(layout, timesteps)
+            except (Unfit, UserCodeError):
+                self._ensure_frames_stay_apart(layout, timesteps, found.forward)
+            except Refused:  # it runs so, and does not give one output
+                continue
+            else:
+                return replace(found, timesteps=whole.timesteps, whole=whole.forward)
+        return found
+
+    def _ensure_frames_stay_apart(self, layout: Layout, timesteps: int, step: SingleStep) -> None:
+        frames = [self._noise(self.batch, t) for t in range(timesteps)]
+        if self.contract.event and self._shape_of_a_step(step, arrange(layout, frames)) == self._shape_of_a_step(step, frames[0]):
+            raise Refused(
+                f"the network makes one time step of all frames that it is given at once, {layout}, and takes single frames too",
+                "let its forward take single frames only, or go over all of them",
+            )
+
+    def _shape_of_a_step(self, step: SingleStep, x: Tensor) -> torch.Size | None:
+        """The shape of the output of one step on `x`; None if there is none."""
+        try:
+            seen = self._watched(lambda net: step.step(net, x))
+        except (Refused, UserCodeError):
+            return None
+        return seen.returned.shape if seen.is_one_step else None
 
     def _frame(self) -> Found | None:
         """One step a call; None if the network runs, but not for one step."""
@@ -175,7 +221,10 @@ class _Search:
         return self._found(WholeRun(layout, count, chosen.output), timesteps, found, chosen, note)
 
     def _one_step(self, layout: Layout, steps: int) -> tuple[StepCount, Watched]:
-        """Where T stands, and a run for one step. Raises `Unfit` if it is not found."""
+        """Where T stands, and a run for one step. Raises `Unfit` if it is not found, or `Refused` if it runs on an image:
+        given frames it may do something else.
+        """
+        refusal = Refused if layout == "image" else Unfit
         with_a_name = ""
         as_it_is = StepCount((), steps, self.argument)
         of_each_step = entries(self.module, self.interfaces, steps, lambda: self._run(layout, steps, self.batch, as_it_is))
@@ -187,6 +236,8 @@ class _Search:
                 ran = seen.steps(self.batch)
                 if ran == 1:
                     return count, seen
+                if ran == steps and all(isinstance(place, Loops) for place in places):
+                    continue  # there is no such loop
                 why = f"it runs for {ran}"
             except (Unfit, UserCodeError) as error:
                 why = f"it does not run ({described(error.__cause__ or error)})"
@@ -194,11 +245,11 @@ class _Search:
                 others = f" and {len(places) - 1} more places" if len(places) > 1 else ""
                 with_a_name = f"with 1 in {places[0]}{others} {why}"
         if with_a_name:
-            raise Unfit(
+            raise refusal(
                 f"the network runs for {steps} time steps, and not for one: {with_a_name}",
                 "let its forward, and what it holds for each step, follow that number; snnconv.nn has norms of each step",
             )
-        raise Unfit(
+        raise refusal(
             f"the network runs for {steps} time steps, and where that number stands in it was not found",
             "hold it in an attribute that its forward reads, such as self.timesteps",
         )

@@ -23,7 +23,7 @@ from snnconv.sources.calling.step_count import StepCount
 
 
 class Forward(Protocol):
-    """How a network is called over time."""
+    """How a network is called over time; `str` of it says so in words."""
 
     @property
     def fresh(self) -> FreshState:
@@ -81,6 +81,9 @@ class SingleStep:
     counter: str | None = None
     fresh: FreshState = field(default_factory=FreshState)
 
+    def __str__(self) -> str:
+        return "one step a call"
+
     @property
     def reads_out(self) -> bool:
         """It does not."""
@@ -129,6 +132,9 @@ class WholeRun:
     count: StepCount = field(default_factory=StepCount)
     output: Output = field(default_factory=Output)
     fresh: FreshState = field(default_factory=FreshState)
+
+    def __str__(self) -> str:
+        return self.layout
 
     @property
     def reads_out(self) -> bool:

@@ -36,6 +36,7 @@ NAMES = frozenset(
         "sim_time",
         "simulation_length",
         "simulation_steps",
+        "step",
         "steps",
         "t",
         "time",
@@ -249,9 +250,12 @@ class StepCount:
 
 
 def required_argument(module: nn.Module) -> str | None:
-    """The argument of the forward of `module` that must be given T, if there is one: it has the name, and no default."""
+    """The argument of the forward of `module` that must be given T, if there is one: it has such a name, and no default.
+
+    `t` and `step` name the number of one step there.
+    """
     parameters = list(inspect.signature(module.forward).parameters.values())[1:]
-    return next((p.name for p in parameters if p.default is p.empty and p.name.lower() in NAMES and len(p.name) > 1), None)
+    return next((p.name for p in parameters if p.default is p.empty and p.name.lower() in NAMES - {"t", "step"}), None)
 
 
 def guesses(module: nn.Module, written: int) -> Iterator[tuple[Place, ...]]:
