@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -34,6 +34,39 @@ class FreshState:
                 delattr(layer, name)
             vars(layer).update(_copied(self._held[path], dtype))
             layer._buffers.update(_copied(self._buffers.get(path, {}), dtype))
+
+
+def held(layer: nn.Module) -> dict[str, Any]:
+    """Copies of the state that a layer holds besides its parameters, by name; nothing of torch's own layers."""
+    return {} if _is_torchs(layer) else _copied({**_attributes(layer), **layer._buffers})
+
+
+def hold(layer: nn.Module, state: Mapping[str, Any], names: Collection[str]) -> None:
+    """Let a layer hold under each of `names` what `state` does, or nothing if that has no such name."""
+    for name in names:
+        place = layer._buffers if name in layer._buffers else vars(layer)
+        place.pop(name, None)
+        if name in state:
+            place[name] = _copy(state[name], None)
+
+
+def same_state(some: Mapping[str, Any], others: Mapping[str, Any], name: str) -> bool:
+    """Whether two states hold the same under `name`, or both nothing."""
+    if name in some and name in others:
+        return _equal(some[name], others[name])
+    return name not in some and name not in others
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, Tensor):
+        return a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, 0.0, 0.0, equal_nan=True)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(value, b[key]) for key, value in a.items())
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return bool(a == b)
 
 
 def _attributes(layer: nn.Module) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def _in_evaluation_mode(module: nn.Module, arch: str) -> nn.Module:
 def _detached(module: nn.Module) -> nn.Module:
     """Detach the tensors that are no parameters, such as the weight of the old `weight_norm`: others cannot be copied."""
     for layer in module.modules():
-        for name, value in list(vars(layer).items()):
+        for name, value in [*vars(layer).items(), *layer._buffers.items()]:
             if isinstance(value, Tensor) and not value.is_leaf:
                 setattr(layer, name, value.detach())
     return module

@@ -19,6 +19,7 @@ from snnconv.results import DEFAULT
 from snnconv.sources.capturing import capture_source
 from snnconv.sources.checkpoint import Checkpoint, Wanted, fit, read_checkpoint, take
 from snnconv.sources.kind import SourceKind
+from snnconv.sources.left_behind import watched_runs
 from snnconv.sources.options import Resolver, SourceOptions
 from snnconv.sources.source import Source
 from snnconv.user_code import imported, running_user_code
@@ -39,9 +40,11 @@ def load(path: Path, options: SourceOptions) -> Source:
     arch = resolve("arch", "")
     resolve.reject("leak", "threshold", "strict", reason="the factory sets the constants of its neurons")
     checkpoint = read_checkpoint(path)
-    module = build(arch)
+    with watched_runs() as runs:
+        module = build(arch)
+    left = runs.take_back(module)
     resolve.given("weights", "ignore", "rename")
-    notes = _load_into(module, checkpoint, options)
+    notes = (*left, *_load_into(module, checkpoint, options))
     frame = tuple(resolve("input_shape", _input_shape(module, options, arch), "factory"))
     contract = resolve.contract(frame, *_timesteps(module, arch))
     if options.output is not None:

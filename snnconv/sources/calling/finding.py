@@ -118,12 +118,14 @@ class _Search:
         raise telling
 
     def _ensure_any_batch(self) -> None:
-        """Raise `Refused` if the network, which does not run on our batches, runs on one whose size stands in its code."""
+        """Raise `Refused` if the network, which does not run on our batches, runs on one whose size it holds."""
         for size in batch_sizes(self.module):
             frames = [self._noise(size, t) for t in range(self.contract.timesteps)]
             for layout in get_args(Layout):
                 if self._runs_on(arrange(layout, frames)):
-                    raise Refused(f"the network runs on a batch of {size} alone: its code holds that number", ANY_BATCH)
+                    raise Refused(
+                        f"the network runs on a batch of {size} alone: it holds that size in its code or in a state", ANY_BATCH
+                    )
 
     def _runs_on(self, x: Tensor) -> bool:
         try:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from types import CellType, CodeType, FunctionType
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
+from snnconv.fresh_state import held
 from snnconv.sources.calling.own_code import codes_of, own_functions, put
 
 NAMES = frozenset(
@@ -280,8 +281,9 @@ def candidates(module: nn.Module) -> list[int]:
 
 
 def batch_sizes(module: nn.Module) -> list[int]:
-    """Numbers that may be a size of the batch that a network holds: those in places with such a name."""
-    return _counts(_named(module, BATCH_NAMES))
+    """Numbers that may be a size of the batch that a network holds: those in places with such a name, and those of its states."""
+    tensors = (value for layer in module.modules() for value in held(layer).values() if isinstance(value, Tensor))
+    return _counts([*_named(module, BATCH_NAMES), *(len(tensor) for tensor in tensors if tensor.dim() > 1)])
 
 
 def _named(module: nn.Module, names: Collection[str]) -> Iterator[Any]:

@@ -573,7 +573,7 @@ class OneBatch(Net):
 REFUSED: dict[type[nn.Module], str] = {
     HeldForEachStep: "runs for 4 time steps, and not for one: with 1 in self.time_steps it runs for 4",
     SamplesForSteps: "neuron lif1 takes all time steps at once, [T, B, ...], and is given [12, 1, 8] for a batch of 3",
-    OneBatch: "the network runs on a batch of 16 alone: its code holds that number",
+    OneBatch: "the network runs on a batch of 16 alone: it holds that size in its code or in a state",
     Shared: "neuron lif1 is called 2 times in one time step and would share its potential; give each place its own neuron",
     Skipping: "mixes time steps: neuron lif1 runs for 6 steps, and lif2 for 3",
     Delayed: "the output of the network does not follow from its neurons' spikes at each step alone",
