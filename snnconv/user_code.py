@@ -101,6 +101,11 @@ def is_library(file: str) -> bool:
     return file.startswith("<") or (path.is_relative_to(_STANDARD) and not path.is_relative_to(_INSTALLED)) or _of_tools(path)
 
 
+def is_installed(file: str) -> bool:
+    """Whether a source file belongs to an installed package."""
+    return Path(file).is_relative_to(_INSTALLED)
+
+
 def place_of(file: str, line: int) -> str:
     """A line of code in words, without its folder: `net.py line 12 (y = self.fc(x))`."""
     text = linecache.getline(file, line).strip()
@@ -124,7 +129,7 @@ def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return place_of(error.filename, error.lineno or 1)
     lines = [(file, line) for file, line in _lines(error.__traceback__) if not is_library(file)]
-    own = [(file, line) for file, line in lines if not Path(file).is_relative_to(_INSTALLED)]
+    own = [(file, line) for file, line in lines if not is_installed(file)]
     return place_of(*(own or lines)[-1]) if lines else ""
 
 

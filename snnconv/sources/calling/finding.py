@@ -27,8 +27,9 @@ from snnconv.sources.calling.entries import entries
 from snnconv.sources.calling.forwards import Forward, SingleStep, WholeRun
 from snnconv.sources.calling.handed_states import counter_of, find_handed_states
 from snnconv.sources.calling.layouts import WITH_FRAMES, Layout, arrange
+from snnconv.sources.calling.places import Loops
 from snnconv.sources.calling.returned import Part, choose, parts, parts_over_time
-from snnconv.sources.calling.step_count import Loops, StepCount, batch_sizes, candidates, guesses, required_argument
+from snnconv.sources.calling.step_count import StepCount, batch_sizes, candidates, guesses, required_argument
 from snnconv.sources.calling.watching import Unfit, Watched, watch
 from snnconv.user_code import UserCodeError, described
 

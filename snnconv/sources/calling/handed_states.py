@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from snnconv.errors import Refused
 from snnconv.sources.calling.forwards import HandedStates
+from snnconv.sources.calling.places import NAMES
 from snnconv.sources.calling.returned import Path, parts
-from snnconv.sources.calling.step_count import NAMES
 from snnconv.sources.calling.watching import Watched
 from snnconv.user_code import UserCodeError
 

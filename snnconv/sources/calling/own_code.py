@@ -3,30 +3,79 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import chain
-from types import CodeType, FunctionType
+from functools import cached_property, partial
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
-from snnconv.user_code import is_library
+from snnconv.user_code import is_installed, is_library
 
 
 def own_functions(module: nn.Module) -> Iterator[FunctionType]:
-    """The functions of the user's own that the layers of a network have as methods, and those that these call by name."""
-    classes = dict.fromkeys(kind for layer in module.modules() for kind in type(layer).__mro__)
-    methods: list[Any] = [vars(kind).values() for kind in classes]
-    patched: list[Any] = [vars(layer).values() for layer in module.modules()]
-    waiting: list[Any] = [getattr(value, "__func__", value) for value in chain(*methods, *patched)]
-    seen: set[Callable[..., Any]] = set()
+    """The functions of the user's own that a network runs, as far as their names tell.
+
+    They are the methods of its layers, those of objects of the user's own that these hold, and what they read by name: functions
+    around them, of their module and of other modules, and the methods of classes and objects there.
+    """
+    waiting: list[tuple[Any, bool]] = [(type(layer), True) for layer in module.modules()]
+    waiting += [(value, True) for layer in module.modules() for value in vars(layer).values()]
+    seen = set[FunctionType]()
     while waiting:
-        function = waiting.pop(0)
-        if isinstance(function, FunctionType) and function not in seen and not is_library(function.__code__.co_filename):
-            seen.add(function)
-            yield function
-            waiting += [function.__globals__.get(name) for code in codes_of(function.__code__) for name in code.co_names]
+        value, of_the_network = waiting.pop(0)
+        for function in _functions_of(value):
+            file = function.__code__.co_filename
+            if function not in seen and not is_library(file):
+                seen.add(function)
+                yield function
+                if of_the_network or not is_installed(file):
+                    waiting += [(read, False) for _, read in read_by(function)]
+
+
+def read_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function reads by name around it: in its module, in those that this imports, and in the functions around it."""
+    names = {name for code in codes_of(function.__code__) for name in code.co_names}
+    for name in sorted(names & function.__globals__.keys()):
+        value = function.__globals__[name]
+        yield name, value
+        if is_own_module(value):
+            yield from ((inner, vars(value)[inner]) for inner in sorted(names & vars(value).keys()))
+    yield from ((name, content_of(cell)) for name, cell in cells_of(function).items())
+
+
+def is_own_module(value: Any) -> bool:
+    """Whether a value is a module of the user's own."""
+    file = getattr(value, "__file__", None) if isinstance(value, ModuleType) else None
+    return file is not None and not is_library(file) and not is_installed(file)
+
+
+def _functions_of(value: Any) -> Iterator[FunctionType]:
+    """The function that a value is, or those that are methods of it."""
+    function = _function_in(value)
+    if function is not None:
+        yield function
+        return
+    for kind in own_classes(value if isinstance(value, type) else type(value)):
+        yield from filter(None, map(_function_in, vars(kind).values()))
+
+
+def _function_in(value: Any) -> FunctionType | None:
+    """The function that a method, a property or the like is made of; None if a value is none of them."""
+    if isinstance(value, MethodType | staticmethod | classmethod):
+        value = value.__func__
+    elif isinstance(value, property):
+        value = value.fget
+    elif isinstance(value, partial | cached_property):
+        value = value.func
+    return value if isinstance(value, FunctionType) else None
+
+
+def own_classes(kind: type) -> list[type]:
+    """The classes from which a class derives, itself the first, that are neither Python's, nor torch's, nor a framework's."""
+    return [each for each in kind.__mro__ if not is_library(getattr(sys.modules.get(each.__module__), "__file__", None) or "<")]
 
 
 def codes_of(code: CodeType) -> Iterator[CodeType]:
@@ -35,6 +84,19 @@ def codes_of(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from codes_of(constant)
+
+
+def cells_of(function: FunctionType) -> dict[str, CellType]:
+    """The variables around a function that it reads, by name."""
+    return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+
+
+def content_of(cell: CellType) -> Any:
+    """What a variable around a function is; None if it is nothing yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 @contextmanager

@@ -1,0 +1,4 @@
+"""A module of settings, as networks import theirs."""
+
+T = 6
+other = 6
