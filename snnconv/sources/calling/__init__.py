@@ -10,6 +10,7 @@ places         the places in which T may stand
 step_count     where T stands in the network, and running it for another T
 handed_states  the states that a forward of one step is handed and returns
 returned       which part of what a forward returns is the output, and whether it has time
+random_numbers  that a forward draws none
 forwards       what comes of it: a `Forward`, which runs the network whole, and one step of it
 """
 

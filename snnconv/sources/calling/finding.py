@@ -28,6 +28,7 @@ from snnconv.sources.calling.forwards import Forward, SingleStep, WholeRun
 from snnconv.sources.calling.handed_states import counter_of, find_handed_states
 from snnconv.sources.calling.layouts import WITH_FRAMES, Layout, arrange
 from snnconv.sources.calling.places import Loops
+from snnconv.sources.calling.random_numbers import Generators
 from snnconv.sources.calling.returned import Part, choose, parts, parts_over_time
 from snnconv.sources.calling.step_count import StepCount, batch_sizes, candidates, guesses, required_argument
 from snnconv.sources.calling.watching import Unfit, Watched, watch
@@ -74,8 +75,8 @@ def find_forward(
             if they are not among it.
         wanted: the name of the output, if the user gave one.
 
-    Raises `Refused` if the network cannot be called step by step or does not run, and `InputError` if there is no output
-    `wanted`.
+    Raises `Refused` if the network cannot be called step by step, does not run or draws random numbers, and `InputError` if there
+    is no output `wanted`.
     """
     return _Search(copy.deepcopy(module), interfaces, contract, fixed, wanted).find()
 
@@ -96,6 +97,7 @@ class _Search:
         self.batch, self.other_batch, *_ = [size for size in _BATCHES if size not in sizes] + [2, 4]
         self.argument = required_argument(module)
         self.fresh = FreshState(module)
+        self.generators = Generators(module)
         self.reached = 0
 
     def find(self) -> Found:
@@ -294,11 +296,15 @@ class _Search:
         return self._watched(call)
 
     def _watched(self, call: Callable[[nn.Module], Any]) -> Watched:
-        self.fresh.restore(self.module)
         seen = Watched(self.interfaces)
-        try:
+
+        def run() -> None:
+            self.fresh.restore(self.module)
             with EntryAt(0):  # which has a tensor's entry for each step give that of the first where one step runs
                 watch(self.module, seen, call)
+
+        try:
+            self.generators.ensure_untouched(run)
         finally:
             self.reached = max(self.reached, len(seen.calls))
         return seen
