@@ -50,11 +50,13 @@ class _Widened(TorchDispatchMode):
 
 
 class _NewTensors(TorchFunctionMode):
-    """While it is on, `x.new_tensor(numbers)` rounds numbers to float32, as it does where the network computes in that type."""
+    """While it is on, `x.new_tensor(numbers)` and `x[...] = number` round numbers to float32, the type it was trained in."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         if func is Tensor.new_tensor and args[0].dtype is torch.float64:
             kwargs = {"dtype": torch.float32, **(kwargs or {})}
+        if func is Tensor.__setitem__ and isinstance(args[2], float):
+            args = (*args[:2], torch.tensor(args[2], dtype=torch.float32).item())
         return func(*args, **(kwargs or {}))
 
 
