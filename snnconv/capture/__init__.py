@@ -3,6 +3,7 @@
 The road, one file each:
 
     first_run      run one step once: what neurons carry, which of them run, on which shapes
+    memories       what the network keeps besides, in layers or in the variables of its loop over time
     slots          put a stand-in into the place of every neuron
     tracing        `torch.export` with the state made explicit and the batch left open
     passes         rewrite the graph, one named pass per file
@@ -12,7 +13,10 @@ The road, one file each:
 from __future__ import annotations
 
 from snnconv.capture.first_run import does_not_run
+from snnconv.capture.memories import Several
+from snnconv.capture.probing_batch import probing_batch
 from snnconv.capture.samples_apart import ANY_BATCH, SAMPLES_APART, is_in_inference_form
+from snnconv.capture.selection import SELECTIONS, Selection
 from snnconv.capture.slots import Call, Feedback, Filter, Interface
 from snnconv.capture.step import NO_NEURON, capture
 
@@ -20,11 +24,15 @@ __all__ = [
     "ANY_BATCH",
     "NO_NEURON",
     "SAMPLES_APART",
+    "SELECTIONS",
     "Call",
     "Feedback",
     "Filter",
     "Interface",
+    "Selection",
+    "Several",
     "capture",
     "does_not_run",
     "is_in_inference_form",
+    "probing_batch",
 ]

@@ -1,21 +1,26 @@
-"""Memories: tensors that a layer of a network, or the network itself, keeps in an attribute from step to step.
+"""Memories: tensors that a network keeps from step to step, in attributes of its layers or in variables of its loop over time.
 
-A spike of the step before that is fed back, a synapse that filters, the hidden state of a gated unit: whatever tensor `[B, ...]`
-one step leaves where the next one finds it. While a step is traced, each is an input of the graph, put where the layer finds it,
-and an output, taken from where the layer leaves it.
+A spike of the step before that is fed back, a synapse that filters, the hidden state of a gated unit, the potential of a neuron
+that is written out in a forward: whatever tensor `[B, ...]` one step leaves where the next one finds it, alone or in lists,
+tuples and dicts. While a step is traced, each is an input of the graph, put where the network finds it, and an output, taken from
+where the network leaves it: before and after a call that is one step, or at the head of the loop in a call that makes all steps.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from snnconv.capture.loops import LoopRun, watching_loops
+from snnconv.capture.nested import Keys, put_into, tensors_in, unshared, value_at
+from snnconv.capture.probing_batch import probing_batch
 from snnconv.capture.slots import FED_BACK, Call, Slot
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Shape
@@ -23,23 +28,62 @@ from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
 from snnconv.user_code import UserCodeError, running_user_code
 
-_BATCH = 3
-_MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
+_NO_MEMORIES = frozenset(vars(nn.Module())) | {"_memories"}
+Several = Callable[[nn.Module, list[Tensor]], Any]
+"""A run of a network that loops over time itself, on a frame `[B, ...]` for each of its steps."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """A tensor `[B, *shape]` that the layer at `path` keeps: in attribute `attribute`, or in place `index` of a tuple there."""
+    """A tensor `[B, *shape]` that a network keeps.
+
+    Attributes:
+        path: the layer that keeps it, or whose forward has the variable.
+        attribute: the attribute, or the variable as `function.variable`.
+        inside: the keys to it in the lists, tuples and dicts there.
+        shape: that of the tensor, without the batch.
+        dtype: its type.
+        loop: the loop at whose head it is kept; None if between calls.
+        like: what is there after a step.
+    """
 
     path: str
     attribute: str
-    index: int | None
+    inside: Keys
     shape: Shape
+    dtype: torch.dtype = torch.float32
+    loop: LoopRun | None = None
+    like: Any = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         """By what the states of a program and of an artifact know it."""
-        return ".".join(str(part) for part in (self.path, self.attribute, self.index) if part not in ("", None))
+        keys = [re.sub(r"\W", "_", str(key)) for key in self.inside]
+        return ".".join(part for part in (self.path, self.attribute, *keys) if part)
+
+    @property
+    def variable(self) -> str:
+        """The name of the variable that holds it; empty if an attribute does."""
+        return self.attribute.rpartition(".")[2] if "." in self.attribute else ""
+
+
+class _Key(NamedTuple):
+    """Where a tensor is held: see `Memory`."""
+
+    path: str
+    attribute: str
+    inside: Keys
+
+
+class _Seen(NamedTuple):
+    """A tensor, how often it had been changed in place, and all that its attribute or variable held."""
+
+    tensor: Tensor
+    version: int
+    whole: Any
+
+
+_Snapshot = dict[_Key, _Seen]
 
 
 def memories_of(net: nn.Module, neurons: Collection[str], contract: TimeContract, call: Call) -> list[Memory]:
@@ -48,31 +92,49 @@ def memories_of(net: nn.Module, neurons: Collection[str], contract: TimeContract
     None if it does not run: the runs that follow say what is wrong with it.
     """
     probe, noise = copy.deepcopy(net), torch.Generator().manual_seed(0)
-    seen: list[dict[tuple[str, str], list[tuple[Tensor, int]]]] = []
-    tuples: set[tuple[str, str]] = set()
+    batch = probing_batch(net, contract)
+    seen: list[_Snapshot] = []
     try:
         with torch.no_grad(), running_user_code("the network", "two steps of its forward"):
             for t in range(2):
                 with EntryAt(t):
-                    call(probe, torch.rand(_BATCH, *contract.input_shape, generator=noise))
-                held = list(_held(probe, neurons))
-                seen.append({key: [(tensor, tensor._version) for tensor in _tensors(value)] for key, value in held})
-                tuples.update(key for key, value in held if isinstance(value, tuple | list))
+                    call(probe, torch.rand(batch, *contract.input_shape, generator=noise))
+                seen.append(dict(_held(probe, neurons)))
     except (UserCodeError, IndexError):
         return []
     before, after = seen
-    return [
-        Memory(*key, index if key in tuples else None, tuple(tensor.shape[1:]))
-        for key, values in after.items()
-        for index, (tensor, version) in enumerate(values)
-        if _is_memory(tensor, version, before.get(key, [])[index : index + 1])
-    ]
+    return list(_changed(before, after, batch))
+
+
+def memories_in_loops(net: nn.Module, neurons: Collection[str], contract: TimeContract, several: Several) -> list[Memory]:
+    """The memories of a network that loops over time itself: what its second iteration sets anew, and is there in a run of one.
+
+    None if it does not run: the runs that follow say what is wrong with it.
+    """
+    batch = probing_batch(net, contract)
+    try:
+        one, two = (_looked_at(net, neurons, contract, several, batch, steps) for steps in (1, 2))
+    except UserCodeError:
+        return []
+    found: dict[_Key, Memory] = {}
+    for loop, made in two.made.items():
+        if made == 2 and one.made.get(loop) == 1:
+            alone = one.snapshots[loop, 1]
+            for memory in _changed(two.snapshots[loop, 1], two.snapshots[loop, 2], batch, loop):
+                key = _Key(memory.path, memory.attribute, memory.inside)
+                if key not in alone or alone[key].tensor.shape[1:] != memory.shape:
+                    continue
+                if key in found and memory.variable:  # the same function has made its loop before
+                    function = memory.attribute.rpartition(".")[0]
+                    memory = replace(memory, attribute=f"{function}.{loop.turn}.{memory.variable}")
+                found.setdefault(_Key(memory.path, memory.attribute, memory.inside), memory)
+    return list(found.values())
 
 
 def memories_of_dendrites(slots: Collection[Slot]) -> list[Memory]:
     """What the dendrites of neurons keep, and the spikes that they are given, once the `slots` know their shapes."""
     return [
-        Memory(slot.path, name, None, slot.shapes[0])
+        Memory(slot.path, name, (), slot.shapes[0])
         for slot in slots
         if slot.interface.dendrite is not None
         for name in (*slot.interface.dendrite.keeps, FED_BACK)
@@ -81,11 +143,12 @@ def memories_of_dendrites(slots: Collection[Slot]) -> list[Memory]:
 
 def ensure_zero_start(net: nn.Module, memories: Collection[Memory], contract: TimeContract, call: Call) -> None:
     """Raise `Refused` unless the first step of a network that has forgotten everything is that on memories of 0."""
-    x = torch.rand(_BATCH, *contract.input_shape, generator=torch.Generator().manual_seed(0))
+    batch = probing_batch(net, contract)
+    x = torch.rand(batch, *contract.input_shape, generator=torch.Generator().manual_seed(0))
     fresh, zero = copy.deepcopy(net), copy.deepcopy(net)
     with torch.no_grad(), EntryAt(0), running_user_code("the network", "one step of its forward"):
         expected = call(fresh, x)
-        with recalling(zero, memories, [torch.zeros(_BATCH, *memory.shape) for memory in memories]):
+        with recalling(zero, memories, [torch.zeros(batch, *memory.shape) for memory in memories]):
             found = call(zero, x)
     if found.shape != expected.shape or not torch.allclose(found, expected, 1e-5, 1e-6, equal_nan=True):
         kept = ", ".join(memory.name for memory in memories)
@@ -95,15 +158,63 @@ def ensure_zero_start(net: nn.Module, memories: Collection[Memory], contract: Ti
         )
 
 
-def _held(net: nn.Module, neurons: Collection[str]) -> Iterator[tuple[tuple[str, str], Any]]:
-    """The tensors and tuples of tensors that the layers hold besides their parameters, those in `neurons` left out."""
+@dataclass
+class _Looked:
+    """What was seen of the loops of one run: the iterations that each made, and what there was to be kept after each of them."""
+
+    made: dict[LoopRun, int] = field(default_factory=dict)
+    snapshots: dict[tuple[LoopRun, int], _Snapshot] = field(default_factory=dict)
+
+
+def _looked_at(
+    net: nn.Module, neurons: Collection[str], contract: TimeContract, several: Several, batch: int, steps: int
+) -> _Looked:
+    """A run of a copy of `net` for so many steps."""
+    probe, noise, looked = copy.deepcopy(net), torch.Generator().manual_seed(0), _Looked()
+
+    def arrived(loop: LoopRun, iteration: int, variables: dict[str, Any]) -> None:
+        looked.made[loop] = iteration
+        if 0 < iteration <= steps:
+            looked.snapshots[loop, iteration] = dict([*_held_by_variables(probe, loop, variables), *_held(probe, neurons)])
+
+    frames = [torch.rand(batch, *contract.input_shape, generator=noise) for _ in range(steps)]
+    with torch.no_grad(), EntryAt(0), running_user_code("the network", "its forward"), watching_loops(arrived):
+        several(probe, frames)
+    return looked
+
+
+def _changed(before: _Snapshot, after: _Snapshot, batch: int, loop: LoopRun | None = None) -> Iterator[Memory]:
+    """The tensors that hold samples, and are others than they were before, or were changed in place."""
+    for key, (tensor, version, whole) in after.items():
+        earlier = before.get(key)
+        anew = earlier is not None and (earlier.tensor is not tensor or earlier.version != version)
+        if anew and not tensor.is_complex() and tensor.dim() > 0 and len(tensor) == batch:
+            yield Memory(*key, tuple(tensor.shape[1:]), tensor.dtype, loop, whole)
+
+
+def _held(net: nn.Module, neurons: Collection[str]) -> Iterator[tuple[_Key, _Seen]]:
+    """The tensors that the layers hold besides their parameters, those in `neurons` left out."""
     for path, layer in net.named_modules():
         if any(f"{path}.".startswith(f"{neuron}.") for neuron in neurons):
             continue
-        for place in _places(layer):
-            for name, value in place.items():
-                if (name not in _MODULE_ATTRIBUTES or place is not vars(layer)) and _tensors(value):
-                    yield (path, name), value
+        attributes, *others = _places(layer)
+        yield from _seen(path, "", {name: value for name, value in attributes.items() if name not in _NO_MEMORIES})
+        for place in others:
+            yield from _seen(path, "", place)
+
+
+def _held_by_variables(net: nn.Module, loop: LoopRun, variables: Mapping[str, Any]) -> Iterator[tuple[_Key, _Seen]]:
+    """The tensors in the local variables of a loop; the variable `self` tells the layer whose forward has it."""
+    owner = variables.get("self")
+    path = next((path for path, layer in net.named_modules() if layer is owner), "")
+    function = loop.function.rpartition(".")[2].strip("<>")
+    yield from _seen(path, f"{function}.", variables)
+
+
+def _seen(path: str, prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[_Key, _Seen]]:
+    for name, value in values.items():
+        for inside, tensor in tensors_in(value):
+            yield _Key(path, prefix + name, inside), _Seen(tensor, tensor._version, value)
 
 
 def _places(layer: nn.Module) -> list[dict[str, Any]]:
@@ -112,45 +223,99 @@ def _places(layer: nn.Module) -> list[dict[str, Any]]:
     return [vars(layer), layer._buffers, memories if isinstance(memories, dict) else {}]
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    parts = list(value) if isinstance(value, tuple | list) else [value]
-    plain = all(isinstance(part, Tensor) and not isinstance(part, nn.Parameter) for part in parts)
-    return parts if plain else []
-
-
-def _is_memory(tensor: Tensor, version: int, before: list[tuple[Tensor, int]]) -> bool:
-    """Whether a tensor holds samples, and is another one than it was before, or was changed in place."""
-    anew = bool(before) and (before[0][0] is not tensor or before[0][1] != version)
-    return anew and tensor.is_floating_point() and tensor.dim() > 0 and len(tensor) == _BATCH
-
-
 @contextmanager
 def recalling(net: nn.Module, memories: Collection[Memory], values: Collection[Tensor]) -> Iterator[list[Tensor]]:
-    """Put `values` `[B, ...]` where the layers of `net` find their memories; at its end the list holds what they have left.
+    """Put `values` `[B, ...]` where `net` finds its memories; at its end the list holds what it has left, as floats.
 
     A layer that is made to forget before it is called, by the forward of its network, finds them all the same: in the run of
     which this is one step, that happens once. The network holds what it held before afterwards.
     """
     left: list[Tensor] = []
-    held = {}
-    hooks = []
-    for (path, attribute), (indexed, parts) in _by_place(memories, values).items():
-        place = _place(net.get_submodule(path), attribute)
-        held[path, attribute] = place, place.get(attribute)
-        kind = type(place.get(attribute))
-        place[attribute] = (list if kind is list else tuple)(parts) if indexed else parts[0]
-        if path:
-            hooks.append(net.get_submodule(path).register_forward_pre_hook(_Reminder(place, attribute)))
+    recall = _Recall(net, dict(zip(memories, values, strict=True)))
     try:
-        yield left
-        for memory in memories:
-            value = held[memory.path, memory.attribute][0][memory.attribute]
-            left.append(value if memory.index is None else value[memory.index])
+        with ExitStack() as stack:
+            if recall.loops:
+                stack.enter_context(watching_loops(recall.at_loop))
+            recall.put(None, {})
+            stack.callback(recall.unhook)
+            yield left
+        recall.take(None, {})
+        left += [recall.left(memory) for memory in memories]
     finally:
-        for hook in hooks:
+        recall.undo()
+
+
+class _Recall:
+    """The memories of one step of a network, on their way in and out."""
+
+    def __init__(self, net: nn.Module, values: dict[Memory, Tensor]) -> None:
+        self._net, self._values = net, values
+        self._left: dict[Memory, Tensor] = {}
+        self._before = [(place, memory.attribute, place.get(memory.attribute)) for memory, place in self._in_layers()]
+        self._hooks: list[Any] = []
+        self.loops = {memory.loop for memory in values} - {None}
+
+    def at_loop(self, loop: LoopRun, iteration: int, variables: dict[str, Any]) -> None:
+        """Put the memories of a loop when it begins, and take them when it has made one iteration."""
+        if loop in self.loops and iteration == 0:
+            self.put(loop, variables)
+        elif loop in self.loops and iteration == 1:
+            self.take(loop, variables)
+
+    def put(self, loop: LoopRun | None, variables: dict[str, Any]) -> None:
+        """Put the memories of `loop`, or of the call, where they are found."""
+        for (name, path), parts in self._by_holder(loop).items():
+            place = self._place(next(iter(parts)), variables)
+            given = {memory.inside: self._given(memory) for memory in parts}
+            place[name] = put_into(unshared(place.get(name)) if loop is None else place.get(name), next(iter(parts)).like, given)
+            if loop is None and path:
+                layer = self._net.get_submodule(path)
+                self._hooks.append(layer.register_forward_pre_hook(_Reminder(place, name)))
+
+    def take(self, loop: LoopRun | None, variables: dict[str, Any]) -> None:
+        """Note what the step has left of the memories of `loop`, or of the call."""
+        for memory in self._values:
+            if memory.loop == loop:
+                place = self._place(memory, variables)
+                self._left[memory] = value_at(place.get(memory.variable or memory.attribute), memory.inside)
+
+    def left(self, memory: Memory) -> Tensor:
+        """What the step has left of a memory. Raises `Refused` if that is no tensor."""
+        value = self._left.get(memory)
+        if not isinstance(value, Tensor):
+            raise Refused(f"one step of the network leaves no tensor in {memory.name}, which it keeps from step to step")
+        return value if value.is_floating_point() else value.to(self._values[memory].dtype)
+
+    def unhook(self) -> None:
+        """Let the layers forget again."""
+        for hook in self._hooks:
             hook.remove()
-        for (_, attribute), (place, value) in held.items():
+
+    def undo(self) -> None:
+        """Let the layers hold what they held before."""
+        for place, attribute, value in self._before:
             place[attribute] = value
+
+    def _given(self, memory: Memory) -> Tensor:
+        value = self._values[memory]
+        return value if memory.dtype.is_floating_point else value.to(memory.dtype)
+
+    def _by_holder(self, loop: LoopRun | None) -> dict[tuple[str, str], list[Memory]]:
+        holders: dict[tuple[str, str], list[Memory]] = {}
+        for memory in self._values:
+            if memory.loop == loop:
+                holders.setdefault((memory.variable or memory.attribute, memory.path), []).append(memory)
+        return holders
+
+    def _in_layers(self) -> list[tuple[Memory, dict[str, Any]]]:
+        return [(memory, self._place(memory, {})) for memory in self._values if not memory.variable]
+
+    def _place(self, memory: Memory, variables: dict[str, Any]) -> dict[str, Any]:
+        """Where the memory is held, at the first step too."""
+        if memory.variable:
+            return variables
+        layer = self._net.get_submodule(memory.path)
+        return next((place for place in _places(layer)[1:] if memory.attribute in place), vars(layer))
 
 
 class _Reminder:
@@ -161,19 +326,6 @@ class _Reminder:
         self._called = False
 
     def __call__(self, layer: nn.Module, inputs: Any) -> None:
-        if not self._called and not _tensors(self._place.get(self._name)):
+        if not self._called and not any(tensors_in(self._place.get(self._name))):
             self._place[self._name] = self._value
         self._called = True
-
-
-def _by_place(memories: Collection[Memory], values: Collection[Tensor]) -> dict[tuple[str, str], tuple[bool, list[Tensor]]]:
-    """The values that go into each attribute, and whether that holds a tuple."""
-    places: dict[tuple[str, str], tuple[bool, list[Tensor]]] = {}
-    for memory, value in zip(memories, values, strict=True):
-        places.setdefault((memory.path, memory.attribute), (memory.index is not None, []))[1].append(value)
-    return places
-
-
-def _place(layer: nn.Module, attribute: str) -> dict[str, Any]:
-    """Where the layer holds `attribute`, at its first step too."""
-    return next((place for place in _places(layer)[1:] if attribute in place), vars(layer))

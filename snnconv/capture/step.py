@@ -8,9 +8,17 @@ from collections.abc import Mapping
 from torch import Tensor, fx, nn
 
 from snnconv.capture import first_run
-from snnconv.capture.memories import ensure_zero_start, memories_of, memories_of_dendrites
+from snnconv.capture.memories import (
+    Memory,
+    Several,
+    ensure_zero_start,
+    memories_in_loops,
+    memories_of,
+    memories_of_dendrites,
+)
 from snnconv.capture.passes import PASSES
 from snnconv.capture.samples_apart import ensure_samples_apart
+from snnconv.capture.selection import Selection, selected
 from snnconv.capture.slots import Call, Interface, Slot, stand_in
 from snnconv.capture.tracing import leave_steps_open, trace
 from snnconv.errors import Refused
@@ -47,6 +55,8 @@ def capture(
     origin: Origin,
     call: Call = _call_directly,
     interfaces: Mapping[str, Interface] | None = None,
+    several: Several | None = None,
+    selection: Selection = "all",
 ) -> SpikingProgram:
     """Capture one time step of `module`, whose neurons are at the paths in `neurons`.
 
@@ -57,11 +67,17 @@ def capture(
     Args:
         call: how one step of the module is called on `x` `[B, ...]`.
         interfaces: how the network calls a neuron, for those that are not called in the plain way of `Interface()`.
+        several: how it is called for several steps, if it loops over them itself and what it keeps from one to the next is to be
+            kept: in local variables, or in what it makes anew in each call.
+        selection: which of its memories are kept, if it keeps any.
     """
     net = copy.deepcopy(module).eval()
     reset(net)
     ensure_paths([*tensors(net), *neurons])
-    memories = memories_of(net, neurons, contract, call)
+    if several is None:
+        memories = memories_of(net, neurons, contract, call)
+    else:
+        memories = memories_in_loops(net, neurons, contract, several)
     fresh = copy.deepcopy(net)
     slots = _stand_ins(net, list(neurons), contract, call, interfaces or {})
     running = first_run.neurons_that_run(net, slots, contract, call)
@@ -71,17 +87,26 @@ def capture(
     fitting = {slot.path: fitted(neurons[slot.path], slot.shapes[0], slot.path) for slot in running}
     leave_steps_open(net, contract)
     shapes = {path: neuron.state_shape for path, neuron in fitting.items()}
-    graph, constants = trace(net, running, shapes, contract, call, memories)
-    inputs = [node.name for node in graph.find_nodes(op="placeholder")][1 + len(running) :]
-    graph = run_passes([(each.__name__, each) for each in PASSES], graph)
+
+    def traced(memories: list[Memory]) -> tuple[fx.Graph, dict[str, Tensor], dict[str, Memory]]:
+        """The graph, its constants, and the memories that are left in it by their inputs."""
+        graph, constants = trace(net, running, shapes, contract, call, memories)
+        inputs = [node.name for node in graph.find_nodes(op="placeholder")][1 + len(running) :]
+        graph = run_passes([(each.__name__, each) for each in PASSES], graph)
+        left = {node.name for node in graph.find_nodes(op="placeholder")}
+        return graph, constants, {name: memory for name, memory in zip(inputs, memories, strict=True) if name in left}
+
+    graph, constants, kept = traced(memories)
+    chosen = selected(graph, kept, selection)
+    if len(chosen) < len(kept):
+        graph, constants, kept = traced([kept[name] for name in chosen])
     calls = neuron_calls(graph)
     if not calls:
         raise Refused(*NO_NEURON)
     neurons = {neuron_name(call): _as_read(fitting[neuron_name(call)], call) for call in calls}
-    left = {node.name for node in graph.find_nodes(op="placeholder")}
-    recalled = {memory.name: memory.shape for memory, name in zip(memories, inputs, strict=True) if name in left}
-    if recalled:
-        ensure_zero_start(fresh, [memory for memory in memories if memory.name in recalled], contract, call)
+    if kept:
+        ensure_zero_start(fresh, kept.values(), contract, call)
+    recalled = {memory.name: memory.shape for memory in kept.values()}
     program = SpikingProgram(_module(graph, constants), neurons, contract, origin, memories=recalled)
     ensure_samples_apart(program)
     return program

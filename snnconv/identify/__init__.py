@@ -11,6 +11,7 @@ floats, leak and reset from what it carries, measured in the same way. Then it m
     identify    the neuron in every type, confirmed
     places      a layer that is called at several places
     firing      where a layer fires that is none of them
+    written_out where a network fires whose neurons have no layer
     adapter     the adapter of a layer that was identified
 """
 
@@ -22,5 +23,6 @@ from snnconv.identify.find import Found, find
 from snnconv.identify.firing import split_off
 from snnconv.identify.identify import identify
 from snnconv.identify.places import split
+from snnconv.identify.written_out import comparisons_of_steps
 
-__all__ = ["Found", "Identified", "NotCanonical", "find", "identify", "split", "split_off"]
+__all__ = ["Found", "Identified", "NotCanonical", "comparisons_of_steps", "find", "identify", "split", "split_off"]

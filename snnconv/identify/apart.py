@@ -57,18 +57,21 @@ class Apart:
         return torch.equal(run.more_outputs(currents), first) and torch.equal(run.more_outputs(currents), first)
 
     def comparisons(self, shape: tuple[int, ...]) -> tuple[Comparison, ...]:
-        """What one call of the layer on potentials of `shape` compares; nothing unless it fires alike with that split off.
+        """What one step of the layer on potentials of `shape` compares; nothing unless it fires alike with that split off.
 
         Raises `UserCodeError` if it does not run.
         """
-        run = self._runs[torch.float32]
-        found = comparisons(lambda: run.outputs(torch.zeros(1, _BATCH, *shape)), _BATCH)
+        run, steps = self._runs[torch.float32], self._whole()
+        found = comparisons(lambda: run.outputs(torch.zeros(steps, _BATCH, *shape)), _BATCH)
+        of_a_step = found[: len(found) // steps]
+        if found != of_a_step * steps:
+            return ()
         layer = copy.deepcopy(self._layer)
-        split_off(layer, found)
-        noise = 2 * torch.randn(_CONFIRMED, _BATCH, *shape, generator=torch.Generator().manual_seed(0))
+        split_off(layer, of_a_step)
+        noise = 2 * torch.randn(self._steps(_CONFIRMED), _BATCH, *shape, generator=torch.Generator().manual_seed(0))
         split = replace(run, layer=layer)
         alike = all(torch.equal(run.outputs(x), split.outputs(x)) for x in (noise, (2 * noise).round() / 2))
-        return found if alike else ()
+        return of_a_step if alike else ()
 
     def _identified(self, shape: tuple[int, ...]) -> Identified | None:
         if not self._keeps_something(shape):
@@ -116,6 +119,10 @@ class Apart:
         other = torch.cat([x[:1].flip(1), x[1:]])
         run = self._runs[torch.float32]
         return not torch.equal(run.outputs(x)[1:], run.outputs(other)[1:])
+
+    def _whole(self) -> int:
+        """The steps of one call."""
+        return 1 if self._calling.per_step else self._calling.timesteps
 
     def _steps(self, wanted: int) -> int:
         """So many steps as are wanted, or as a call takes."""

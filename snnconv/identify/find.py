@@ -34,7 +34,7 @@ class Found:
             those that are called at one are left out.
         facts: of the other layers with memory that return spikes: what stands against it, to follow the layer's name; by path.
         notes: in words, what each of the neurons is.
-        comparisons: of the layers with a fact that are called once per step, what one call of them compares; by path.
+        comparisons: of the layers with a fact, what one step of them compares; by path.
     """
 
     neurons: dict[str, Identified] = field(default_factory=dict)
@@ -100,7 +100,7 @@ def _try(layer: nn.Module, path: str, seen: Recorded, contract: TimeContract, fo
             guesses.append(str(error))
         except NotCanonical as error:
             facts.append(str(error))
-            if calling.per_step:
+            if not found.comparisons.get(path):
                 found.comparisons[path] = alone.comparisons(shape)
         except UserCodeError as error:
             guesses.append(f"does not run apart from its network: {in_words(error.__cause__ or error)}")

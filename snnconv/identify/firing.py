@@ -7,10 +7,15 @@ neuron is:
 
     u >= 0.5     the neuron fires on u, from 0.5 on
     u >= theta   the neuron fires on u - theta, from 0 on; in floats that is the same decision
+    u < 0.5      it holds where the neuron that fires from 0.5 on is silent
+
+What is inside another neuron is that neuron's own.
 """
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,11 +25,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from snnconv.adapters import Adapter, reset_with_network, teach
+from snnconv.adapters.recognition import adapter_of
 from snnconv.ir.neuron import Neuron
 
 _GREATER = dict.fromkeys(("gt", "__gt__", "greater"), True) | dict.fromkeys(("ge", "__ge__", "greater_equal"), False)
 _LESS = dict.fromkeys(("lt", "__lt__", "less"), True) | dict.fromkeys(("le", "__le__", "less_equal"), False)
 _NAME = "fires"
+_CALL = nn.Module._call_impl.__code__
+"""The code in which every layer is called."""
 
 
 class Comparison(NamedTuple):
@@ -55,13 +63,31 @@ def _neuron(layer: Any) -> Neuron:
 
 def comparisons(run: Callable[[], object], batch: int) -> tuple[Comparison, ...]:
     """The comparisons of samples `[batch, ...]` in the order in which `run` makes them."""
+    return tuple(made.comparison for made in made_in(run, batch))
+
+
+@dataclass(frozen=True)
+class Made:
+    """A comparison that was made, and the weights that were computed with since the one before."""
+
+    comparison: Comparison
+    weights: tuple[int, ...]
+
+
+def made_in(run: Callable[[], object], batch: int) -> list[Made]:
+    """The same, with the weights that tell the places in a network apart."""
     with _Recording(batch) as seen:
         run()
-    return tuple(seen.found)
+    return seen.made
 
 
 def split_off(layer: nn.Module, found: Sequence[Comparison]) -> None:
-    """Let `layer`, in place, make the comparisons that were `found` in a call of it by layers of its own."""
+    """Let `layer`, in place, make the comparisons that were `found` in one step of it by layers of its own.
+
+    A call of it may be several steps.
+    """
+    if not found:
+        return
     kind = type(layer)
     name = _NAME
     while hasattr(layer, name):
@@ -70,6 +96,7 @@ def split_off(layer: nn.Module, found: Sequence[Comparison]) -> None:
     for inner, comparison in zip(names, found, strict=True):
         layer.add_module(inner, Firing(comparison))
 
+    @functools.wraps(kind.forward)
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         with _Giving([self.get_submodule(inner) for inner in names]):
             return kind.forward(self, *args, **kwargs)
@@ -79,10 +106,11 @@ def split_off(layer: nn.Module, found: Sequence[Comparison]) -> None:
 
 @dataclass(frozen=True)
 class _Compared:
-    """What a comparison compares."""
+    """What a comparison compares, and whether it holds where the neuron is silent."""
 
     potential: Callable[[], Tensor]
     comparison: Comparison
+    silent: bool = False
 
 
 def _compared(function: Any, args: tuple[Any, ...]) -> _Compared | None:
@@ -91,39 +119,56 @@ def _compared(function: Any, args: tuple[Any, ...]) -> _Compared | None:
     if len(args) != 2 or name not in _GREATER | _LESS or not isinstance(args[0], Tensor):
         return None
     u, other = args
-    if not u.is_floating_point():
+    if not u.is_floating_point() or _is_in_neuron():
         return None
     if isinstance(other, Tensor):
-        if not other.is_floating_point():
+        if not other.is_floating_point() or not max(u.dim(), other.dim()):
             return None
         high, low = (u, other) if name in _GREATER else (other, u)
         return _Compared(lambda: high - low, Comparison(0.0, (_GREATER | _LESS)[name]))
-    if isinstance(other, int | float) and name in _GREATER:
-        return _Compared(lambda: u, Comparison(float(other), _GREATER[name]))
+    if isinstance(other, int | float):
+        strict = _GREATER[name] if name in _GREATER else not _LESS[name]
+        return _Compared(lambda: u, Comparison(float(other), strict), silent=name in _LESS)
     return None
+
+
+def _is_in_neuron() -> bool:
+    """Whether a layer that is known as a neuron is being called."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code is _CALL and adapter_of(frame.f_locals["self"]) is not None:
+            return True
+    return False
 
 
 class _Recording(TorchFunctionMode):
     def __init__(self, batch: int) -> None:
         super().__init__()
-        self.batch, self.found = batch, list[Comparison]()
+        self.made: list[Made] = []
+        self._batch, self._weights = batch, list[int]()
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         compared, result = _compared(func, args), func(*args, **(kwargs or {}))
-        if compared is not None and result.shape[:1] == (self.batch,):
-            self.found.append(compared.comparison)
+        self._weights += [id(a) for a in (*args, *(kwargs or {}).values()) if isinstance(a, nn.Parameter) and a.dim() > 1]
+        if compared is not None and result.shape[:1] == (self._batch,):
+            self.made.append(Made(compared.comparison, tuple(self._weights)))
+            self._weights = []
         return result
 
 
 class _Giving(TorchFunctionMode):
-    """Gives the comparisons of one call to `layers`, in their order."""
+    """Gives the comparisons of each step to `layers`, in their order."""
 
     def __init__(self, layers: list[nn.Module]) -> None:
         super().__init__()
-        self.waiting = layers
+        self._layers, self._given = layers, 0
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        compared = _compared(func, args) if self.waiting else None
-        if compared is None or compared.comparison != self.waiting[0].comparison:
+        layer = self._layers[self._given % len(self._layers)]
+        compared = _compared(func, args)
+        if compared is None or compared.comparison != layer.comparison:
             return func(*args, **(kwargs or {}))
-        return self.waiting.pop(0)(compared.potential()) != 0
+        self._given += 1
+        spikes = layer(compared.potential())
+        return spikes == 0 if compared.silent else spikes != 0

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from snnconv.capture import probing_batch
 from snnconv.ir.program import TimeContract
 
-Call = Callable[[nn.Module], Any]
-"""One call of a network, or several, from a fresh state."""
-_BATCHES = (3, 5, 7, 11)
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a network from a fresh state.
+
+    Attributes:
+        x: the input.
+        batch: how many samples it is of.
+        others: how many states that are 0 the forward must be handed besides.
+    """
+
+    x: Tensor
+    batch: int
+    others: int
+
+    def __call__(self, net: nn.Module) -> Any:
+        """Make the call."""
+        return net(self.x, *[self.x.new_zeros(()) for _ in range(self.others)])
 
 
 def ways(module: nn.Module, contract: TimeContract) -> Iterator[Call]:
     """Calls of `module`: one frame `[B, ...]` (also what a network that repeats an image takes), then all frames at once, with
     the time steps as dimension 0, 1 and last. What else its forward must be handed is a state that is 0."""
-    batch = next((size for size in _BATCHES if size not in (contract.timesteps, *contract.input_shape)), 2)
+    batch = probing_batch(module, contract)
     generator = torch.Generator().manual_seed(0)
     frames = torch.rand(contract.timesteps, batch, *contract.input_shape, generator=generator)
     others = _further_arguments(module)
     for x in (frames[0], frames, frames.transpose(0, 1).contiguous(), frames.movedim(0, -1).contiguous()):
-        yield partial(_call, x=x, others=others)
-
-
-def _call(net: nn.Module, x: Tensor, others: int) -> Any:
-    return net(x, *[x.new_zeros(()) for _ in range(others)])
+        yield Call(x, batch, others)
 
 
 def _further_arguments(module: nn.Module) -> int:

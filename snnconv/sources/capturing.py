@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
 from snnconv import adapters, identify
 from snnconv.adapters.one_step import one_step
-from snnconv.capture import NO_NEURON, capture, is_in_inference_form
+from snnconv.capture import NO_NEURON, SELECTIONS, Selection, Several, capture, is_in_inference_form
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Origin, TimeContract
 from snnconv.results import DEFAULT
 from snnconv.sources.afresh import starting_afresh, without_memory
 from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_forward
+from snnconv.sources.calling.layouts import arrange
+from snnconv.sources.calling.watching import Unfit
 from snnconv.sources.fidelity import alike, faithful
 from snnconv.sources.hidden_state import layers_with_state
 from snnconv.sources.options import NETWORK
@@ -92,6 +96,11 @@ def capture_source(
     try:
         source = _source(module, neurons, contract, origin, notes, output, forward)
     except Refused as refused:
+        written_out = _written_out(module, contract, origin, notes, output, forward)
+        if isinstance(written_out, Source):
+            return written_out
+        if written_out is not None and not (refused.what == NO_NEURON[0] and identified.facts):
+            raise written_out from refused
         if unknown:
             known = {path: neuron for path, neuron in neurons.items() if not any(path.startswith(f"{p}.") for p in unknown if p)}
             raise UnknownLayers(module, known, unknown, origin, identified.facts, refused) from refused
@@ -101,6 +110,34 @@ def capture_source(
             raise Refused(f"{path} ({kind}) is no neuron that snnconv knows: it {fact}", _NEURONS) from refused
         raise
     return replace(source, notes=(*source.notes, *_taken_as_they_are(unknown, source.program.memories)))
+
+
+def _written_out(
+    module: nn.Module,
+    contract: TimeContract,
+    origin: Origin,
+    notes: tuple[str, ...],
+    output: str | None,
+    forward: Forward | None,
+) -> Source | Refused | None:
+    """The source of a module whose neurons are written out in its forward, or what stands against it; None if it has none."""
+    first: Refused | None = None
+    for comparisons in identify.comparisons_of_steps(module, contract):
+        split = copy.deepcopy(module)
+        identify.split_off(split, comparisons)
+        try:
+            source = _source(split, _neurons_of(split, origin.arch), contract, origin, notes, output, forward)
+        except Refused as refused:
+            first = first or (None if isinstance(refused, Unfit) else refused)
+            continue
+        if source.program.memories:
+            places = "one place" if len(comparisons) == 1 else f"{len(comparisons)} places"
+            note = (
+                f"the network ({type(module).__name__}) is taken as it is: it fires at {places} of its forward, where that compares, "
+                f"and what it keeps from step to step is a state ({', '.join(source.program.memories)})"
+            )
+            return replace(source, notes=(*source.notes, note))
+    return first
 
 
 def _taken_as_they_are(unknown: Mapping[str, str], memories: Collection[str]) -> list[str]:
@@ -185,27 +222,57 @@ def _captured(
 ) -> Source:
     step = one_step(module, contract.timesteps, per_step_lists(module, forward, contract))
 
-    def attempt(afresh: frozenset[str]) -> Source:
+    def captured(afresh: frozenset[str], several: Several | None = None, selection: Selection = "all") -> Source:
         known = {path: without_memory(neuron) if path in afresh else neuron for path, neuron in neurons.items()}
-        program = capture(step, known, contract, origin, forward.step, adapters.interfaces_of(module))
+        program = capture(step, known, contract, origin, forward.step, adapters.interfaces_of(module), several, selection)
         forward.fresh.restore(module)  # a framework may have reset it too, when the traced copy reset itself
-        source = Source(program, module, notes, forward, afresh=afresh)
-        if not is_in_inference_form(program):
-            return source
-        source = faithful(source)
-        ensure_resets_change_nothing(source)
-        return source
+        return Source(program, module, notes, forward, afresh=afresh)
 
     try:
-        return attempt(frozenset())
+        return _checked(captured(frozenset()))
     except Refused as refused:
         if isinstance(forward, WholeRun):
+            looping = _looping(forward, partial(captured, frozenset()))
+            if looping is not None:
+                return looping
             ensure_steps_apart(module, step, forward, contract, refused)
         elif isinstance(forward, SingleStep) and (afresh := starting_afresh(module, forward, contract, neurons)):
             note = f"{', '.join(sorted(afresh))}: each step starts afresh, as the network makes the state anew in each call"
-            source = attempt(afresh)
+            source = _checked(captured(afresh))
             return replace(source, notes=(*source.notes, note))
         raise
+
+
+def _checked(source: Source) -> Source:
+    """A source that was captured, with what follows from its network. Raises `Refused` unless it is faithful to that."""
+    if not is_in_inference_form(source.program):
+        return source
+    source = faithful(source)
+    ensure_resets_change_nothing(source)
+    return source
+
+
+def _looping(forward: WholeRun, captured: Callable[[Several, Selection], Source]) -> Source | None:
+    """The source of a network that keeps something in the loop that it makes over time; None if it keeps nothing there.
+
+    Raises `Refused` if it does and is not captured all the same.
+    """
+
+    def several(net: nn.Module, frames: list[Tensor]) -> Any:
+        return forward.call(net, arrange(forward.layout, frames), len(frames))
+
+    first: Refused | None = None
+    for selection in SELECTIONS:
+        source = captured(several, selection)
+        if not source.program.memories:
+            continue
+        try:
+            return _checked(source)
+        except Refused as refused:
+            first = first or refused
+    if first is not None:
+        raise first
+    return None
 
 
 def _in_evaluation_mode(module: nn.Module, arch: str) -> nn.Module:

@@ -141,14 +141,14 @@ def test_a_neuron_that_keeps_its_potential_from_place_to_place_is_refused(
 
 
 class CountedSteps(nn.Module):
-    """A ternary neuron of the steps that it was made for, of currents `[T, B, C, H, W]` alone."""
+    """A neuron of the steps that it was made for, of currents `[T, B, C, H, W]` alone, that draws how much it fires."""
 
     def forward(self, x: Tensor) -> Tensor:
         _, _, _, _, _ = x.shape
         spikes, v = [], torch.zeros_like(x[0])
         for t in range(STEPS):
             spike, v = layers.ternary(x[t], v)
-            spikes.append(spike)
+            spikes.append(spike * torch.randint(1, 3, spike.shape))
         return torch.stack(spikes)
 
 
@@ -157,12 +157,12 @@ def test_a_network_whose_neurons_are_of_another_kind_is_refused_with_what_they_d
 ) -> None:
     net = Paper(CountedSteps(), repeated(0))
     monkeypatch.setattr(factory, "imported", lambda arch, called: lambda: net)
-    with pytest.raises(Refused, match=r"lif \(CountedSteps\) is no neuron that snnconv knows: it fires with values -1, 0, 1"):
+    with pytest.raises(Refused, match=r"lif \(CountedSteps\) is no neuron that snnconv knows: it draws random numbers"):
         loaded(net, "paper:net", tmp_path)
 
 
 class WrittenOut(nn.Module):
-    """Its neuron is written out in its forward, and the potential an attribute."""
+    """Its neuron is written out in its forward, without a comparison, and the potential an attribute."""
 
     input_shape = (2, 6, 6)
 
@@ -174,13 +174,13 @@ class WrittenOut(nn.Module):
         self.membrane, y = torch.zeros(x.shape[0], 4, 6, 6), torch.zeros(x.shape[0], 5)
         for _ in range(self.timesteps):
             self.membrane = 0.9 * self.membrane + self.conv(x)
-            spikes = (self.membrane > 0.4).to(x.dtype)
+            spikes = (self.membrane - 0.4).sign().relu()
             self.membrane = self.membrane - 0.4 * spikes
             y = y + self.head(spikes.flatten(1))
         return y
 
 
-def test_a_neuron_that_is_written_out_in_the_forward_is_asked_for_as_a_layer(
+def test_a_neuron_without_a_comparison_that_is_written_out_in_the_forward_is_asked_for_as_a_layer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = WrittenOut()

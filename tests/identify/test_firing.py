@@ -42,6 +42,8 @@ DECISIONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], Comparison]] = {
     "number first": (lambda self, u: 0.3 <= u, Comparison(0.3, False)),  # noqa: SIM300
     "above 0": (lambda self, u: (u - self.theta).gt(0), Comparison(0.0, True)),
     "a threshold for each": (lambda self, u: u >= self.theta, Comparison(0.0, False)),
+    "not below a number": (lambda self, u: ~(u < 0.3), Comparison(0.3, False)),
+    "not up to a number": (lambda self, u: torch.le(u, 0.3).logical_not(), Comparison(0.3, True)),
     "less": (lambda self, u: torch.less(self.theta.expand_as(u), u), Comparison(0.0, True)),
     "adaptive": (lambda self, u: u > self.theta - 0.3 * self.after, Comparison(0.0, True)),
 }

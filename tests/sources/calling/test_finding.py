@@ -521,19 +521,6 @@ class Weighted(Net):
         return sum(t * spk for t, spk in enumerate(self.over(x for _ in range(5))))  # type: ignore[return-value]
 
 
-class Remembering(Net):
-    """Adds to the current what the first layer did at the step before, by itself."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        (mem1, mem2), spikes, before = self.begin(), [], torch.zeros(x.shape[0], 8)
-        for _ in range(5):
-            spk1, mem1 = self.lif1(self.fc1(x) - before, mem1)
-            before = spk1
-            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
-            spikes.append(spk2)
-        return torch.stack(spikes)
-
-
 class SamplesForSteps(Merged):
     """Its first neuron, which takes all steps at once, is given them merged with the batch, beside a dimension of its own."""
 
@@ -578,7 +565,6 @@ REFUSED: dict[type[nn.Module], str] = {
     Skipping: "mixes time steps: neuron lif1 runs for 6 steps, and lif2 for 3",
     Delayed: "the output of the network does not follow from its neurons' spikes at each step alone",
     Weighted: "reads out over time by itself, and neither by mean, sum nor by last",
-    Remembering: "what neuron lif1 is given at step 2 does not follow from that step alone",
 }
 
 

@@ -1,0 +1,54 @@
+"""Neurons that are written out in the forward of a network, with no layer of their own: where that compares potentials.
+
+In a run of several steps the same comparisons are made again and again. How many make a step is seen from the weights with which
+the network computes between them: after one step the same weights come again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from snnconv.errors import SnnconvError
+from snnconv.identify.firing import Comparison, Made, made_in
+from snnconv.identify.ways import ways
+from snnconv.ir.program import TimeContract
+from snnconv.user_code import running_user_code
+
+_MOST = 3
+"""So many guesses of one run are made."""
+
+
+def comparisons_of_steps(module: nn.Module, contract: TimeContract) -> Iterator[tuple[Comparison, ...]]:
+    """Guesses of the comparisons that one step of `module` makes outside of its neurons, the likeliest first.
+
+    It need not be known how the network goes over time: it is called in several ways.
+    """
+    seen: set[tuple[Comparison, ...]] = set()
+    for call in ways(module, contract):
+        try:
+            with torch.no_grad(), running_user_code("the network", "its forward"):
+                made = made_in(partial(call, copy.deepcopy(module)), call.batch)
+        except SnnconvError:
+            continue
+        for length in _lengths(made):
+            guess = tuple(each.comparison for each in made[:length])
+            if guess not in seen:
+                seen.add(guess)
+                yield guess
+
+
+def _lengths(made: Sequence[Made]) -> list[int]:
+    """How many comparisons may make a step: as few as repeat, and all."""
+    periods = [length for length in range(1, len(made) // 2 + 1) if len(made) % length == 0 and _repeats(made, length)]
+    return [*periods[:_MOST], len(made)] if made else []
+
+
+def _repeats(made: Sequence[Made], length: int) -> bool:
+    """Whether what is made repeats after `length` comparisons; weights before the first may belong to all steps."""
+    same = all(a.comparison == b.comparison for a, b in zip(made, made[length:], strict=False))
+    return same and all(a.weights == b.weights for a, b in zip(made[1:], made[1 + length :], strict=False))

@@ -1,0 +1,130 @@
+"""Networks whose neurons are written out in their own forward convert as they are, or are refused with what stands against it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from snnconv.errors import Refused
+from snnconv.ir.program import Origin, TimeContract
+from snnconv.sources import Source
+from snnconv.sources.capturing import capture_source
+from tests.adapters.conversions import in_turn, mixed_signs, verified
+from tests.sources.written_out import CLASSES, NETWORKS, Above, Image, T
+
+
+def source_of(net: nn.Module) -> Source:
+    """The source of a network that nobody said anything about."""
+    contract = TimeContract(T, net.input_shape)
+    return capture_source(copy.deepcopy(net), contract, Origin("tests", "0" * 64, {"readout": "mean (default)"}))
+
+
+def made(name: str) -> nn.Module:
+    """A network of the file beside this one."""
+    torch.manual_seed(0)
+    return mixed_signs(NETWORKS[name]()).eval()
+
+
+STEPS = {"helped": 1, "leaky read-out": 0}
+"""Where the networks that are given frames have their steps; the others are given an image."""
+
+
+def run(net: nn.Module, name: str, x: Tensor) -> Tensor:
+    """What the network's own forward returns for images `x`, read out."""
+    with torch.no_grad():
+        if name == "stepping":
+            return torch.stack([net(x) for _ in range(T)]).mean(0)
+        if name in STEPS:
+            x = torch.stack([x] * T, STEPS[name])
+        y = net(x)
+    return y.mean(1) if name == "helped" else y
+
+
+@pytest.mark.sample(4)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_equivalent_to_its_own_forward(name: str, tmp_path: Path) -> None:
+    net = made(name)
+    source = source_of(net)
+    x = 2 * torch.rand(8, *source.program.contract.input_shape, generator=torch.Generator().manual_seed(1))
+    expected = run(copy.deepcopy(net), name, x)
+    torch.testing.assert_close(source.run(x), expected)
+    torch.testing.assert_close(source.program.run(x), expected)
+    for found in verified(source, tmp_path, x, in_turn(NETWORKS, name)):
+        fires = [tally for tally in found.layers if tally.name in source.program.neurons]
+        assert len(fires) == len(source.program.neurons) > 0
+        assert all(0 < tally.spikes_reference < tally.values for tally in fires)
+
+
+def test_what_is_kept_is_named_by_the_variable_or_the_attribute() -> None:
+    source = source_of(made("helped"))
+    assert list(source.program.memories) == [f"forward.states.{n}.{i}" for n in ("first", "second") for i in (0, 1)]
+    assert source.notes[-1].startswith("the network (Helped) is taken as it is: it fires at 2 places of its forward")
+    assert list(source_of(made("stepping")).program.memories) == ["u.0", "u.1"]
+
+
+def test_the_loop_of_each_layer_has_a_memory_of_its_own() -> None:
+    source = source_of(made("ternary"))
+    assert list(source.program.memories) == ["act1.forward.u", "act2.forward.u"]
+    assert list(source.program.neurons) == ["act1.fires1", "act1.fires2", "act2.fires1", "act2.fires2"]
+
+
+def test_a_sum_over_time_is_left_to_the_readout() -> None:
+    source = source_of(made("looked up"))
+    assert list(source.program.memories) == ["mem.0", "mem.3", "mem.6"]
+    assert source.program.contract.readout == "sum"
+
+
+class Awake(Image):
+    """Its potentials start at a value of their own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = torch.full((x.shape[0], 4, 3, 3), 0.15)
+        total = torch.zeros(x.shape[0], CLASSES)
+        for _ in range(self.timesteps):
+            u = 0.5 * u + self.conv2(self.conv1(x))
+            s = Above.apply(u - 0.2)
+            u = u - 0.2 * s
+            total = total + self.head(s.flatten(1))
+        return total
+
+
+def test_another_first_potential_than_zero_is_refused_by_name() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(Refused, match=r"its first step otherwise than from zeros in what it keeps \(forward\.u\)"):
+        source_of(Awake().eval())
+
+
+class Late(Image):
+    """Every second step is left out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = torch.zeros(x.shape[0], 4, 3, 3)
+        total = torch.zeros(x.shape[0], CLASSES)
+        for t in range(self.timesteps):
+            u = 0.5 * u + self.conv2(self.conv1(x)) * (t % 2)
+            s = Above.apply(u - 0.2)
+            u = u - 0.2 * s
+            total = total + self.head(s.flatten(1))
+        return total
+
+
+def test_steps_that_follow_from_their_number_are_refused() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(Refused, match=r"what neuron fires is given at step 2 does not follow from that step alone"):
+        source_of(Late().eval())
+
+
+class Plain(Image):
+    """It compares, and keeps nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((self.conv2((self.conv1(x) > 0.1).float()) > 0.1).float().flatten(1))
+
+
+def test_a_network_that_keeps_nothing_has_no_neuron() -> None:
+    with pytest.raises(Refused, match="has no spiking neuron"):
+        source_of(Plain().eval())
