@@ -13,22 +13,20 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import onnx
 import onnx_ir as ir
-import onnxscript.optimizer
-import onnxscript.rewriter
 import torch
-from onnx_ir.passes import common as passes
 from onnxscript import opset18 as op
 
 from snnconv.artifact.foreign_onnx import read_onnx
 from snnconv.artifact.formats import Export, Format
 from snnconv.artifact.onnx_file import METADATA_KEY
 from snnconv.errors import Refused, first_line
+from snnconv.export.simplified_onnx import simplified
 from snnconv.ir.over_batch import OVER_BATCH
 from snnconv.lower import Lowered, ops
 
@@ -67,7 +65,7 @@ def to_onnx(export: Export) -> bytes:
         raise RuntimeError("torch.onnx.export returned no program")
     names.restore()
     _keep_what_is_carried(converted.model, lowered)
-    model = _simplified(converted.model, lowered.constants())
+    model = simplified(converted.model, lowered.constants())
     model.metadata_props[METADATA_KEY] = json.dumps({**export.metadata, "tensors": names.table(model)}, sort_keys=True)
     proto = ir.to_proto(model)
     try:
@@ -318,72 +316,6 @@ def _keep_what_is_carried(model: ir.Model, lowered: Lowered) -> None:
     for name, value in lowered.constants().items():
         if name in carried and name not in model.graph.initializers:
             model.graph.register_initializer(ir.Value(name=name, const_value=ir.tensor(value.numpy(), name=name)))
-
-
-def _simplified(model: ir.Model, held: dict[str, torch.Tensor]) -> ir.Model:
-    """Fold the shape arithmetic and drop what torch's exporter leaves in metadata: source paths and its own node names.
-
-    The constants `held` by the lowered graph stay apart, equal ones too, and keep name and value, so that each can be found,
-    checked and changed by its name.
-    """
-    with _opaque(model, held):
-        onnxscript.optimizer.fold_constants(model)
-        onnxscript.rewriter.rewrite(model)
-        passes.RemoveUnusedNodesPass()(model)
-    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    _ensure_held(model, held)
-    passes.RemoveUnusedOpsetsPass()(model)
-    for node in model.graph.all_nodes():
-        node.metadata_props.clear()
-        node.doc_string = None
-        for value in node.outputs:
-            value.metadata_props.clear()
-    for value in (*model.graph.inputs, *model.graph.initializers.values()):
-        value.metadata_props.clear()
-    model.graph.metadata_props.clear()
-    model.metadata_props.clear()
-    _name_batch(model)
-    model.graph.name, model.producer_name, model.producer_version = "snnconv", "snnconv", None
-    return model
-
-
-@contextmanager
-def _opaque(model: ir.Model, held: dict[str, torch.Tensor]) -> Iterator[None]:
-    """Meanwhile the constants `held` are inputs: what an optimizer does not know it can neither fold, merge, rename nor drop."""
-    graph = model.graph
-    hidden = {name: graph.initializers.pop(name) for name in held if name in graph.initializers}
-    values = {name: value.const_value for name, value in hidden.items()}
-    for value in hidden.values():
-        value.const_value = None
-        graph.inputs.append(value)
-    yield
-    del graph.inputs[len(graph.inputs) - len(hidden) :]
-    for name, value in hidden.items():
-        value.const_value = values[name]
-        graph.initializers[name] = value
-
-
-def _ensure_held(model: ir.Model, held: dict[str, torch.Tensor]) -> None:
-    """Raise RuntimeError unless the model holds every constant of the lowered graph, bit for bit, under its name."""
-    for name, value in held.items():
-        found = model.graph.initializers.get(name)
-        if found is None or found.const_value is None:
-            raise RuntimeError(f"the exporter dropped or renamed {name}")
-        if found.const_value.numpy().tobytes() != value.contiguous().numpy().tobytes():
-            raise RuntimeError(f"the exporter changed {name}")
-
-
-def _name_batch(model: ir.Model) -> None:
-    """Call the dynamic dimension `batch`; torch numbers its symbols differently from run to run."""
-    x = model.graph.inputs[0].shape
-    symbol = None if x is None else x[0]
-    if not isinstance(symbol, ir.SymbolicDim):
-        return
-    values = [*model.graph.inputs, *(value for node in model.graph.all_nodes() for value in node.outputs)]
-    for shape in (value.shape for value in values if value.shape is not None):
-        for axis, size in enumerate(shape):
-            if not isinstance(size, int) and size.value is not None:
-                shape[axis] = re.sub(rf"\b{symbol.value}\b", "batch", size.value)
 
 
 def _untranslated(cause: str) -> Refused:

@@ -133,8 +133,8 @@ def _written_out(
         if source.program.memories:
             places = "one place" if len(comparisons) == 1 else f"{len(comparisons)} places"
             note = (
-                f"the network ({type(module).__name__}) is taken as it is: it fires at {places} of its forward, where that compares, "
-                f"and what it keeps from step to step is a state ({', '.join(source.program.memories)})"
+                f"the network ({type(module).__name__}) is taken as it is: it fires at {places} of its forward, where that "
+                f"compares, and what it keeps from step to step is a state ({', '.join(source.program.memories)})"
             )
             return replace(source, notes=(*source.notes, note))
     return first

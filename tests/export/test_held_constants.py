@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snnconv.data import Data
 from snnconv.engines import open_candidate
-from snnconv.export.onnx import _ensure_held
+from snnconv.export.simplified_onnx import ensure_held
 from snnconv.fold import fold
 from snnconv.ir.program import SpikingProgram, put, tensors
 from snnconv.lower import lower
@@ -126,8 +126,8 @@ def test_an_exporter_that_drops_or_changes_a_constant_is_noticed() -> None:
     held = ir.Value(name="a.weight", const_value=ir.tensor(torch.ones(2).numpy()))
     graph = ir.Graph([], [], nodes=[], initializers=[held], opset_imports={"": 18})
     model = ir.Model(graph, ir_version=10)
-    _ensure_held(model, {"a.weight": torch.ones(2)})
+    ensure_held(model, {"a.weight": torch.ones(2)})
     with pytest.raises(RuntimeError, match=r"dropped or renamed b\.weight"):
-        _ensure_held(model, {"b.weight": torch.ones(2)})
+        ensure_held(model, {"b.weight": torch.ones(2)})
     with pytest.raises(RuntimeError, match=r"changed a\.weight"):
-        _ensure_held(model, {"a.weight": torch.zeros(2)})
+        ensure_held(model, {"a.weight": torch.zeros(2)})
