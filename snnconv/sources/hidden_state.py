@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.errors import SnnconvError
+from snnconv.first_step import first_step_argument
 from snnconv.ir.program import TimeContract
 from snnconv.sources.calling import Forward
 from snnconv.sources.calling.layouts import Layout, arrange
@@ -29,8 +30,9 @@ def layers_with_state(module: nn.Module, contract: TimeContract) -> dict[str, st
     inputs = [arrange(layout, [torch.zeros(2, *contract.input_shape)] * contract.timesteps) for layout in get_args(Layout)]
     for like in inputs:
         probe, noise = copy.deepcopy(module), torch.Generator().manual_seed(0)
-        argument = required_argument(module)
-        given = {} if argument is None else {argument: contract.timesteps}
+        argument, first = required_argument(module), first_step_argument(module)
+        given: dict[str, Any] = {} if argument is None else {argument: contract.timesteps}
+        given |= {} if first is None else {first: True}
         try:
             with torch.no_grad(), running_user_code("the network", "its forward"):
                 adapters.reset(probe)

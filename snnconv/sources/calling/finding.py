@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.capture import ANY_BATCH, Interface, does_not_run
 from snnconv.errors import Refused, SnnconvError
+from snnconv.first_step import first_step_argument
 from snnconv.fresh_state import FreshState
 from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
@@ -191,9 +192,8 @@ class _Search:
         """One step a call; None if the network runs, but not for one step."""
         if self.argument is not None or adapters.takes_all_steps(self.module):
             return None
-        counter = counter_of(self.module)
-        others = {} if counter is None else {counter: 0}
-        states, seen = find_handed_states(self.module, self._watched, self._noise(self.batch), others)
+        told = SingleStep(counter=counter_of(self.module), first=first_step_argument(self.module))
+        states, seen = find_handed_states(self.module, self._watched, self._noise(self.batch), told.told(0))
         if not seen.is_one_step:
             if states.places or seen.is_nearly_one_step:
                 raise Unfit(*seen.called_twice())
@@ -201,8 +201,10 @@ class _Search:
         outputs = [part for part in parts(seen.returned) if not _is_state(part, states.places.values())]
         chosen, note = self._choose(outputs or list(parts(seen.returned)))
         self._ensure_batch(chosen)
-        forward = SingleStep(chosen.output, states, counter)
-        return self._found(forward, self.contract.timesteps, outputs, chosen, note)
+        found = self._found(replace(told, output=chosen.output, states=states), self.contract.timesteps, outputs, chosen, note)
+        if told.first is None:
+            return found
+        return replace(found, notes=(*found.notes, f"its forward is told the first step of a run: {told.first}=True"))
 
     def _whole(self, layout: Layout, timesteps: int) -> Found:
         """A whole run in that layout. Raises `Unfit` if it is not called so."""

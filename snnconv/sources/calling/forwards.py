@@ -73,12 +73,14 @@ class SingleStep:
         output: the output in what it returns.
         states: what it is handed and returns besides.
         counter: the argument that is given the number of the step, if there is one.
+        first: the argument that says whether the step is the first, if there is one.
         fresh: the state that every run starts from.
     """
 
     output: Output = field(default_factory=Output)
     states: HandedStates = field(default_factory=HandedStates)
     counter: str | None = None
+    first: str | None = None
     fresh: FreshState = field(default_factory=FreshState)
 
     def __str__(self) -> str:
@@ -100,7 +102,7 @@ class SingleStep:
 
         def step(frame: Tensor, t: int) -> Tensor:
             nonlocal given
-            returned = module(frame, **given, **self._count(t))
+            returned = module(frame, **given, **self.told(t))
             given = self.states.following(returned)
             output: Tensor = self.output.pick(returned)
             return output
@@ -110,11 +112,13 @@ class SingleStep:
     def step(self, module: nn.Module, x: Tensor) -> Tensor:
         """Call the network as the first step does; the capture puts the real states in the place of these."""
         with sizes_of_tensors(module):
-            output: Tensor = self.output.pick(module(x, **self.states.first(x), **self._count(0)))
+            output: Tensor = self.output.pick(module(x, **self.states.first(x), **self.told(0)))
         return output
 
-    def _count(self, t: int) -> dict[str, int]:
-        return {} if self.counter is None else {self.counter: t}
+    def told(self, t: int) -> dict[str, Any]:
+        """The arguments that tell the forward which step it is."""
+        number = {} if self.counter is None else {self.counter: t}
+        return number if self.first is None else {**number, self.first: t == 0}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,51 @@
+"""The argument by which a network is told that a step is the first of a run: `forward(x, init=t == 0)`.
+
+Networks that are trained online begin a sample so: with True their neurons make their potentials anew.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+from torch import nn
+
+_NAMES = frozenset(
+    {
+        "first",
+        "first_step",
+        "init",
+        "init_state",
+        "init_states",
+        "initial",
+        "initialize",
+        "is_first",
+        "is_first_step",
+        "is_init",
+        "new_sample",
+        "new_sequence",
+        "reset",
+        "reset_state",
+        "reset_states",
+        "restart",
+    }
+)
+"""What networks call it, in lower case."""
+
+
+def first_step_argument(module: nn.Module) -> str | None:
+    """The argument of the forward of `module` that says whether a step is the first; None if there is none.
+
+    It is one of its parameters, or, if it takes any, a name by which the forward of a layer asks for one.
+    """
+    parameters = list(inspect.signature(module.forward).parameters.values())[1:]
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        names += [name for layer in module.modules() for name in _texts_in(layer)]
+    return next((name for name in names if name.lower() in _NAMES), None)
+
+
+def _texts_in(layer: nn.Module) -> Iterator[str]:
+    """The texts in the code of a layer's forward, of which names of arguments are some."""
+    code = getattr(type(layer).forward, "__code__", None)
+    return (constant for constant in (code.co_consts if code else ()) if isinstance(constant, str))
