@@ -36,10 +36,13 @@ _NAMES = frozenset(
 def first_step_argument(module: nn.Module) -> str | None:
     """The argument of the forward of `module` that says whether a step is the first; None if there is none.
 
-    It is one of its parameters, or, if it takes any, a name by which the forward of a layer asks for one.
+    It is a parameter that is True or False by default, or the only one that must be given besides the input; or, if the forward
+    takes any argument, a name by which the forward of a layer asks for one.
     """
     parameters = list(inspect.signature(module.forward).parameters.values())[1:]
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    further = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    required = [p.name for p in further if p.default is p.empty]
+    names = [p.name for p in further if isinstance(p.default, bool) or required == [p.name]]
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         names += [name for layer in module.modules() for name in _texts_in(layer)]
     return next((name for name in names if name.lower() in _NAMES), None)

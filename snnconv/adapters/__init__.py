@@ -23,10 +23,19 @@ Such a package names the module that holds the adapters under the entry point gr
 from __future__ import annotations
 
 from snnconv.adapters.loading import FRAMEWORKS, PACKAGES, installing, load
-from snnconv.adapters.network import added_later, checkpoint_loaded, interfaces_of, neurons_of, reset, takes_all_steps
+from snnconv.adapters.network import (
+    added_later,
+    checkpoint_loaded,
+    interfaces_of,
+    neurons_of,
+    others_left_alone,
+    reset,
+    takes_all_steps,
+)
 from snnconv.adapters.registration import (
     Adapter,
     adapter,
+    kept_apart,
     multi_step,
     network_reset,
     on_checkpoint_loaded,
@@ -45,12 +54,14 @@ __all__ = [
     "checkpoint_loaded",
     "installing",
     "interfaces_of",
+    "kept_apart",
     "lif",
     "load",
     "multi_step",
     "network_reset",
     "neurons_of",
     "on_checkpoint_loaded",
+    "others_left_alone",
     "reset",
     "reset_with_network",
     "strictness",

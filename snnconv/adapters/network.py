@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from snnconv.adapters.loading import load
 from snnconv.adapters.recognition import adapter_of
-from snnconv.adapters.registration import CHECKPOINT_HOOKS, CONSTANTS_ADDED, NETWORK_RESETS, Adapter, takes_all_steps_itself
+from snnconv.adapters.registration import (
+    CHECKPOINT_HOOKS,
+    CONSTANTS_ADDED,
+    KEPT_APART,
+    NETWORK_RESETS,
+    Adapter,
+    takes_all_steps_itself,
+)
 from snnconv.capture import Interface
 from snnconv.ir.neuron import Neuron
 
@@ -42,6 +50,15 @@ def reset(module: nn.Module) -> None:
         reset_layers(module)
     for _, layer, known in _spiking(module):
         known.reset(layer)
+
+
+@contextmanager
+def others_left_alone() -> Iterator[None]:
+    """A block in which a reset that a network calls for itself reaches no other network."""
+    with ExitStack() as blocks:
+        for block in KEPT_APART:
+            blocks.enter_context(block())
+        yield
 
 
 def checkpoint_loaded(module: nn.Module, before: Mapping[str, Tensor]) -> tuple[str, ...]:

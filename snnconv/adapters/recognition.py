@@ -63,8 +63,9 @@ def _currents() -> Tensor:
 def _gives_potentials(layer: nn.Module, known: Adapter, neuron: Neuron) -> bool:
     """Whether a copy of the layer gives for the currents of all steps what the canonical neuron integrates."""
     probe: Any = copy.deepcopy(layer).double()
-    for hooks in (probe._forward_hooks, probe._forward_pre_hooks):  # they watch the layer, not its copy
-        hooks.clear()
+    for inner in probe.modules():  # they watch the layer, not its copy
+        inner._forward_hooks.clear()
+        inner._forward_pre_hooks.clear()
     for forget in NETWORK_RESETS:
         forget(probe)
     known.reset(probe)

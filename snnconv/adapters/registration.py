@@ -6,6 +6,7 @@ An adapter is found by the class of a layer, which is why this registry is a dec
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -79,6 +80,8 @@ NETWORK_RESETS: list[Callable[[nn.Module], None]] = [reset_own]
 """What makes a whole network forget its state, one function per framework."""
 MULTI_STEP: list[Callable[[nn.Module], bool]] = []
 """Whether a layer takes all time steps of a run in one call, `[T, B, ...]`, one question per framework."""
+KEPT_APART: list[Callable[[], AbstractContextManager[None]]] = []
+"""What keeps the other networks of a framework out of the capture of one; see `kept_apart`."""
 CHECKPOINT_HOOKS: list[CheckpointHook] = []
 """What is called on each layer after a checkpoint was loaded; see `on_checkpoint_loaded`."""
 CONSTANTS_ADDED: dict[type[nn.Module], tuple[str, ...]] = {}
@@ -131,6 +134,12 @@ def multi_step(question: Callable[[nn.Module], bool]) -> Callable[[nn.Module], b
     return question
 
 
+def kept_apart(block: Callable[[], AbstractContextManager[None]]) -> Callable[[], AbstractContextManager[None]]:
+    """Register the decorated function, which gives a block in which a framework reaches no network but the one that is called."""
+    KEPT_APART.append(block)
+    return block
+
+
 def on_checkpoint_loaded(hook: CheckpointHook) -> CheckpointHook:
     """Register the decorated function to be called on each layer after a checkpoint was loaded into the network.
 
@@ -149,6 +158,11 @@ def takes_all_steps_itself(layer: nn.Module) -> bool:
 def teach(layer: nn.Module, known: Adapter) -> None:
     """Give one layer an adapter of its own, which goes with it into every copy."""
     vars(layer)[_OWN] = known
+
+
+def unteach(layer: nn.Module) -> None:
+    """Take the adapter of its own from a layer, if it has one."""
+    vars(layer).pop(_OWN, None)
 
 
 def taught(layer: nn.Module) -> Adapter | None:

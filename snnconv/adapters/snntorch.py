@@ -16,7 +16,8 @@ layer, a convolution, or a weight of each neuron's own. Both refuse the delayed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch
 from snntorch._neurons import SpikingNeuron
 from torch import Tensor, nn
 
-from snnconv.adapters import adapter, on_checkpoint_loaded, strictness
+from snnconv.adapters import adapter, kept_apart, on_checkpoint_loaded, strictness
 from snnconv.adapters.registration import CONSTANTS_ADDED
 from snnconv.capture import Feedback, Filter
 from snnconv.errors import Refused
@@ -33,6 +34,17 @@ from snnconv.ir.neuron import Neuron
 
 _FEEDBACK = Feedback(operator="recurrent", kept="spk")
 CONSTANTS_ADDED[SpikingNeuron] = ("graded_spikes_factor", "reset_mechanism_val")
+
+
+@kept_apart
+@contextmanager
+def _no_instances() -> Iterator[None]:
+    """`snntorch.utils.reset` resets every neuron that was ever made: while one is traced, others would get its tensors."""
+    instances, SpikingNeuron.instances = SpikingNeuron.instances, []
+    try:
+        yield
+    finally:
+        SpikingNeuron.instances = instances
 
 
 def _states(layer: Any) -> int:

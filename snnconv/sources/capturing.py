@@ -22,6 +22,7 @@ from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_f
 from snnconv.sources.calling.layouts import arrange
 from snnconv.sources.calling.watching import Unfit
 from snnconv.sources.fidelity import alike, faithful
+from snnconv.sources.handed_places import a_neuron_for_each_place
 from snnconv.sources.hidden_state import layers_with_state
 from snnconv.sources.options import NETWORK
 from snnconv.sources.own_resets import ensure_resets_change_nothing
@@ -90,7 +91,7 @@ def capture_source(
     _neurons_of(module, origin.arch)
     _ensure_copyable(module, origin.arch)
     identified = _identified(module, contract)
-    notes = (*notes, *identified.notes)
+    notes = (*notes, *identified.notes, *a_neuron_for_each_place(module, contract))
     neurons = _neurons_of(module, origin.arch)
     unknown = _unknown_layers(module, neurons, contract)
     try:
@@ -224,8 +225,8 @@ def _captured(
 
     def captured(afresh: frozenset[str], several: Several | None = None, selection: Selection = "all") -> Source:
         known = {path: without_memory(neuron) if path in afresh else neuron for path, neuron in neurons.items()}
-        program = capture(step, known, contract, origin, forward.step, adapters.interfaces_of(module), several, selection)
-        forward.fresh.restore(module)  # a framework may have reset it too, when the traced copy reset itself
+        with adapters.others_left_alone():
+            program = capture(step, known, contract, origin, forward.step, adapters.interfaces_of(module), several, selection)
         return Source(program, module, notes, forward, afresh=afresh)
 
     try:

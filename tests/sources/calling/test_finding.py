@@ -483,14 +483,16 @@ def test_an_output_that_there_is_not_is_an_error_that_names_what_there_is(tmp_pa
 
 
 class Shared(Net):
-    """One neuron in two places."""
+    """One neuron in two places, which keeps its potential."""
 
     timesteps = STEPS
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.lif1 = snntorch.Leaky(beta=0.8, threshold=0.4, init_hidden=True)
+
     def forward(self, x: Tensor) -> Tensor:
-        spk, _ = self.lif1(self.fc1(x), self.lif1.reset_mem())
-        spk, _ = self.lif1(spk, self.lif1.reset_mem())
-        return self.lif2(self.fc2(spk), self.lif2.reset_mem())[0]
+        return self.lif2(self.fc2(self.lif1(self.lif1(self.fc1(x)))), self.lif2.reset_mem())[0]
 
 
 class Skipping(Net):
