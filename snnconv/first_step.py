@@ -50,5 +50,5 @@ def first_step_argument(module: nn.Module) -> str | None:
 
 def _texts_in(layer: nn.Module) -> Iterator[str]:
     """The texts in the code of a layer's forward, of which names of arguments are some."""
-    code = getattr(type(layer).forward, "__code__", None)
+    code = getattr(inspect.unwrap(type(layer).forward), "__code__", None)
     return (constant for constant in (code.co_consts if code else ()) if isinstance(constant, str))

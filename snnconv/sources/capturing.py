@@ -23,6 +23,7 @@ from snnconv.sources.calling.layouts import arrange
 from snnconv.sources.calling.watching import Unfit
 from snnconv.sources.fidelity import alike, faithful
 from snnconv.sources.handed_places import a_neuron_for_each_place
+from snnconv.sources.held_batch import follow_the_batch
 from snnconv.sources.hidden_state import layers_with_state
 from snnconv.sources.options import NETWORK
 from snnconv.sources.own_resets import ensure_resets_change_nothing
@@ -90,6 +91,7 @@ def capture_source(
     module = _in_evaluation_mode(module, origin.arch)
     _neurons_of(module, origin.arch)
     _ensure_copyable(module, origin.arch)
+    notes = (*notes, *follow_the_batch(module, contract))
     identified = _identified(module, contract)
     notes = (*notes, *identified.notes, *a_neuron_for_each_place(module, contract))
     neurons = _neurons_of(module, origin.arch)

@@ -244,9 +244,9 @@ def places_of(module: nn.Module, written: int) -> Iterator[Place]:
             yield Number(function)
 
 
-def numbers_named(module: nn.Module, names: Collection[str]) -> Iterator[int]:
-    """The numbers that stand under one of the names, which are in lower case, in the network's own code and layers."""
-    return (number for place, number in _named_places(module) if last_of(place.names).lower() in names)
+def places_named(module: nn.Module, names: Collection[str]) -> Iterator[tuple[Place, int]]:
+    """The places that go by one of the names, which are in lower case, with the number that stands there."""
+    return ((place, number) for place, number in _named_places(module) if last_of(place.names).lower() in names)
 
 
 def _named_places(module: nn.Module) -> Iterator[tuple[Attribute | Global | Default | Enclosed, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snnconv.fresh_state import held as state_of
 from snnconv.sources.calling.own_code import codes_of, own_functions
-from snnconv.sources.calling.places import BATCH_NAMES, NAMES, Attribute, Loops, Place, numbers_named, places_of
+from snnconv.sources.calling.places import BATCH_NAMES, NAMES, Attribute, Loops, Place, places_named, places_of
 
 _LONGEST = 1000
 """The largest number that is looked for."""
@@ -70,13 +70,17 @@ def candidates(module: nn.Module) -> list[int]:
     """Numbers that may be the T of a network: those in places with a name of T, and those in functions that loop."""
     codes = (code for function in own_functions(module) for code in codes_of(function.__code__))
     looping = [code.co_consts for code in codes if "range" in code.co_names]
-    return _counts([*numbers_named(module, NAMES), *(number for constants in looping for number in constants)])
+    return _counts([*_numbers_named(module, NAMES), *(number for constants in looping for number in constants)])
 
 
 def batch_sizes(module: nn.Module) -> list[int]:
     """Numbers that may be a size of the batch that a network holds: those in places with such a name, and those of its states."""
     tensors = (value for layer in module.modules() for value in state_of(layer).values() if isinstance(value, Tensor))
-    return _counts([*numbers_named(module, BATCH_NAMES), *(len(tensor) for tensor in tensors if tensor.dim() > 1)])
+    return _counts([*_numbers_named(module, BATCH_NAMES), *(len(tensor) for tensor in tensors if tensor.dim() > 1)])
+
+
+def _numbers_named(module: nn.Module, names: Collection[str]) -> list[int]:
+    return [number for _, number in places_named(module, names)]
 
 
 def _counts(values: Iterable[Any]) -> list[int]:

@@ -549,14 +549,14 @@ class HeldForEachStep(nn.Module):
 
 
 class OneBatch(Net):
-    """Holds the size of the batch that it was trained on."""
+    """Holds a tensor of the batch that it was trained on."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.batch_size = 16
+        self.start = torch.zeros(16, 6)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.stack(self.over(x.view(self.batch_size, 6) for _ in range(5)))
+        return torch.stack(self.over(x + self.start for _ in range(5)))
 
 
 REFUSED: dict[type[nn.Module], str] = {
