@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from snnconv import registry
 from snnconv.adapters import adapter, lif, neurons_of, registration
+from snnconv.adapters.loading import load
 from snnconv.data import Data, synthetic
 from snnconv.engines import open_candidate
 from snnconv.errors import Refused
@@ -107,6 +108,7 @@ def one_step() -> nn.Module:
 @pytest.fixture(autouse=True)
 def _forget_adapters(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     neurons_of(nn.Identity())  # those of frameworks are registered once and for all
+    load()  # what registers later than this would be lost with the copy
     monkeypatch.setattr(registration, "ADAPTERS", dict(registration.ADAPTERS))
     yield
 

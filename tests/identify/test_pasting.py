@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from snnconv.adapters import interfaces_of, neurons_of, registration, teach
+from snnconv.adapters.loading import load
 from snnconv.identify import find
 from snnconv.identify.pasting import adapters_to_paste
 from snnconv.inspection import inspect
@@ -26,6 +27,7 @@ from tests.identify.test_find import SHAPE, STEPS, Around, handed, per_step, rep
 @pytest.fixture(autouse=True)
 def _forget_adapters(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     neurons_of(nn.Identity())  # those of frameworks are registered once and for all
+    load()  # what registers later than this would be lost with the copy
     monkeypatch.setattr(registration, "ADAPTERS", dict(registration.ADAPTERS))
     yield
 

@@ -12,6 +12,7 @@ from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import Tensor, nn
 
 from snnconv.adapters import adapter, lif, registration
+from snnconv.adapters.loading import load
 from snnconv.errors import Refused
 from snnconv.sources import Source, SourceOptions, factory, load_source
 from snnconv.user_code import UserCodeError
@@ -160,6 +161,7 @@ class Half(nn.Module):
 def test_an_adapter_that_leaves_out_the_first_potential_is_found_though_the_network_is_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    load()  # what registers later than this would be lost with the copy
     monkeypatch.setattr(registration, "ADAPTERS", dict(registration.ADAPTERS))
     adapter(Half, reset=lambda layer: setattr(layer, "v", 0.25))(lambda layer: lif(1.0, 0.5, v_reset=None))
     net = Net(plain, Half())
