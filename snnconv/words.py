@@ -5,7 +5,7 @@ from __future__ import annotations
 INPUTS = ("static", "event")
 """What a network is shown: one image at every time step, or a frame for each. A sample has 0 or 1 dimensions beyond a frame."""
 
-READOUTS = ("mean", "sum", "last", "none")
+READOUTS = ("mean", "sum", "last", "max", "none")
 """How the outputs of all time steps become one; "none" keeps them."""
 
 NORMS = ("layer", "group", "instance", "rms")

@@ -101,6 +101,7 @@ FACTORIES: dict[str, Callable[[], nn.Module]] = {
     "all_steps": lambda: all_steps(Net(lif(), lif(store_v_seq=True), after_call("v_seq"))),
     "derived_all_steps": lambda: all_steps(Net(lif(), ReadOutOfAllSteps(v_threshold=float("inf")), called)),
     "mean_potential": lambda: all_steps(Net(lif(), neuron.NonSpikingLIFNode(3.0, "mean-mem"), called)),
+    "largest_potential": lambda: all_steps(Net(lif(), neuron.NonSpikingLIFNode(3.0, "max-mem"), called)),
     "listed": lambda: all_steps(Net(lif(), neuron.NonSpikingIFNode(), lambda net, x: torch.stack(called(net, x)))),
     "added": lambda: Net(lif(), lif(), added),
     "gated": lambda: Net(lif(), lif(), gated),

@@ -167,22 +167,22 @@ def _show_potential(layer: Any, u: Tensor, s: Tensor) -> dict[str, Tensor | None
 
 @adapter(neuron.NonSpikingIFNode, reset=reset_with_network, shows=_show_potential, gives=_potential)
 def integrating(layer: neuron.NonSpikingIFNode) -> Neuron:
-    """The canonical neuron of a `NonSpikingIFNode`. Raises `Refused` if it decodes to a maximum."""
+    """The canonical neuron of a `NonSpikingIFNode`. Raises `Refused` if it decodes to the largest absolute value."""
     return _silent(layer, _double(1.0), None)
 
 
 @adapter(neuron.NonSpikingLIFNode, reset=reset_with_network, shows=_show_potential, gives=_potential)
 def leaky_integrating(layer: neuron.NonSpikingLIFNode) -> Neuron:
-    """The canonical neuron of a `NonSpikingLIFNode`. Raises `Refused` if it decodes to a maximum."""
+    """The canonical neuron of a `NonSpikingLIFNode`. Raises `Refused` if it decodes to the largest absolute value."""
     decay = 1 / _double(layer.tau)
     return _silent(layer, 1 - decay, decay)
 
 
 def _silent(layer: neuron.NonSpikingBaseNode, leak: Tensor, gain: Tensor | None) -> Neuron:
-    if layer.decode in ("max-mem", "max-abs-mem"):
+    if layer.decode == "max-abs-mem":
         raise Refused(
-            f"{_named(layer)} gives the largest of all steps (decode='{layer.decode}'), which no read-out is",
-            "use decode='mean-mem', 'last_mem' or None",
+            f"{_named(layer)} gives the largest of all steps by absolute value (decode='{layer.decode}'), which no read-out is",
+            "use decode='max-mem', 'mean-mem', 'last_mem' or None",
         )
     return Neuron(_double(0.0), leak, _double(0.0), gain=gain).silenced()
 

@@ -63,6 +63,7 @@ def to_onnx(export: Export) -> bytes:
             raise _untranslated(_cause(error)) from error
     if converted is None:
         raise RuntimeError("torch.onnx.export returned no program")
+    _ensure_outputs_apart(converted.model.graph, output_names(lowered))
     names.restore()
     _keep_what_is_carried(converted.model, lowered)
     model = simplified(converted.model, lowered.constants())
@@ -97,6 +98,18 @@ def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgr
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         return torch.export.export(lowered.graph, inputs, dynamic_shapes=tuple(batch_dim for _ in inputs))
+
+
+def _ensure_outputs_apart(graph: ir.Graph, names: Sequence[str]) -> None:
+    """Give every output a value of its own: what a step returns may be the next state of a neuron too."""
+    for i, name in enumerate(names):
+        value = graph.outputs[i]
+        if value in graph.outputs[:i]:
+            copied = ir.node("Identity", [value])
+            copied.outputs[0].shape, copied.outputs[0].type = value.shape, value.type
+            graph.append(copied)
+            graph.outputs[i] = copied.outputs[0]
+        graph.outputs[i].name = name
 
 
 class _Names:
@@ -277,9 +290,9 @@ def _over_batch(constant, x, dim: int):
 def _reduce_time(x, readout: str, timesteps: int):
     rest = list(x.shape[1:])
     steps = op.Reshape(x, _ints([timesteps, -1, *rest]))
-    if readout in ("mean", "sum"):
-        reduce = op.ReduceMean if readout == "mean" else op.ReduceSum
-        return reduce(steps, _ints([0]), keepdims=0)
+    reductions: dict[str, Any] = {"mean": op.ReduceMean, "sum": op.ReduceSum, "max": op.ReduceMax}
+    if readout in reductions:
+        return reductions[readout](steps, _ints([0]), keepdims=0)
     if readout == "last":
         return op.Gather(steps, _int(timesteps - 1), axis=0)
     return op.Transpose(steps, perm=[1, 0, *range(2, 2 + len(rest))])

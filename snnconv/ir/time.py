@@ -19,7 +19,7 @@ class TimeContract:
     """What a network expects over time.
 
     `event` False: one image `[B, C, H, W]` shown at each of `timesteps` steps. True: frames `[B, T, C, H, W]`.
-    `readout` reduces the outputs of all steps: mean, sum, last, or none (`[B, T, K]`).
+    `readout` reduces the outputs of all steps: mean, sum, last, max (of each output), or none (`[B, T, K]`).
     """
 
     timesteps: int
@@ -64,6 +64,8 @@ def read_out(outputs: list[Tensor], readout: str) -> Tensor:
         return stacked.sum(1)
     if readout == "last":
         return stacked[:, -1]
+    if readout == "max":
+        return stacked.amax(1)
     if readout == "none":
         return stacked
     raise ValueError(f"readout is {readout!r}; it is one of {', '.join(READOUTS)}")

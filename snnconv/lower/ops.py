@@ -79,7 +79,7 @@ def recalled(value: Tensor, name: str) -> Tensor:
 
 
 def reduce_time(x: Tensor, readout: str, timesteps: int) -> Tensor:
-    """Read out `[T * B, ...]` as `[B, ...]` (mean, sum, last) or `[B, T, ...]` (none)."""
+    """Read out `[T * B, ...]` as `[B, ...]` (mean, sum, last, max) or `[B, T, ...]` (none)."""
     steps = x.unflatten(0, [timesteps, -1])
     if readout == "mean":
         return steps.mean(0)
@@ -87,6 +87,8 @@ def reduce_time(x: Tensor, readout: str, timesteps: int) -> Tensor:
         return steps.sum(0)
     if readout == "last":
         return steps[timesteps - 1]
+    if readout == "max":
+        return steps.amax(0)
     return steps.transpose(0, 1)
 
 

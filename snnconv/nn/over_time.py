@@ -28,7 +28,7 @@ def run(module: nn.Module, x: Tensor, timesteps: int, readout: str = "mean", eve
 
     Args:
         x: an image `[B, C, H, W]` shown at every step, or if `event` frames `[B, T, C, H, W]`.
-        readout: mean, sum, last, or none, which gives `[B, T, K]`.
+        readout: mean, sum, last, max, or none, which gives `[B, T, K]`.
 
     Raises ValueError for another number of frames than `timesteps`, and for an unknown `readout`.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import snntorch
 import torch
@@ -13,16 +14,17 @@ from torch import Tensor, nn
 
 from snnconv.adapters import neurons_of, registration
 from snnconv.errors import Refused
+from snnconv.words import READOUTS
 from tests.adapters.conversions import in_turn, verified
 from tests.potentials import FACTORIES, Net, added, after_call, called, inputs, leaky, lif, made, source_of
 
-SILENT = ("never", "derived", "derived_all_steps", "mean_potential", "listed", "leaky_none")
+SILENT = ("never", "derived", "derived_all_steps", "mean_potential", "largest_potential", "listed", "leaky_none")
 
 
 @pytest.mark.sample(8)
 @pytest.mark.parametrize("name", FACTORIES)
 def test_a_potential_that_is_read_is_exported_and_verified(name: str, tmp_path: Path) -> None:
-    source = source_of(made(name))
+    source = source_of(made(name), "max" if name == "largest_potential" else "mean")
     assert source.program.neurons["last"].silent == (name in SILENT)
     for found in verified(source, tmp_path, inputs(source), in_turn(FACTORIES, name)):
         first, last, _ = found.layers
@@ -30,10 +32,17 @@ def test_a_potential_that_is_read_is_exported_and_verified(name: str, tmp_path: 
         assert bool(last.spikes_reference) != (name in SILENT)
 
 
-@pytest.mark.parametrize("readout", ["mean", "sum", "last", "none"])
+@pytest.mark.parametrize("readout", READOUTS)
 def test_a_potential_is_read_out_like_any_output(readout: str, tmp_path: Path) -> None:
     source = source_of(made("soft"), readout)
     verified(source, tmp_path, inputs(source), (("n.onnx", "sequence"), ("n.ts", "sequence")))
+
+
+def test_an_output_that_is_the_next_state_too_has_its_own_name(tmp_path: Path) -> None:
+    source = source_of(made("listed"))
+    verified(source, tmp_path, inputs(source), (("n.onnx", "step"), ("n.ts", "step")))
+    outputs = onnx.load(tmp_path / "n.onnx").graph.output
+    assert [value.name for value in outputs] == ["y", "next_state.first", "next_state.last"]
 
 
 def test_the_program_gives_the_frameworks_own_potentials() -> None:
@@ -69,7 +78,7 @@ REFUSED = {
     ),
     "subtracts its infinite threshold times 0": lambda: Net(lif(), lif(v_threshold=float("inf"), v_reset=None), after_call("v")),
     "subtracts its infinite threshold": lambda: Net(leaky(), leaky(threshold=float("inf")), after_call("mem")),
-    "the largest of all steps": lambda: Net(lif(step_mode="m"), neuron.NonSpikingLIFNode(decode="max-mem"), called),
+    "the largest of all steps": lambda: Net(lif(step_mode="m"), neuron.NonSpikingLIFNode(decode="max-abs-mem"), called),
     "a state of neuron last, and nothing says what that holds": lambda: Net(
         leaky(), snntorch.Synaptic(0.5, 0.8, init_hidden=True, output=True), lambda net, x: called(net, x)[1]
     ),

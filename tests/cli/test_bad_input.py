@@ -469,7 +469,7 @@ OPTIONS: dict[str, str] = {
     "--input-shape abc": "input shape is 'abc'; it is sizes separated by commas, as in 3,32,32",
     "--input-shape 2,8,": "input shape is '2,8,'",
     "--input-shape 2,0,8": "input shape is [2, 0, 8]; it is positive sizes",
-    "--readout foo": "readout is 'foo'; it is one of mean, sum, last, none",
+    "--readout foo": "readout is 'foo'; it is one of mean, sum, last, max, none",
     "--input-shape (2,8": "input shape is '(2,8'",
     "--input-shape 2,,8": "input shape is '2,,8'",
     "--input evnt": "input is 'evnt'; did you mean 'event'? it is one of static, event",

@@ -10,14 +10,20 @@ from snnconv.ir.time import READOUTS, TimeContract, read_out
 
 
 def test_read_out_reduces_over_the_steps() -> None:
-    steps = [torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 6.0]])]
+    steps = [torch.tensor([[1.0, 9.0]]), torch.tensor([[3.0, 6.0]])]
     found = {kind: read_out(steps, kind).tolist() for kind in READOUTS}
-    assert found == {"mean": [[2.0, 4.0]], "sum": [[4.0, 8.0]], "last": [[3.0, 6.0]], "none": [[[1.0, 2.0], [3.0, 6.0]]]}
+    assert found == {
+        "mean": [[2.0, 7.5]],
+        "sum": [[4.0, 15.0]],
+        "last": [[3.0, 6.0]],
+        "max": [[3.0, 9.0]],
+        "none": [[[1.0, 9.0], [3.0, 6.0]]],
+    }
 
 
 def test_unknown_read_out_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'max'; it is one of mean, sum, last, none"):
-        read_out([torch.zeros(1, 2)], "max")
+    with pytest.raises(ValueError, match=r"'median'; it is one of mean, sum, last, max, none"):
+        read_out([torch.zeros(1, 2)], "median")
 
 
 @pytest.mark.parametrize("event", [False, True])

@@ -37,7 +37,7 @@ def test_constants_have_no_batch() -> None:
     assert not [node for node in BatchDimensions(program).of if node.op == "get_attr"]
 
 
-@pytest.mark.parametrize("readout", ["mean", "sum", "last", "none"])
+@pytest.mark.parametrize("readout", ["mean", "sum", "last", "max", "none"])
 @pytest.mark.parametrize("event", [False, True], ids=["image", "frames"])
 def test_a_sequence_is_the_steps_one_after_the_other(event: bool, readout: str) -> None:
     source = source_of(trained(Framed()), event=event, readout=readout, shape=SHAPE)

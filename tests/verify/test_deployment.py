@@ -298,7 +298,7 @@ def test_all_samples_may_diverge() -> None:
     assert counted(compared) == {**CLEAN, "act1": (0, 6, 0, 6), "act3": (0, 6, 0, 6)}
 
 
-@pytest.mark.parametrize("readout", ["mean", "sum", "last", "none"])
+@pytest.mark.parametrize("readout", ["mean", "sum", "last", "max", "none"])
 def test_the_output_is_judged_on_the_candidates_own_spikes(readout: str) -> None:
     src, program = source("per_channel", False, readout), folded("per_channel", False, readout)
     x = inputs(src)

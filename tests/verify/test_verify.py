@@ -36,7 +36,7 @@ def run(source: Source, path: Path, data: Data | None = None, policy: Policy | N
 
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("event", [False, True])
-@pytest.mark.parametrize("readout", ["mean", "sum", "last", "none"])
+@pytest.mark.parametrize("readout", ["mean", "sum", "last", "max", "none"])
 @pytest.mark.parametrize("suffix", [".onnx", ".ts", ".pt2"])
 def test_every_time_contract_is_verified_in_every_format(suffix: str, readout: str, event: bool, tmp_path: Path) -> None:
     source = source_of(NETWORKS["per_element"](), timesteps=3, event=event, readout=readout)

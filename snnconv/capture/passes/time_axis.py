@@ -2,13 +2,14 @@
 
     squeeze(unsqueeze(x, 0), 0)             ->   x
     unbind(unsqueeze(x, 0))[0]              ->   x
-    mean(x, [0]) and sum(x, [0]), one step  ->   squeeze(x, 0)
+    mean, sum and amax(x, [0]), one step    ->   squeeze(x, 0)
+    max(unsqueeze(x, 0), 0)[0]              ->   x
     repeat(x) and expand(x), same shape     ->   x
     stack([x]), view(x, [1, *x.shape])      ->   unsqueeze(x, 0)
     view(unsqueeze(x, 0), x.shape)          ->   x
     unsqueeze(x, 0) * c                     ->   unsqueeze(x * squeeze(c, 0), 0), as for any operator on single values
 
-Exact: a mean or sum of one value is that value.
+Exact: a mean, sum or maximum of one value is that value.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from snnconv.ir.nodes import argument, call_before, describe, operand, shape, ta
 
 _ATEN = torch.ops.aten
 _REPETITIONS = (_ATEN.repeat.default, _ATEN.expand.default)
-_REDUCTIONS = (_ATEN.mean.dim, _ATEN.sum.dim_IntList)
+_REDUCTIONS = (_ATEN.mean.dim, _ATEN.sum.dim_IntList, _ATEN.amax.default)
 _VIEWS = (
     _ATEN.view.default,
     _ATEN.reshape.default,
@@ -57,9 +58,11 @@ def _without_axis(node: fx.Node, steps: dict[fx.Node, fx.Node]) -> fx.Node | Non
     if what in _REPETITIONS and shape(node) == shape(operand(node, 0)):
         return operand(node, 0)
     if what is operator.getitem:
-        unbound = operand(node, 0)
-        first = target(unbound) is _ATEN.unbind.int and argument(unbound, 1, 0) == 0
-        return steps.get(operand(unbound, 0)) if first else None
+        pieces = operand(node, 0)
+        over_time = target(pieces) is _ATEN.unbind.int and argument(pieces, 1, 0) == 0
+        over_time |= target(pieces) is _ATEN.max.dim and argument(pieces, 1) == 0 and argument(node, 1) == 0
+        step = steps.get(operand(pieces, 0)) if over_time else None
+        return step if step is not None and shape(node) == shape(step) else None
     if _reduces_one_step(node):
         node.target, node.args = _ATEN.squeeze.dim, (operand(node, 0), 0)
     if target(node) not in (*_VIEWS, _ATEN.select.int):

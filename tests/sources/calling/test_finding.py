@@ -180,6 +180,22 @@ class Regression(Net):
         return torch.stack(self.over(x for _ in range(5))).mean(0)[:, 2]
 
 
+class Largest(Net):
+    """Gives the largest of what it read out at all steps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = torch.stack(self.over(x for _ in range(5)))
+        return (spikes + 0.1 * torch.roll(spikes, 1, 2)).max(0)[0]
+
+
+class LargestBehind(Net):
+    """The same along dimension 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = torch.stack(self.over(x for _ in range(5)), 1)
+        return torch.amax(spikes - 0.3 * torch.roll(spikes, 1, 2), dim=1)
+
+
 class Optional(Net):
     """One step a call; the states may be left out."""
 
@@ -260,6 +276,8 @@ IMAGE: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
     Listed: lambda net, x: stacked(net(x)),
     Both: lambda net, x: stacked(net(x)[0]),
     Regression: lambda net, x: net(x),
+    Largest: lambda net, x: net(x),
+    LargestBehind: lambda net, x: net(x),
     Optional: in_turns,
     Anew: lambda net, x: net(x)[0],
     ResetsAll: lambda net, x: net(x),
@@ -566,7 +584,7 @@ REFUSED: dict[type[nn.Module], str] = {
     Shared: "neuron lif1 is called 2 times in one time step and would share its potential; give each place its own neuron",
     Skipping: "mixes time steps: neuron lif1 runs for 6 steps, and lif2 for 3",
     Delayed: "the output of the network does not follow from its neurons' spikes at each step alone",
-    Weighted: "reads out over time by itself, and neither by mean, sum nor by last",
+    Weighted: "reads out over time by itself, and neither by mean, sum, last nor by max",
 }
 
 

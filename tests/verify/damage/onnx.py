@@ -748,7 +748,7 @@ def _(g: Graph, rng: Random) -> None:
     wrong = {
         "timesteps": contract["timesteps"] + rng.choice([-1, 1]),
         "event": not contract["event"],
-        "readout": rng.choice([name for name in ("mean", "sum", "last", "none") if name != contract["readout"]]),
+        "readout": rng.choice([name for name in ("mean", "sum", "last", "max", "none") if name != contract["readout"]]),
         "input_shape": rng.choice([[2, 8, 9], [1, 8, 8], [3, 8, 8]]),
     }
     key = rng.choice(sorted(wrong))

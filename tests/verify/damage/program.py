@@ -339,7 +339,7 @@ def _(program: SpikingProgram, rng: Random) -> SpikingProgram:
     wrong = {
         "timesteps": contract.timesteps + rng.choice([-1, 1]),
         "event": not contract.event,
-        "readout": rng.choice([name for name in ("mean", "sum", "last", "none") if name != contract.readout]),
+        "readout": rng.choice([name for name in ("mean", "sum", "last", "max", "none") if name != contract.readout]),
     }
     key = rng.choice(sorted(wrong))
     return replace(program, contract=replace(contract, **{key: wrong[key]}))

@@ -368,7 +368,7 @@ def _(s: Script, rng: Random) -> None:
 
 @code("another read-out", tuple(case for case in SEQUENCE if case.readout != "none"))
 def _(s: Script, rng: Random) -> None:
-    others = [name for name in ("mean", "sum", "last") if name != s.case.readout]
+    others = [name for name in ("mean", "sum", "last", "max") if name != s.case.readout]
     s.body(f'"{s.case.readout}"', f'"{rng.choice(others)}"')
 
 
@@ -569,7 +569,7 @@ def _(s: Script, rng: Random) -> None:
         wrong = {
             "timesteps": contract["timesteps"] + rng.choice([-1, 1]),
             "event": not contract["event"],
-            "readout": rng.choice([name for name in ("mean", "sum", "last", "none") if name != contract["readout"]]),
+            "readout": rng.choice([name for name in ("mean", "sum", "last", "max", "none") if name != contract["readout"]]),
             "input_shape": rng.choice([[2, 8, 9], [1, 8, 8], [3, 8, 8]]),
         }
         key = rng.choice(sorted(wrong))
