@@ -199,7 +199,7 @@ class _Search:
                 raise Unfit(*seen.called_twice())
             return None
         outputs = [part for part in parts(seen.returned) if not _is_state(part, states.places.values())]
-        chosen, note = self._choose(outputs or list(parts(seen.returned)))
+        chosen, note = self._choose(outputs or list(parts(seen.returned)), seen.returned)
         self._ensure_batch(chosen)
         found = self._found(replace(told, output=chosen.output, states=states), self.contract.timesteps, outputs, chosen, note)
         if told.first is None:
@@ -223,7 +223,7 @@ class _Search:
         found = list(parts_over_time(one.returned, seen.returned, timesteps))
         if timesteps == 1:
             found = self._with_time(layout, count, one)
-        chosen, note = self._choose(found)
+        chosen, note = self._choose(found, seen.returned)
         self._ensure_batch(chosen)
         return self._found(WholeRun(layout, count, chosen.output), timesteps, found, chosen, note)
 
@@ -258,7 +258,8 @@ class _Search:
             )
         raise refusal(
             f"the network runs for {steps} time steps, and where that number stands in it was not found",
-            "hold it in an attribute that its forward reads, such as self.timesteps",
+            "hold it in an attribute that its forward reads, such as self.timesteps; if it is one step in which neurons stand in "
+            "several places, give each place its own",
         )
 
     def _timesteps(self, layout: Layout, count: StepCount, steps: int) -> int:
@@ -266,7 +267,7 @@ class _Search:
         wanted, origin = self.contract.timesteps, self.fixed.get("timesteps")
         if wanted == steps or origin is None:
             return steps
-        where = " and ".join(map(str, count.places)) or "its forward"
+        where = " and ".join(dict.fromkeys(map(str, count.places))) or "its forward"
         if origin != "factory" and self._runs_for(layout, count, wanted):
             return wanted
         raise Refused(
@@ -316,8 +317,13 @@ class _Search:
         generator = torch.Generator().manual_seed(t)
         return torch.rand(batch, *self.contract.input_shape, generator=generator)
 
-    def _choose(self, found: list[Part]) -> tuple[Part, str]:
-        return choose([part for part in found if part.value.is_floating_point()], self.wanted)
+    def _choose(self, found: list[Part], returned: Any) -> tuple[Part, str]:
+        floats = [part for part in found if part.value.is_floating_point()]
+        if not floats and self.wanted is None:
+            kind = "nothing" if returned is None else f"a {type(returned).__name__}"
+            what = "; ".join(f"{part} of {part.value.dtype}" for part in found) or kind
+            raise Refused(f"the network returns {what}", "its forward must return a float tensor, or several: no decision")
+        return choose(floats, self.wanted)
 
     def _ensure_batch(self, chosen: Part) -> None:
         """Raise `Refused` unless the samples of a batch are the first dimension of the output of a step."""

@@ -19,7 +19,7 @@ from snnconv.sources.calling.forwards import HandedStates
 from snnconv.sources.calling.places import NAMES
 from snnconv.sources.calling.returned import Path, parts
 from snnconv.sources.calling.watching import Watched
-from snnconv.user_code import UserCodeError
+from snnconv.user_code import UserCodeError, described
 
 _COUNTERS = ("step", "t", "time_step", "timestep", "timestep_idx", "step_idx", "i")
 Run = Callable[[dict[str, Any]], Watched]
@@ -57,9 +57,10 @@ def find_handed_states(
                 found[name] = place
     if not required <= found.keys():
         names, handed = _returned_names(module), [p.name for p in arguments if p.name in required]
-        seen = f"and returns {', '.join(names)}" if names else "and what it returns has no names"
+        seen = f" ({', '.join(names)})" if names else ""
         raise Refused(
-            f"the network's forward is handed the states {', '.join(handed)} {seen}",
+            f"the network's forward is handed {', '.join(handed)} at every step, and the next was not found in what it "
+            f"returns{seen}",
             "let it return each state under its own name, and one output: `return spikes, mem1, mem2`",
         )
     return HandedStates(found, empty & found.keys()), first
@@ -78,7 +79,17 @@ def _first_step(run: Run, required: frozenset[str], x: Tensor) -> tuple[frozense
     except UserCodeError:
         if not required:
             raise
+    try:
         return frozenset(), run(dict.fromkeys(required))
+    except UserCodeError as error:
+        why = described(error.__cause__ or error)
+        if "NoneType" not in why:
+            raise
+        raise Refused(
+            f"the network's forward must be given {', '.join(sorted(required))} besides its input, and does not run while that "
+            f"is nothing yet: {why}",
+            "let a state begin as None or as an empty tensor, and give any other argument a default",
+        ) from error
 
 
 def _by_name(module: nn.Module, arguments: list[str]) -> dict[str, Path]:
