@@ -26,7 +26,7 @@ from snnconv.sources.handed_places import a_neuron_for_each_place
 from snnconv.sources.held_batch import follow_the_batch
 from snnconv.sources.hidden_state import layers_with_state
 from snnconv.sources.options import NETWORK
-from snnconv.sources.own_resets import ensure_resets_change_nothing
+from snnconv.sources.own_resets import begin_by_resets, ensure_resets_change_nothing
 from snnconv.sources.per_step_lists import per_step_lists
 from snnconv.sources.source import Source
 from snnconv.sources.time_mixing import ensure_steps_apart
@@ -91,7 +91,7 @@ def capture_source(
     module = _in_evaluation_mode(module, origin.arch)
     _neurons_of(module, origin.arch)
     _ensure_copyable(module, origin.arch)
-    notes = (*notes, *follow_the_batch(module, contract))
+    notes = (*notes, *begin_by_resets(module, contract), *follow_the_batch(module, contract))
     identified = _identified(module, contract)
     notes = (*notes, *identified.notes, *a_neuron_for_each_place(module, contract))
     neurons = _neurons_of(module, origin.arch)

@@ -11,35 +11,27 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import wraps
 from itertools import product
-from typing import Any, get_args
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from snnconv import adapters
-from snnconv.errors import SnnconvError
-from snnconv.first_step import first_step_argument
 from snnconv.ir.program import TimeContract
-from snnconv.sources.calling.layouts import Layout, arrange
+from snnconv.sources.calling.layouts import Layout
 from snnconv.sources.calling.places import BATCH_NAMES, Place, places_named
-from snnconv.sources.calling.step_count import candidates, required_argument
-from snnconv.user_code import running_user_code
-
-_BATCHES = (3, 5)
+from snnconv.sources.trying import BATCHES, runs, runs_at_all, ways
 
 
 def follow_the_batch(module: nn.Module, contract: TimeContract) -> tuple[str, ...]:
     """Let a `module` that runs on a batch of the size that it holds alone run on any, in place; returns a note in words if so."""
     held = list(places_named(module, BATCH_NAMES))
-    ways = list(product(get_args(Layout), dict.fromkeys([contract.timesteps, *candidates(module)]))) if held else []
-    if any(_runs(module, layout, steps, batch, contract) for layout, steps in ways for batch in _BATCHES):
+    if not held or runs_at_all(module, contract):
         return ()
-    for size, (layout, steps) in product(dict.fromkeys(number for _, number in held), ways):
+    for size, (layout, steps) in product(dict.fromkeys(number for _, number in held), ways(module, contract)):
         places = [place for place, number in held if number == size]
         follower = copy.deepcopy(module)
         _let_follow(follower, places, size, layout)
-        runs_on_its_own = _runs(module, layout, steps, size, contract)
-        if runs_on_its_own and all(_runs(follower, layout, steps, batch, contract) for batch in _BATCHES):
+        runs_on_its_own = runs(module, layout, steps, size, contract)
+        if runs_on_its_own and all(runs(follower, layout, steps, batch, contract) for batch in BATCHES):
             _let_follow(module, places, size, layout)
             where = " and ".join(map(str, places))
             return (f"the size of its batch, {size} in {where}, is that of the batch that the network is given",)
@@ -58,22 +50,3 @@ def _let_follow(module: nn.Module, places: Sequence[Place], size: int, layout: L
             return kind.forward(self, x, *args, **named)
 
     module.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
-
-
-def _runs(module: nn.Module, layout: Layout, steps: int, batch: int, contract: TimeContract) -> bool:
-    """Whether a copy of the module runs on such a batch."""
-    probe = copy.deepcopy(module)
-    given: dict[str, Any] = {name: value for name, value in _arguments(module, steps).items() if name is not None}
-    x = torch.rand(batch, *contract.input_shape, generator=torch.Generator().manual_seed(0))
-    try:
-        with torch.no_grad(), running_user_code("the network", "its forward"):
-            adapters.reset(probe)
-            probe(arrange(layout, [x] * steps), **given)
-    except SnnconvError:
-        return False
-    return True
-
-
-def _arguments(module: nn.Module, steps: int) -> dict[str | None, Any]:
-    """What its forward is given besides, by name."""
-    return {required_argument(module): steps, first_step_argument(module): True}

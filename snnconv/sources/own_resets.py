@@ -1,14 +1,14 @@
-"""Checking that a network's own `reset`, which its author calls before every sample, leaves the state in which it was loaded.
+"""A network's own `reset`, which its author calls before every sample.
 
-Every run of snnconv starts from that state. A network that its reset starts elsewhere, at half the threshold perhaps, would
-otherwise be taken for one that starts as it was built.
+Every run of snnconv starts from the state in which the network was loaded. One that has no state before it is reset is reset
+once; one that its reset starts elsewhere, at half the threshold perhaps, would be taken for one that starts as it was built.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -21,13 +21,64 @@ from snnconv import adapters
 from snnconv.adapters.registration import taught
 from snnconv.capture import Interface
 from snnconv.errors import Refused
-from snnconv.fresh_state import FreshState
+from snnconv.fresh_state import FreshState, held, same_state
 from snnconv.ir.neuron import Neuron
+from snnconv.ir.program import TimeContract
+from snnconv.sources.calling.places import BATCH_NAMES
 from snnconv.sources.currents import typical_current
 from snnconv.sources.source import Source
+from snnconv.sources.trying import runs_at_all
 from snnconv.user_code import UserCodeError, is_library, running_user_code
 
 _NAMES = ("reset", "reset_state", "reset_states", "reset_mem", "reset_membrane", "reset_hidden", "reset_neurons")
+_BEGINNINGS = ("init_state", "init_states", "init_hidden", "init_mem", "init_membrane")
+"""Methods that make a state, and may make it anew."""
+
+
+def begin_by_resets(module: nn.Module, contract: TimeContract) -> tuple[str, ...]:
+    """Call the resets of a `module` that does not run before they were called, in place; returns a note in words if so.
+
+    A reset that must be given the size of the batch is given 1. Resets that fail, or do not always come to the same, are left
+    alone.
+    """
+    if not any(_beginnings(module)) or runs_at_all(module, contract):
+        return ()
+    begun, again = copy.deepcopy(module), copy.deepcopy(module)
+    called = _begun(begun) and _begun(again)
+    if not called or not _hold_the_same(begun, again) or not runs_at_all(begun, contract):
+        return ()
+    _begun(module)
+    return (f"{called} was called before the first run: the network has no state to begin with before",)
+
+
+def _hold_the_same(some: nn.Module, others: nn.Module) -> bool:
+    states = [(held(a), held(b)) for a, b in zip(some.modules(), others.modules(), strict=True)]
+    return all(same_state(a, b, name) for a, b in states for name in a.keys() | b.keys())
+
+
+def _begun(module: nn.Module) -> str:
+    """Call the resets; the first in words, empty if there is none or one fails."""
+    called = []
+    for path, method in _beginnings(module):
+        given = dict.fromkeys(_required(method), 1)
+        try:
+            with torch.no_grad(), running_user_code("the network", f"its {method.__name__}()"):
+                method(**given)
+        except UserCodeError:
+            return ""
+        called.append(_in_words(path, method))
+    return called[0] if called else ""
+
+
+def _beginnings(module: nn.Module) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The methods of the network, or of its layers, that bring it to its first step; they need at most the size of the batch."""
+
+    def of(layer: nn.Module) -> list[Callable[..., Any]]:
+        methods = _methods(layer, (*_NAMES, *_BEGINNINGS))
+        return [method for method in methods if {name.lower() for name in _required(method)} <= BATCH_NAMES]
+
+    own = of(module)
+    return iter([("", method) for method in own] or [(p, method) for p, layer in module.named_modules() for method in of(layer)])
 
 
 def ensure_resets_change_nothing(source: Source) -> None:
@@ -48,7 +99,7 @@ def ensure_resets_change_nothing(source: Source) -> None:
                 method()
         except UserCodeError:
             return
-        called.append(f"{path}.{method.__name__}()" if path else f"{method.__name__}()")
+        called.append(_in_words(path, method))
     if not called:
         return
     for own, other in zip(reset.parameters(), source.module.parameters(), strict=True):
@@ -69,15 +120,25 @@ def _resets(module: nn.Module) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 def _resets_of(layer: nn.Module) -> Iterator[Callable[[], Any]]:
     """The methods of the user's own that bring a layer back to its first step and need no argument."""
-    for name in _NAMES:
+    return (method for method in _methods(layer, _NAMES) if not _required(method))
+
+
+def _methods(layer: nn.Module, names: Collection[str]) -> Iterator[Callable[..., Any]]:
+    """The methods of the user's own that a layer has by these names."""
+    for name in names:
         method = getattr(layer, name, None)
-        if inspect.ismethod(method) and not is_library(inspect.getfile(method)) and not _needs_arguments(method):
+        if inspect.ismethod(method) and not is_library(inspect.getfile(method)):
             yield method
 
 
-def _needs_arguments(method: Callable[..., Any]) -> bool:
+def _required(method: Callable[..., Any]) -> list[str]:
+    """The names of the arguments that a method must be given."""
     arguments = inspect.signature(method).parameters.values()
-    return any(a.default is a.empty and a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD) for a in arguments)
+    return [a.name for a in arguments if a.default is a.empty and a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)]
+
+
+def _in_words(path: str, method: Callable[..., Any]) -> str:
+    return f"{path}.{method.__name__}()" if path else f"{method.__name__}()"
 
 
 def _run(source: Source, net: nn.Module) -> list[Tensor]:
