@@ -20,7 +20,6 @@ from snnconv.results import DEFAULT
 from snnconv.sources.afresh import starting_afresh, without_memory
 from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_forward
 from snnconv.sources.calling.layouts import arrange
-from snnconv.sources.calling.watching import Unfit
 from snnconv.sources.fidelity import alike, faithful
 from snnconv.sources.handed_places import a_neuron_for_each_place
 from snnconv.sources.held_batch import follow_the_batch
@@ -35,6 +34,10 @@ from snnconv.user_code import running_user_code
 _TAUGHT = "teach it in the file of the factory: from snnconv.adapters import adapter"
 _A_LAYER_EACH = "make each neuron that is written out in its forward a layer of its own, which the forward calls"
 _NEURONS = "use a neuron with a threshold, a leak and a reset, such as snnconv.nn.LIF"
+
+
+class LoopRefused(Refused):
+    """What stands against a network that keeps something in the loop that it makes over time."""
 
 
 class UnknownLayers(Refused):
@@ -131,13 +134,13 @@ def _written_out(
         try:
             source = _source(split, _neurons_of(split, origin.arch), contract, origin, notes, output, forward)
         except Refused as refused:
-            first = first or (None if isinstance(refused, Unfit) else refused)
+            first = first or (refused if isinstance(refused, LoopRefused) else None)
             continue
         if source.program.memories:
             places = "one place" if len(comparisons) == 1 else f"{len(comparisons)} places"
             note = (
-                f"the network ({type(module).__name__}) is taken as it is: it fires at {places} of its forward, where that "
-                f"compares, and what it keeps from step to step is a state ({', '.join(source.program.memories)})"
+                f"the network ({type(module).__name__}) is taken as it is: it fires at {places} of its forward, "
+                f"where that compares, and what it keeps from step to step is a state ({', '.join(source.program.memories)})"
             )
             return replace(source, notes=(*source.notes, note))
     return first
@@ -258,7 +261,7 @@ def _checked(source: Source) -> Source:
 def _looping(forward: WholeRun, captured: Callable[[Several, Selection], Source]) -> Source | None:
     """The source of a network that keeps something in the loop that it makes over time; None if it keeps nothing there.
 
-    Raises `Refused` if it does and is not captured all the same.
+    Raises `LoopRefused` if it does and is not captured all the same.
     """
 
     def several(net: nn.Module, frames: list[Tensor]) -> Any:
@@ -266,15 +269,14 @@ def _looping(forward: WholeRun, captured: Callable[[Several, Selection], Source]
 
     first: Refused | None = None
     for selection in SELECTIONS:
-        source = captured(several, selection)
-        if not source.program.memories:
-            continue
         try:
-            return _checked(source)
+            source = captured(several, selection)
+            if source.program.memories:
+                return _checked(source)
         except Refused as refused:
             first = first or refused
     if first is not None:
-        raise first
+        raise LoopRefused(first.what, first.todo) from first
     return None
 
 
