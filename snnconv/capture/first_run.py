@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.capture.slots import Call, Slot, attributes, changed, held_tensors
-from snnconv.errors import Refused
+from snnconv.errors import Refused, first_line
 from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
 from snnconv.user_code import UserCodeError, described, running_user_code
@@ -22,6 +22,8 @@ _SIZES = (1.0, 1e3, 1e6)
 """Of the values of inputs on which a network is compared with what it does on a blank one."""
 _MISSHAPEN = re.compile(r"shape|size|dimension|channel|element|multiplied|\dD", re.IGNORECASE)
 """Words of an error that another shape of the input may help against."""
+_DEVICE = re.compile(r"CUDA|NVIDIA|MPS backend|expected all tensors to be on the same device", re.IGNORECASE)
+"""Words of an error of a network that asks for another device."""
 
 
 def carried_attributes(net: nn.Module, paths: Collection[str], contract: TimeContract, call: Call) -> dict[str, frozenset[str]]:
@@ -102,10 +104,13 @@ def _run_one_step(net: nn.Module, contract: TimeContract, call: Call, x: Tensor 
 
 def does_not_run(error: UserCodeError, contract: TimeContract) -> Refused:
     """The refusal of a network that fails with `error`."""
-    why = described(error.__cause__ or error)
+    cause = error.__cause__ or error
+    said = first_line(cause)
+    todo = "give the shape of one frame with --input-shape C,H,W" if _MISSHAPEN.search(said) else ""
+    if _DEVICE.search(said):
+        todo = "let what its forward makes follow its input, as in x.new_zeros(...) or .to(x.device): it is run on the CPU"
     return Refused(
-        f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {why}",
-        "give the shape of one frame with --input-shape C,H,W" if _MISSHAPEN.search(why) else "",
+        f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {described(cause)}", todo
     )
 
 

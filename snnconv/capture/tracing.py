@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,6 +20,8 @@ from snnconv.nn import PerStep
 from snnconv.user_code import described, place_in
 
 _ROOT = "net."
+_COPIED = "Cannot access data pointer"
+"""How torch says that `copy.deepcopy` or numpy was asked for a tensor that is traced."""
 _BATCH = 23
 """The batch size of the example that is traced. Any would do, but torch mistakes one that another size equals for that size."""
 
@@ -88,6 +91,12 @@ def _untraceable(error: Exception) -> Refused:
             "one step of the network holds for one batch size only: its forward makes a plain number of the batch size, or "
             "compares it with one",
             "use x.shape[0] as it is, not len(x) or int(x.shape[0]); it must run with any batch size",
+        )
+    if _COPIED in str(error):
+        where = place_in("".join(traceback.format_exception(error)))
+        return Refused(
+            f"one step of the network reads the memory of a tensor, which cannot be traced{', in ' if where else ''}{where}",
+            "copy a tensor by its clone(), and leave numpy out",
         )
     return Refused(
         f"torch.export cannot capture one step of the network: {described(error)}",

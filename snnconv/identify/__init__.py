@@ -17,7 +17,7 @@ floats, leak and reset from what it carries, measured in the same way. Then it m
 
 from __future__ import annotations
 
-from snnconv.identify.adapter import Identified
+from snnconv.identify.adapter import Identified, listed
 from snnconv.identify.facts import NotCanonical
 from snnconv.identify.find import Found, find
 from snnconv.identify.firing import split_off
@@ -25,4 +25,4 @@ from snnconv.identify.identify import identify
 from snnconv.identify.places import split
 from snnconv.identify.written_out import comparisons_of_steps
 
-__all__ = ["Found", "Identified", "NotCanonical", "comparisons_of_steps", "find", "identify", "split", "split_off"]
+__all__ = ["Found", "Identified", "NotCanonical", "comparisons_of_steps", "find", "identify", "listed", "split", "split_off"]

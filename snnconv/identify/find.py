@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import nn
 
 from snnconv.adapters.recognition import adapter_of
-from snnconv.identify.adapter import Identified, described
+from snnconv.identify.adapter import Identified, notes
 from snnconv.identify.apart import Apart
 from snnconv.identify.facts import NotCalledSo, NotCanonical
 from snnconv.identify.firing import Comparison
@@ -33,7 +32,7 @@ class Found:
         places: at how many places the network calls a neuron that each time runs through all steps from a fresh state, by path;
             those that are called at one are left out.
         facts: of the other layers with memory that return spikes: what stands against it, to follow the layer's name; by path.
-        notes: in words, what each of the neurons is.
+        notes: in words, what the neurons are, a note for each kind.
         comparisons: of the layers with a fact, what one step of them compares; by path.
     """
 
@@ -58,12 +57,8 @@ def find(module: nn.Module, contract: TimeContract) -> Found:
             best = found
         if best.neurons and not best.facts:
             break
-    return replace(best, notes=tuple(_note(module, path, each) for path, each in best.neurons.items()))
-
-
-def _note(module: nn.Module, path: str, known: Identified) -> str:
-    kind = type(module.get_submodule(path)).__name__
-    return f"{path} ({kind}): identified by its behaviour: {described(known.in_dtype(module, torch.float32), known.called)}"
+    kinds = {path: type(module.get_submodule(path)).__name__ for path in best.neurons}
+    return replace(best, notes=notes({path: (kinds[path], known) for path, known in best.neurons.items()}))
 
 
 def _search(layer: nn.Module, path: str, calls: dict[str, Recorded], contract: TimeContract, found: Found) -> bool:

@@ -20,6 +20,7 @@ from snnconv.results import DEFAULT
 from snnconv.sources.afresh import starting_afresh, without_memory
 from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_forward
 from snnconv.sources.calling.layouts import arrange
+from snnconv.sources.calling.watching import Unfit
 from snnconv.sources.fidelity import alike, faithful
 from snnconv.sources.handed_places import a_neuron_for_each_place
 from snnconv.sources.held_batch import follow_the_batch
@@ -64,7 +65,7 @@ class UnknownLayers(Refused):
         because = "" if why.what == NO_NEURON[0] else f"; it cannot be taken as it is, because {why.what}"
         super().__init__(
             f"{first or 'the network'} ({kind}) keeps a state from step to step, and no adapter knows it{fact}{others}{because}",
-            _TAUGHT if first else why.todo if known else _A_LAYER_EACH,
+            _TAUGHT if first else why.todo if known or because else _A_LAYER_EACH,
         )
         self.module, self.known, self.unknown, self.origin = module, known, unknown, origin
 
@@ -105,17 +106,33 @@ def capture_source(
         written_out = _written_out(module, contract, origin, notes, output, forward)
         if isinstance(written_out, Source):
             return written_out
-        if written_out is not None and not (refused.what == NO_NEURON[0] and identified.facts):
-            raise written_out from refused
-        if unknown:
-            known = {path: neuron for path, neuron in neurons.items() if not any(path.startswith(f"{p}.") for p in unknown if p)}
-            raise UnknownLayers(module, known, unknown, origin, identified.facts, refused) from refused
-        if refused.what == NO_NEURON[0] and identified.facts:
-            path, fact = next(iter(identified.facts.items()))
-            kind = type(module.get_submodule(path)).__name__
-            raise Refused(f"{path} ({kind}) is no neuron that snnconv knows: it {fact}", _NEURONS) from refused
-        raise
+        why = _refusal(module, neurons, unknown, identified, origin, refused, written_out)
+        raise why from (refused.__cause__ if why is refused else refused)
     return replace(source, notes=(*source.notes, *_taken_as_they_are(unknown, source.program.memories)))
+
+
+def _refusal(
+    module: nn.Module,
+    neurons: Mapping[str, Neuron],
+    unknown: dict[str, str],
+    identified: identify.Found,
+    origin: Origin,
+    refused: Refused,
+    written_out: Refused | None,
+) -> Refused:
+    """The most telling of what stands against a module: as it is, or with the neurons that are written out in its forward."""
+    named = refused.what == NO_NEURON[0] and identified.facts
+    if isinstance(written_out, LoopRefused) and not named:
+        return written_out
+    if unknown:
+        known = {path: neuron for path, neuron in neurons.items() if not any(path.startswith(f"{p}.") for p in unknown if p)}
+        why = refused if neurons or written_out is None else written_out
+        return UnknownLayers(module, known, unknown, origin, identified.facts, why)
+    if named:
+        path, fact = next(iter(identified.facts.items()))
+        kind = type(module.get_submodule(path)).__name__
+        return Refused(f"{path} ({kind}) is no neuron that snnconv knows: it {fact}", _NEURONS)
+    return refused
 
 
 def _written_out(
@@ -134,26 +151,34 @@ def _written_out(
         try:
             source = _source(split, _neurons_of(split, origin.arch), contract, origin, notes, output, forward)
         except Refused as refused:
-            first = first or (refused if isinstance(refused, LoopRefused) else None)
+            if first is None or (isinstance(refused, LoopRefused) and not isinstance(first, LoopRefused)):
+                first = None if isinstance(refused, Unfit) else refused
             continue
+        if not is_in_inference_form(source.program):
+            return source  # folding says what stands against it
         if source.program.memories:
             places = "one place" if len(comparisons) == 1 else f"{len(comparisons)} places"
+            kept = identify.listed(list(source.program.memories))
             note = (
-                f"the network ({type(module).__name__}) is taken as it is: it fires at {places} of its forward, "
-                f"where that compares, and what it keeps from step to step is a state ({', '.join(source.program.memories)})"
+                f"the network ({type(module).__name__}): taken as it is, firing at {places} of its forward where that compares, "
+                f"what is kept from step to step being a state ({kept})"
             )
             return replace(source, notes=(*source.notes, note))
     return first
 
 
 def _taken_as_they_are(unknown: Mapping[str, str], memories: Collection[str]) -> list[str]:
-    """Notes on layers that are no canonical neurons, and whose memories are states of their own."""
+    """Notes on layers that are no canonical neurons, and whose memories are states of their own: one for each class."""
     kept = {path: [name for name in memories if name.rpartition(".")[0] == path or path == ""] for path in unknown}
+    kinds: dict[str, list[str]] = {}
+    for path, names in kept.items():
+        if names:
+            kinds.setdefault(unknown[path], []).append(path)
     return [
-        f"{path or 'the network'} ({unknown[path]}) is taken as it is: what it keeps from step to step is a state "
-        f"({', '.join(names)})"
-        for path, names in kept.items()
-        if names
+        f"{identify.listed([path or 'the network' for path in paths])} ({kind}): taken as "
+        f"{'it is' if len(paths) == 1 else 'they are'}, "
+        f"what is kept from step to step being a state ({identify.listed([name for path in paths for name in kept[path]])})"
+        for kind, paths in kinds.items()
     ]
 
 

@@ -166,7 +166,7 @@ def test_a_neuron_that_nobody_taught_is_identified(name: str, neuron: Neuron, tm
 def test_a_neuron_that_is_none_is_taken_as_it_is_with_what_it_keeps(name: str, form: str, tmp_path: Path) -> None:
     source = loaded(tmp_path, "adaptive")
     assert source.program.memories == {"act1.membrane": (4, 4, 4), "act1.rise": (4, 4, 4)}
-    said = "act1 (Adaptive) is taken as it is: what it keeps from step to step is a state (act1.membrane, act1.rise)"
+    said = "act1 (Adaptive): taken as it is, what is kept from step to step being a state (act1.membrane, act1.rise)"
     assert said in source.notes
     export(fold(source.program), tmp_path / name, format_of(tmp_path / name), form)
     x = torch.rand(20, 2, 6, 6, generator=torch.Generator().manual_seed(2))

@@ -272,3 +272,29 @@ def test_a_network_that_does_not_run_has_none() -> None:
         raise RuntimeError("no")
 
     assert found_in(layers.Kept(), fails) == Found()
+
+
+class Several(nn.Module):
+    """Many neurons of a class with thresholds of their own, and one that resets in another way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        thresholds = (0.5, 0.75, 1.0, 1.25, 1.5)
+        self.first = nn.ModuleList([layers.BatchFirst(threshold) for threshold in thresholds])
+        self.other = layers.CurrentBased(soft=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for neuron in self.first:
+            x = neuron(2 * x)
+        return self.other(2 * x.transpose(0, 1))
+
+
+def test_neurons_of_a_class_have_one_note() -> None:
+    found = find(Several(), TimeContract(STEPS, (3, 4, 4)))
+    assert len(found.neurons) == 6
+    first, other = found.notes
+    assert first == (
+        "first.0, first.1 and 3 more (BatchFirst): identified by their behaviour: leak 0.5, threshold 0.5..1.5, "
+        "hard reset to 0, fires above it"
+    )
+    assert other.startswith("other (CurrentBased): identified by its behaviour: synaptic current of which ")

@@ -14,7 +14,7 @@ from snnconv.ir.program import Origin, TimeContract
 from snnconv.sources import Source
 from snnconv.sources.capturing import capture_source
 from tests.adapters.conversions import in_turn, mixed_signs, verified
-from tests.sources.written_out import CLASSES, NETWORKS, Above, Image, T
+from tests.sources.written_out import CLASSES, NETWORKS, Above, Image, Locals, T
 
 
 def source_of(net: nn.Module) -> Source:
@@ -62,7 +62,9 @@ def test_a_network_is_equivalent_to_its_own_forward(name: str, tmp_path: Path) -
 def test_what_is_kept_is_named_by_the_variable_or_the_attribute() -> None:
     source = source_of(made("helped"))
     assert list(source.program.memories) == [f"forward.states.{n}.{i}" for n in ("first", "second") for i in (0, 1)]
-    assert source.notes[-1].startswith("the network (Helped) is taken as it is: it fires at 2 places of its forward")
+    assert source.notes[-1].startswith(
+        "the network (Helped): taken as it is, firing at 2 places of its forward where that compares"
+    )
     assert list(source_of(made("stepping")).program.memories) == ["u.0", "u.1"]
 
 
@@ -116,6 +118,40 @@ def test_steps_that_follow_from_their_number_are_refused() -> None:
     torch.manual_seed(0)
     with pytest.raises(Refused, match=r"what neuron fires is given at step 2 does not follow from that step alone"):
         source_of(Late().eval())
+
+
+class Copying(Locals):
+    """It copies what it starts from."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.begin = {"u": torch.zeros(x.shape[0], 1, 1, 1)}
+        return super().forward(x + copy.deepcopy(self.begin)["u"])
+
+
+class OnAnotherDevice(Locals):
+    """It asks for a device that is not there."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + torch.zeros(x.shape).cuda())
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (
+            Copying,
+            r"reads the memory of a tensor.*\(return super.*deepcopy.*; copy a tensor by its clone\(\), and leave numpy out",
+        ),
+        pytest.param(
+            OnAnotherDevice,
+            r"CUDA.*\.cuda\(\).*; let what its forward makes follow its input",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there"),
+        ),
+    ],
+)
+def test_code_that_does_not_run_or_trace_is_named(net: type[Locals], words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        source_of(net().eval())
 
 
 class Plain(Image):
