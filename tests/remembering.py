@@ -63,6 +63,21 @@ class Delayed(Remembering):
         return self.head(spikes + 0.5 * before)
 
 
+class Older(Remembering):
+    """The spikes of two steps before, fed back: what a step leaves is first read two steps later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.back = nn.Linear(WIDTH, WIDTH, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.fc(x)
+        last, older = self.kept or (torch.zeros_like(x), torch.zeros_like(x))
+        spikes = self.act(x - self.back(older))
+        self.kept = 0.5 * last + spikes, 0.9 * last
+        return self.head(spikes)
+
+
 class Gated(Remembering):
     """A gated unit behind a neuron, its hidden state an attribute."""
 
@@ -174,6 +189,7 @@ FACTORIES: dict[str, Callable[[], nn.Module]] = {
     "feedback": Feedback,
     "delay": Delay,
     "delayed": Delayed,
+    "older": Older,
     "gated": Gated,
     "long": Long,
     "returned": Returned,

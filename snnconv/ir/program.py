@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from snnconv.ir.default_type import numbers_in
 from snnconv.ir.neuron import NEURON_OP, POTENTIAL, SPIKES, MembraneNorm, Neuron, Shape
-from snnconv.ir.nodes import outputs
+from snnconv.ir.nodes import outputs, reached
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.time import TimeContract
 from snnconv.results import Site
@@ -145,6 +145,23 @@ class SpikingProgram:
                 found.add(node)
                 ahead += node.all_input_nodes
         return frozenset(neuron_name(call) for call in neuron_calls(self.graph.graph) if call not in found)
+
+    @property
+    def unread(self) -> dict[str, int]:
+        """In how many steps at the end of a run nothing reads a memory: only other states do, for the steps behind."""
+        y, *following = outputs(self.graph.graph)
+        states = list(self.graph.graph.find_nodes(op="placeholder"))[1:]
+        names = dict(zip(states[len(self.neurons) :], self.memories, strict=False))
+        found: dict[str, int] = {}
+        needed, ahead = [y], 0
+        while len(found) < len(names):
+            read = reached(needed, lambda node: node.all_input_nodes)
+            found |= {name: ahead for state, name in names.items() if state in read and name not in found}
+            further = [value for state, value in zip(states, following, strict=True) if state in read and value not in needed]
+            if not further:
+                break
+            needed, ahead = [*needed, *further], ahead + 1
+        return found
 
     @property
     def state_shapes(self) -> dict[str, Shape]:

@@ -176,7 +176,12 @@ def _forced(
 
 
 def _recalled(layers: Layers, name: str, step: int, value: Tensor) -> Tensor:
-    """Gives a program what the candidate's step finds in a memory, and judges it: the program itself would find `value`."""
+    """Gives a program what the candidate's step finds in a memory, and judges it: the program itself would find `value`.
+
+    Where the candidate leaves out what no later step reads, the program goes on with its own.
+    """
+    if step >= len(layers.seen.memories[name]):
+        return value
     layers.judge_memory(name, step, value)
     return layers.seen.memories[name][step]
 

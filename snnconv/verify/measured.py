@@ -62,7 +62,7 @@ class Inputs(fx.Interpreter):
         for t, frame in enumerate(frames):
             self._step, self._spikes = t, {name: _at(fired, t).to(frame.dtype) for name, fired in spikes.items()}
             self._potentials = {name: _at(us, t) for name, us in potentials.items()}
-            self.run(frame, *self._states, *(memories[name][t] for name in self._memories))
+            self.run(frame, *self._states, *(memories[name][min(t, len(memories[name]) - 1)] for name in self._memories))
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node, and keep its inputs if it is watched."""

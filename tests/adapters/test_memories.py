@@ -46,6 +46,13 @@ def test_states_are_named_by_where_they_are_kept(tmp_path: Path) -> None:
     assert [v.name for v in model.graph.output] == ["y", "next_state.1.sub_module", "next_state.1.y"]
 
 
+def test_a_sequence_leaves_out_what_nothing_reads_in_its_last_steps(tmp_path: Path) -> None:
+    source = source_of(made("older"))
+    assert source.program.unread == {"kept.0": 1, "kept.1": 0}
+    assert source_of(made("long")).program.unread == {"kept.0": 0, "kept.1": 0}
+    verified(source, tmp_path, inputs(source))
+
+
 def test_a_program_file_keeps_its_memories(tmp_path: Path) -> None:
     source = source_of(made("feedback"))
     folded, x = fold(source.program), inputs(source)

@@ -72,6 +72,7 @@ DAMAGE: list[tuple[str, Damage]] = [
     ("gated", halved),
     ("adaptive", halved),
     ("long", exchanged),
+    ("older", exchanged),
     ("delayed", early),
 ]
 
