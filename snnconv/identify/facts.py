@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+DEPENDENT = "lets its neurons depend on each other"
+
 
 class NotCanonical(Exception):
     """No canonical neuron computes what a layer does; its text is the one fact that shows it, to follow the layer's name."""

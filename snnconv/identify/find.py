@@ -10,7 +10,7 @@ from torch import nn
 from snnconv.adapters.recognition import adapter_of
 from snnconv.identify.adapter import Identified, notes
 from snnconv.identify.apart import Apart
-from snnconv.identify.facts import NotCalledSo, NotCanonical
+from snnconv.identify.facts import DEPENDENT, NotCalledSo, NotCanonical
 from snnconv.identify.firing import Comparison
 from snnconv.identify.recording import Recorded, recorded
 from snnconv.identify.ways import ways
@@ -106,5 +106,6 @@ def _try(layer: nn.Module, path: str, seen: Recorded, contract: TimeContract, fo
                     found.places[path] = seen.count
                 return True
     if facts or guesses:
-        found.facts[path] = [*facts, *guesses][0]
+        telling = [fact for fact in facts if fact != DEPENDENT]  # that is what it seems if steps are taken for samples
+        found.facts[path] = [*telling, *facts, *guesses][0]
     return False

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from snnconv.identify.agreement import differences
 from snnconv.identify.constants import measure
-from snnconv.identify.facts import NotCanonical
+from snnconv.identify.facts import DEPENDENT, NotCanonical
 from snnconv.identify.simplest import is_simple, laid_out
 from snnconv.ir.neuron import Neuron
 
@@ -121,7 +121,7 @@ def _ensure_elements_apart(outputs: Outputs, currents: Tensor, seen: Tensor) -> 
         changed = torch.rand(currents.shape[1:], generator=generator) < 0.5
         others = torch.where(changed, currents.flip(0) * 2 - 1, currents)
         if not bool((changed | (outputs(others) == seen)).all()):
-            raise NotCanonical("lets its neurons depend on each other")
+            raise NotCanonical(DEPENDENT)
 
 
 def _strict(cuts: Mapping[torch.dtype, Tensor], inverted: Tensor | None) -> bool:

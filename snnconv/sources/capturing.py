@@ -263,7 +263,7 @@ def _captured(
         return _checked(captured(frozenset()))
     except Refused as refused:
         if isinstance(forward, WholeRun):
-            looping = _looping(forward, partial(captured, frozenset()))
+            looping = _looping(forward, partial(captured, frozenset()), refused)
             if looping is not None:
                 return looping
             ensure_steps_apart(module, step, forward, contract, refused)
@@ -283,10 +283,10 @@ def _checked(source: Source) -> Source:
     return source
 
 
-def _looping(forward: WholeRun, captured: Callable[[Several, Selection], Source]) -> Source | None:
+def _looping(forward: WholeRun, captured: Callable[[Several, Selection], Source], before: Refused) -> Source | None:
     """The source of a network that keeps something in the loop that it makes over time; None if it keeps nothing there.
 
-    Raises `LoopRefused` if it does and is not captured all the same.
+    Raises `LoopRefused` if it does and is not captured all the same, for another reason than the one `before`.
     """
 
     def several(net: nn.Module, frames: list[Tensor]) -> Any:
@@ -299,7 +299,7 @@ def _looping(forward: WholeRun, captured: Callable[[Several, Selection], Source]
             if source.program.memories:
                 return _checked(source)
         except Refused as refused:
-            first = first or refused
+            first = first or (None if refused.what == before.what else refused)
     if first is not None:
         raise LoopRefused(first.what, first.todo) from first
     return None
