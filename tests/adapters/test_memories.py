@@ -19,7 +19,7 @@ from tests.adapters.conversions import in_turn, loaded, verified
 from tests.remembering import FACTORIES, Remembering, inputs, made, source_of
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("name", FACTORIES)
 def test_what_is_kept_is_exported_and_verified(name: str, tmp_path: Path) -> None:
     source = source_of(made(name))
@@ -29,7 +29,7 @@ def test_what_is_kept_is_exported_and_verified(name: str, tmp_path: Path) -> Non
         assert {tally.name for tally in found.layers} >= set(source.program.memories)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("readout", ["sum", "last", "none"])
 @pytest.mark.parametrize("name", ["feedback", "gated"])
 def test_frames_go_through_a_loop_and_are_read_out(name: str, readout: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.potentials import FACTORIES, Net, added, after_call, called, inputs, 
 SILENT = ("never", "derived", "derived_all_steps", "mean_potential", "largest_potential", "listed", "leaky_none")
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("name", FACTORIES)
 def test_a_potential_that_is_read_is_exported_and_verified(name: str, tmp_path: Path) -> None:
     source = source_of(made(name), "max" if name == "largest_potential" else "mean")
@@ -32,6 +32,7 @@ def test_a_potential_that_is_read_is_exported_and_verified(name: str, tmp_path: 
         assert bool(last.spikes_reference) != (name in SILENT)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("readout", READOUTS)
 def test_a_potential_is_read_out_like_any_output(readout: str, tmp_path: Path) -> None:
     source = source_of(made("soft"), readout)

@@ -252,7 +252,7 @@ CASES = [(damage, level) for level in ("deployment", "algebra") for damage in DA
 CASES.remove(("weighted", "algebra"))  # the algebra is that of the source's constants
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("damage", "level"), CASES)
 def test_damage_to_what_is_fed_back_is_found(damage: str, level: str, tmp_path: Path) -> None:
     source = source_of("alone", tmp_path)

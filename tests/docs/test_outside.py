@@ -64,6 +64,7 @@ def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_its_engine_runs_its_report_is_written_and_its_operator_is_bounded(installed: Path) -> None:
     source = ("net.pth", "--arch", "my_package.network:Net", "--data", "x.npz")
     converted = ran(installed, "-m", "snnconv", "convert", *source, "-o", "net.onnx", "--report", "net.csv", "--json")

@@ -26,6 +26,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_the_tests_of_every_recipe_pass(repository: Path) -> None:
     tests = [block.path for recipe in RECIPES for block in in_tree(recipe) if block.path.startswith("tests/")]
     command = [sys.executable, "-m", "pytest", *tests]

@@ -159,6 +159,7 @@ class Casting(torch.nn.Module):
         return self.act2(self.conv2((spikes > 0).to(self.conv2.weight.dtype) * ones)).flatten(1)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("name", "form"), ARTIFACTS)
 def test_casts_and_new_tensors_follow_to_float64(name: str, form: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

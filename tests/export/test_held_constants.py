@@ -83,7 +83,7 @@ def program(name: str) -> SpikingProgram:
     return fold(source_of(settled(NETWORKS[name]()), timesteps=2, shape=SHAPE).program)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_both_formats_hold_every_constant_by_name_and_bits(name: str, tmp_path: Path) -> None:
     folded = program(name)

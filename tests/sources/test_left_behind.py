@@ -153,6 +153,7 @@ def pairs() -> list[tuple[str, str]]:
     return [(kind, names[(n + more) % len(names)]) for n, kind in enumerate(KINDS) for more in (0, 3)]
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(("kind", "way"), pairs())
 def test_a_network_that_its_factory_ran_starts_as_it_was_built(
     kind: str, way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -368,7 +368,7 @@ OTHERS: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_journal_of_another_run_is_refused_and_left_alone(kind: str, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "journal"
@@ -425,7 +425,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_a_damaged_journal_is_refused_and_left_alone(kind: str, folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "journal"

@@ -62,6 +62,7 @@ def tallies(source: Source, artifact: SpikingProgram, path: Path) -> dict[str, L
     return {tally.name: tally for tally in judged.layers}
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("suffix", [".onnx", ".ts"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_sound_artifact_is_within_the_measured_bound(name: str, suffix: str, tmp_path: Path) -> None:
@@ -78,6 +79,7 @@ def scaled(folded: SpikingProgram, path: str, by: float) -> SpikingProgram:
     return SpikingProgram(graph, folded.neurons, folded.contract, folded.origin, folded.sites, folded.proofs, folded.source)
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("weight", ["conv2.weight", "conv3.weight"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_weight_that_is_wrong_by_a_hundredth_is_outside(name: str, weight: str, tmp_path: Path) -> None:

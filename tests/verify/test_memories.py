@@ -92,20 +92,20 @@ def judged(name: str, damage: Damage | None, folder: Path, form: str, *levels: s
     return verify(reference_to(source), open_candidate(file).load(), data, ("s", "c"), Plan(levels=levels), fresh=True)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("form", ["sequence", "step"])
 @pytest.mark.parametrize(("name", "damage"), DAMAGE)
 def test_damage_to_what_is_kept_is_found_on_data_alone(name: str, damage: Damage, form: str, tmp_path: Path) -> None:
     assert not judge(judged(name, damage, tmp_path, form, "deployment", "task")).equivalent
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("name", "damage"), DAMAGE)
 def test_damage_to_what_is_kept_is_found_in_float64(name: str, damage: Damage, tmp_path: Path) -> None:
     assert any(not check.passed and not check.open for check in judged(name, damage, tmp_path, "sequence", "algebra").checks)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("form", ["sequence", "step"])
 @pytest.mark.parametrize("name", sorted({name for name, _ in DAMAGE}))
 def test_what_is_sound_is_found_sound_on_data_alone(name: str, form: str, tmp_path: Path) -> None:

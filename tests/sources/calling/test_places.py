@@ -294,12 +294,13 @@ def ensure_found(kind: type[Net], monkeypatch: pytest.MonkeyPatch, folder: Path)
         torch.testing.assert_close(kind().eval()(x), kind().eval().run([x] * 6).mean(0))
 
 
-@pytest.mark.sample(10)
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("name", HELD)
 def test_a_number_that_is_held_is_found(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ensure_found(held_by(name, (Net, Multi)[list(HELD).index(name) % 2]), monkeypatch, tmp_path)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_a_number_in_a_class_is_found(kind: type[Net], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ensure_found(kind, monkeypatch, tmp_path)

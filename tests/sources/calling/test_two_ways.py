@@ -155,6 +155,7 @@ def test_two_ways_that_differ_are_refused_with_the_first_difference(
     assert words in str(seen.value)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("base", FRAMEWORKS)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_forward_that_forgets_in_each_call_is_given_all_steps_in_one(
