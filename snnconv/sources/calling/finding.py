@@ -216,7 +216,7 @@ class _Search:
             raise Unfit("the number of time steps of the network follows the size of the batch")
         if layout != "image" and steps != timesteps:
             raise Unfit(f"the network runs for {steps} time steps, and was given {timesteps}", f"pass --timesteps {steps}")
-        count, one = self._one_step(layout, steps)
+        count, one = self._one_step(layout, steps, seen)
         timesteps = self._timesteps(layout, count, steps)
         if timesteps != steps:
             seen = self._run(layout, timesteps, self.batch, count)
@@ -227,9 +227,10 @@ class _Search:
         self._ensure_batch(chosen)
         return self._found(WholeRun(layout, count, chosen.output), timesteps, found, chosen, note)
 
-    def _one_step(self, layout: Layout, steps: int) -> tuple[StepCount, Watched]:
-        """Where T stands, and a run for one step. Raises `Unfit` if it is not found, or `Refused` if it runs on an image:
-        given frames it may do something else.
+    def _one_step(self, layout: Layout, steps: int, whole: Watched) -> tuple[StepCount, Watched]:
+        """Where T stands, and a run for one step, which calls the neurons that the `whole` run of so many steps did.
+
+        Raises `Unfit` if it is not found, or `Refused` if the network runs on an image: given frames it may do something else.
         """
         refusal = Refused if layout == "image" else Unfit
         with_a_name = ""
@@ -240,12 +241,12 @@ class _Search:
             count = StepCount(places, steps, self.argument)
             try:
                 seen = self._run(layout, 1, self.batch, count)
-                ran = seen.steps(self.batch)
-                if ran == 1:
+                ran, left_out = seen.steps(self.batch), whole.calls.keys() - seen.calls.keys()
+                if ran == 1 and not left_out:
                     return count, seen
                 if ran == steps and all(isinstance(place, Loops) for place in places):
                     continue  # there is no such loop
-                why = f"it runs for {ran}"
+                why = f"neuron {min(left_out)} is not called" if left_out else f"it runs for {ran}"
             except (Unfit, UserCodeError) as error:
                 why = f"it does not run ({described(error.__cause__ or error)})"
             if places and not with_a_name and all(place.usual for place in places):

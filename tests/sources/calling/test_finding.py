@@ -566,6 +566,26 @@ class HeldForEachStep(nn.Module):
         return self.lif(self.fc(x.unsqueeze(0).repeat(self.time_steps, 1, 1)) * torch.tensor(self.scales).view(-1, 1, 1))
 
 
+class AsManyLayers(nn.Module):
+    """It has as many layers as steps, and loops over both."""
+
+    input_shape = (6,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Sequential(nn.Linear(6, 6), neuron.LIFNode(v_threshold=0.2)) for _ in range(5)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        functional.reset_net(self)
+        total = torch.zeros_like(x)
+        for _ in range(5):
+            y = x
+            for n in range(5):
+                y = self.layers[n](y)
+            total = total + y
+        return total
+
+
 class OneBatch(Net):
     """Holds a tensor of the batch that it was trained on."""
 
@@ -580,6 +600,7 @@ class OneBatch(Net):
 REFUSED: dict[type[nn.Module], str] = {
     HeldForEachStep: "runs for 4 time steps, and not for one: with 1 in self.time_steps it runs for 4",
     SamplesForSteps: "neuron lif1 takes all time steps at once, [T, B, ...], and is given [12, 1, 8] for a batch of 3",
+    AsManyLayers: "runs for 5 time steps, and not for one: with 1 in range() in its forward neuron layers.1.1 is not called",
     OneBatch: "the network runs on a batch of 16 alone: it holds that size in its code or in a state",
     Shared: "neuron lif1 is called 2 times in one time step and would share its potential; give each place its own neuron",
     Skipping: "mixes time steps: neuron lif1 runs for 6 steps, and lif2 for 3",
