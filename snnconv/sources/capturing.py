@@ -20,7 +20,6 @@ from snnconv.results import DEFAULT
 from snnconv.sources.afresh import starting_afresh, without_memory
 from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_forward
 from snnconv.sources.calling.layouts import arrange
-from snnconv.sources.calling.watching import Unfit
 from snnconv.sources.fidelity import alike, faithful
 from snnconv.sources.handed_places import a_neuron_for_each_place
 from snnconv.sources.held_batch import follow_the_batch
@@ -35,6 +34,10 @@ from snnconv.user_code import running_user_code
 _TAUGHT = "teach it in the file of the factory: from snnconv.adapters import adapter"
 _A_LAYER_EACH = "make each neuron that is written out in its forward a layer of its own, which the forward calls"
 _NEURONS = "use a neuron with a threshold, a leak and a reset, such as snnconv.nn.LIF"
+
+
+class _NotCalled(Refused):
+    """What stands against the ways in which a network may be called over time."""
 
 
 class LoopRefused(Refused):
@@ -132,7 +135,7 @@ def _refusal(
         path, fact = next(iter(identified.facts.items()))
         kind = type(module.get_submodule(path)).__name__
         return Refused(f"{path} ({kind}) is no neuron that snnconv knows: it {fact}", _NEURONS)
-    return refused
+    return written_out if written_out is not None and refused.what == NO_NEURON[0] else refused
 
 
 def _written_out(
@@ -150,9 +153,11 @@ def _written_out(
         identify.split_off(split, comparisons)
         try:
             source = _source(split, _neurons_of(split, origin.arch), contract, origin, notes, output, forward)
+        except _NotCalled:
+            continue
         except Refused as refused:
             if first is None or (isinstance(refused, LoopRefused) and not isinstance(first, LoopRefused)):
-                first = None if isinstance(refused, Unfit) else refused
+                first = refused
             continue
         if not is_in_inference_form(source.program):
             return source  # folding says what stands against it
@@ -230,7 +235,7 @@ def _found(module: nn.Module, contract: TimeContract, fixed: Mapping[str, str], 
     except Refused as refused:
         if adapters.takes_all_steps(module):
             ensure_steps_apart(module, step, WholeRun("time first"), contract, refused)
-        raise
+        raise _NotCalled(refused.what, refused.todo) from (refused.__cause__ or refused)
 
 
 def _following(found: Found, contract: TimeContract, origin: Origin) -> tuple[TimeContract, Origin]:
