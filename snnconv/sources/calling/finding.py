@@ -32,7 +32,7 @@ from snnconv.sources.calling.places import Loops
 from snnconv.sources.calling.random_numbers import Generators
 from snnconv.sources.calling.returned import Part, choose, parts, parts_over_time
 from snnconv.sources.calling.step_count import StepCount, batch_sizes, candidates, guesses, required_argument
-from snnconv.sources.calling.watching import Unfit, Watched, watch
+from snnconv.sources.calling.watching import RunsOnImages, Unfit, Watched, watch
 from snnconv.user_code import UserCodeError, described
 
 _BATCHES = (3, 5, 7, 11, 13)
@@ -108,6 +108,8 @@ class _Search:
             self.reached = 0
             try:
                 found = attempt()
+            except RunsOnImages:
+                raise
             except Unfit as failure:
                 failures.append((self.reached + 0.5, failure))
             except UserCodeError as failure:
@@ -230,9 +232,9 @@ class _Search:
     def _one_step(self, layout: Layout, steps: int, whole: Watched) -> tuple[StepCount, Watched]:
         """Where T stands, and a run for one step, which calls the neurons that the `whole` run of so many steps did.
 
-        Raises `Unfit` if it is not found, or `Refused` if the network runs on an image: given frames it may do something else.
+        Raises `Unfit` if it is not found, `RunsOnImages` if that is an image.
         """
-        refusal = Refused if layout == "image" else Unfit
+        refusal = RunsOnImages if layout == "image" else Unfit
         with_a_name = ""
         as_it_is = StepCount((), steps, self.argument)
         of_each_step = entries(self.module, self.interfaces, steps, lambda: self._run(layout, steps, self.batch, as_it_is))

@@ -24,6 +24,10 @@ class Unfit(Refused):
     """The network ran, but not over time as was tried."""
 
 
+class RunsOnImages(Unfit):
+    """It runs over time on an image, for a number of steps whose place was not found: given frames it may do something else."""
+
+
 @dataclass
 class Call:
     """One call of a neuron: the shape of its current, the states that it was handed and those that it returned."""
