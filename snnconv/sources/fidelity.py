@@ -29,7 +29,7 @@ from snnconv.ir.program import Driven
 from snnconv.ir.time import read_out
 from snnconv.results import DEFAULT
 from snnconv.sources.arriving import Arriving, Filtering
-from snnconv.sources.calling import Forward, SingleStep
+from snnconv.sources.calling import ONE_WAY, Forward, SingleStep
 from snnconv.sources.currents import typical_current
 from snnconv.sources.hidden_state import changed_attribute
 from snnconv.sources.options import NETWORK
@@ -70,7 +70,7 @@ def alike(source: Source, whole: Forward) -> Source:
     if fault is not None:
         raise Refused(
             f"the network takes one time step a call, and all steps in one call ({whole}), and the two differ: {fault[0]}",
-            "let its forward take one of the two, or do the same in both",
+            ONE_WAY,
         )
     return source if _is_given(source, "readout") else _reading_out(source, readouts)
 

@@ -16,7 +16,7 @@ forwards       what comes of it: a `Forward`, which runs the network whole, and 
 
 from __future__ import annotations
 
-from snnconv.sources.calling.finding import Found, find_forward
+from snnconv.sources.calling.finding import ONE_WAY, Found, find_forward
 from snnconv.sources.calling.forwards import Forward, HandedStates, SingleStep, WholeRun
 
-__all__ = ["Forward", "Found", "HandedStates", "SingleStep", "WholeRun", "find_forward"]
+__all__ = ["ONE_WAY", "Forward", "Found", "HandedStates", "SingleStep", "WholeRun", "find_forward"]

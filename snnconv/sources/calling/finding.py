@@ -35,6 +35,7 @@ from snnconv.sources.calling.step_count import StepCount, batch_sizes, candidate
 from snnconv.sources.calling.watching import RunsOnImages, Unfit, Watched, watch
 from snnconv.user_code import UserCodeError, described
 
+ONE_WAY = "let its forward take one of the two, or do the same in both"
 _BATCHES = (3, 5, 7, 11, 13)
 
 
@@ -157,7 +158,7 @@ class _Search:
     def _beside_a_whole_run(self, found: Found) -> Found:
         """`found`, with the way in which the network takes all steps in one call, if it was found to take one step a call.
 
-        Raises `Refused` if it makes one step of all the frames that it may be given.
+        Raises `Refused` if it makes one step of all the frames that it may be given, or does not give one output of them.
         """
         if not isinstance(found.forward, SingleStep):
             return found
@@ -168,8 +169,10 @@ class _Search:
                 whole = self._whole(layout, timesteps)
             except (Unfit, UserCodeError):
                 self._ensure_frames_stay_apart(layout, timesteps, found.forward)
-            except Refused:  # it runs so, and does not give one output
-                continue
+            except SnnconvError as error:
+                raise Refused(
+                    f"the network takes one time step a call, and all steps in one call ({layout}), where {error.what}", ONE_WAY
+                ) from error
             else:
                 return replace(found, timesteps=whole.timesteps, whole=whole.forward)
         return found

@@ -155,6 +155,24 @@ def test_two_ways_that_differ_are_refused_with_the_first_difference(
     assert words in str(seen.value)
 
 
+def several(m: Any, x: Tensor) -> Any:
+    if x.dim() == 2:
+        return m.one(x)
+    spikes = m.all(2 * x)
+    return spikes.mean(0), 2 * spikes.mean(0) + 0.3
+
+
+@pytest.mark.parametrize("options", [{}, {"output": "1"}])
+def test_a_run_that_gives_other_outputs_than_a_step_is_refused(
+    options: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def step_of_two(m: Any, x: Tensor) -> Any:
+        return (m.one(x), 3 * m.fc1(x)) if x.dim() == 2 else m.all(x)
+
+    with pytest.raises(Refused, match=r"and all steps in one call \(time first\), where the network has"):
+        source_of(Net, step_of_two if options else several, monkeypatch, tmp_path, **options)
+
+
 @pytest.mark.sample(4)
 @pytest.mark.parametrize("base", FRAMEWORKS)
 @pytest.mark.parametrize("first", [True, False])
