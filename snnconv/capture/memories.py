@@ -280,10 +280,10 @@ class _Recall:
                 self._left[memory] = value_at(place.get(memory.variable or memory.attribute), memory.inside)
 
     def left(self, memory: Memory) -> Tensor:
-        """What the step has left of a memory. Raises `Refused` if that is no tensor."""
+        """What the step has left of a memory; what it found if that is no tensor, as a state that a neuron returns is none."""
         value = self._left.get(memory)
         if not isinstance(value, Tensor):
-            raise Refused(f"one step of the network leaves no tensor in {memory.name}, which it keeps from step to step")
+            return self._values[memory]
         return value if value.is_floating_point() else value.to(self._values[memory].dtype)
 
     def unhook(self) -> None:

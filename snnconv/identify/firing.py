@@ -68,10 +68,16 @@ def comparisons(run: Callable[[], object], batch: int) -> tuple[Comparison, ...]
 
 @dataclass(frozen=True)
 class Made:
-    """A comparison that was made, and the weights that were computed with since the one before."""
+    """A comparison that was made, what it compared, and the weights that were computed with since the one before."""
 
     comparison: Comparison
     weights: tuple[int, ...]
+    compared: tuple[Any, ...]
+
+    def is_another_step_of(self, other: Made) -> bool:
+        """Whether it may be the same comparison as the `other`, made before, on the potential of the next step."""
+        same = all(a is b for a, b in zip(self.compared, other.compared, strict=True))
+        return self.comparison == other.comparison and not self.weights and not same
 
 
 def made_in(run: Callable[[], object], batch: int) -> list[Made]:
@@ -152,7 +158,7 @@ class _Recording(TorchFunctionMode):
         compared, result = _compared(func, args), func(*args, **(kwargs or {}))
         self._weights += [id(a) for a in (*args, *(kwargs or {}).values()) if isinstance(a, nn.Parameter) and a.dim() > 1]
         if compared is not None and result.shape[:1] == (self._batch,):
-            self.made.append(Made(compared.comparison, tuple(self._weights)))
+            self.made.append(Made(compared.comparison, tuple(self._weights), args))
             self._weights = []
         return result
 

@@ -120,6 +120,36 @@ def test_steps_that_follow_from_their_number_are_refused() -> None:
         source_of(Late().eval())
 
 
+class StepsSecond(nn.Module):
+    """A layer that loops over `[B, T, ...]`, kept potential and all."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = torch.zeros_like(x[:, 0])
+        spikes = []
+        for t in range(x.shape[1]):
+            u = 0.8 * u + x[:, t]
+            spikes.append((u > 0.2).to(x.dtype) - (u < -0.2).to(x.dtype))
+            u = u - 0.2 * spikes[-1]
+        return torch.stack(spikes, 1)
+
+
+class ChannelsForSteps(Image):
+    """An image, whose channels such a layer takes for steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = StepsSecond()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv2(self.act(self.conv1(x))).flatten(1))
+
+
+def test_channels_are_not_taken_for_the_places_of_neurons() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(Refused, match="runs for 4 time steps, and not for one"):
+        source_of(ChannelsForSteps().eval())
+
+
 class Copying(Locals):
     """It copies what it starts from."""
 

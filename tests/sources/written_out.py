@@ -281,6 +281,49 @@ class Besides(Image):
         return best
 
 
+class Cell(nn.Module):
+    """A current-based neuron that is handed a named tuple, or None, and returns another."""
+
+    def forward(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        u, i = (torch.zeros_like(x), torch.zeros_like(x)) if state is None else state
+        u, i = u + 0.5 * (i - u), 0.8 * i
+        spikes = torch.gt(u - 0.3, torch.as_tensor(0.0)).to(x.dtype)
+        return spikes, State((1 - spikes) * u, i + x)
+
+
+class ReadOutCell(nn.Module):
+    """A weight and a leaky potential, in the same style."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.3 * torch.randn(CLASSES, CHANNELS * 9))
+
+    def forward(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        current = functional.linear(x, self.weight)
+        u, i = (torch.zeros_like(current), torch.zeros_like(current)) if state is None else state
+        i = i + current
+        u = u + 0.2 * (i - u)
+        return u, State(u, 0.7 * i)
+
+
+class Cells(Image):
+    """The states of cells go from step to step in local variables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell1, self.cell2, self.out = Cell(), Cell(), ReadOutCell()
+
+    def forward(self, x: Tensor) -> Tensor:
+        s1 = s2 = so = None
+        potentials = []
+        for _ in range(self.timesteps):
+            z, s1 = self.cell1(2 * self.conv1(x), s1)
+            z, s2 = self.cell2(2 * self.conv2(z), s2)
+            v, so = self.out(z.flatten(1), so)
+            potentials.append(v)
+        return torch.stack(potentials).mean(0)
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "locals": Locals,
     "looked up": Looked,
@@ -292,4 +335,5 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "adaptive": Adaptive,
     "ternary": Ternary,
     "besides": Besides,
+    "cells": Cells,
 }
