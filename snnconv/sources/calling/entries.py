@@ -56,8 +56,6 @@ def entries(
 
 def _candidates(module: nn.Module, timesteps: int) -> Iterator[Entries]:
     for path, layer in module.named_modules():
-        if type(layer).__module__.startswith("torch.nn."):
-            continue
         for name, tensor in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
             if tensor.is_floating_point() and tensor.dim() and len(tensor) == timesteps > 1:
                 yield Entries(path, name)

@@ -118,6 +118,20 @@ class Looping(nn.Module):
         return self.fc(self.lif(currents).flatten(2)).mean(0)
 
 
+class Embedded(nn.Module):
+    """A learned embedding of time, added to the current."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.T = T
+        self.fc1, self.lif, self.fc2 = nn.Linear(50, 12), Lif(), nn.Linear(12, 10)
+        self.time = nn.Embedding(T, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        current = self.fc1(x.flatten(1))
+        return self.fc2(self.lif(torch.stack([current + self.time.weight[t] for t in range(self.T)]))).mean(0)
+
+
 class Blocks(nn.Module):
     """As many layers in a list as steps, one behind the other."""
 
@@ -142,6 +156,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "shorter_frames": lambda: Net(Tebn, False, lambda: neuron.LIFNode(v_threshold=0.3, step_mode="m")),
     "per_channel": lambda: Net(PerChannel),
     "looping": Looping,
+    "embedded": Embedded,
     "blocks": Blocks,
 }
 
