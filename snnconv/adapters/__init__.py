@@ -41,6 +41,7 @@ from snnconv.adapters.registration import (
     on_checkpoint_loaded,
     reset_with_network,
     teach,
+    unteach,
 )
 from snnconv.adapters.strictness import strictness
 from snnconv.ir.neuron import lif
@@ -67,4 +68,5 @@ __all__ = [
     "strictness",
     "takes_all_steps",
     "teach",
+    "unteach",
 ]

@@ -15,7 +15,7 @@ from snnconv.adapters.one_step import one_step
 from snnconv.capture import NO_NEURON, SELECTIONS, Selection, Several, capture, is_in_inference_form
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
-from snnconv.ir.program import Origin, TimeContract
+from snnconv.ir.program import Origin, SpikingProgram, TimeContract
 from snnconv.results import DEFAULT
 from snnconv.sources.afresh import starting_afresh, without_memory
 from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_forward
@@ -98,20 +98,32 @@ def capture_source(
     module = _in_evaluation_mode(module, origin.arch)
     _neurons_of(module, origin.arch)
     _ensure_copyable(module, origin.arch)
-    notes = (*notes, *begin_by_resets(module, contract), *follow_the_batch(module, contract))
+    own_notes = (*notes, *begin_by_resets(module, contract), *follow_the_batch(module, contract))
     identified = _identified(module, contract)
-    notes = (*notes, *identified.notes, *a_neuron_for_each_place(module, contract))
+    notes = (*own_notes, *identified.notes, *a_neuron_for_each_place(module, contract))
     neurons = _neurons_of(module, origin.arch)
     unknown = _unknown_layers(module, neurons, contract)
     try:
         source = _source(module, neurons, contract, origin, notes, output, forward)
     except Refused as refused:
         written_out = _written_out(module, contract, origin, notes, output, forward)
+        if not isinstance(written_out, Source) and identified.neurons and not identified.places:
+            # It may compute with the states that these return, which a neuron's are not.
+            again = _written_out(_without(module, identified.neurons), contract, origin, own_notes, output, forward)
+            written_out = again if isinstance(again, Source) else written_out
         if isinstance(written_out, Source):
             return written_out
         why = _refusal(module, neurons, unknown, identified, origin, refused, written_out)
         raise why from (refused.__cause__ if why is refused else refused)
-    return replace(source, notes=(*source.notes, *_taken_as_they_are(unknown, source.program.memories)))
+    return replace(source, notes=(*source.notes, *_taken_as_they_are(unknown, source.program)))
+
+
+def _without(module: nn.Module, identified: Collection[str]) -> nn.Module:
+    """A copy of the module in which the layers that were identified are layers like others."""
+    copied = copy.deepcopy(module)
+    for path in identified:
+        adapters.unteach(copied.get_submodule(path))
+    return copied
 
 
 def _refusal(
@@ -172,19 +184,25 @@ def _written_out(
     return first
 
 
-def _taken_as_they_are(unknown: Mapping[str, str], memories: Collection[str]) -> list[str]:
-    """Notes on layers that are no canonical neurons, and whose memories are states of their own: one for each class."""
-    kept = {path: [name for name in memories if name.rpartition(".")[0] == path or path == ""] for path in unknown}
+def _taken_as_they_are(unknown: Mapping[str, str], program: SpikingProgram) -> list[str]:
+    """Notes on layers that are no canonical neurons, and whose memories are states of their own: one for each class.
+
+    The memories of no such layer are those of loops over time.
+    """
+    kept = {path: [name for name in program.memories if name.rpartition(".")[0] == path or path == ""] for path in unknown}
     kinds: dict[str, list[str]] = {}
     for path, names in kept.items():
         if names:
             kinds.setdefault(unknown[path], []).append(path)
-    return [
+    notes = [
         f"{identify.listed([path or 'the network' for path in paths])} ({kind}): taken as "
         f"{'it is' if len(paths) == 1 else 'they are'}, "
         f"what is kept from step to step being a state ({identify.listed([name for path in paths for name in kept[path]])})"
         for kind, paths in kinds.items()
     ]
+    told = {name for names in kept.values() for name in names}
+    others = [name for name in program.memories if name not in told and name.rpartition(".")[0] not in program.neurons]
+    return [*notes, *([f"what is kept in a loop over time is a state ({identify.listed(others)})"] if others else [])]
 
 
 def _source(

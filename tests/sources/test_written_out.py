@@ -68,6 +68,17 @@ def test_what_is_kept_is_named_by_the_variable_or_the_attribute() -> None:
     assert list(source_of(made("stepping")).program.memories) == ["u.0", "u.1"]
 
 
+def test_a_layer_whose_returned_potential_is_read_is_no_neuron_but_its_comparison_is() -> None:
+    source = source_of(made("reading"))
+    assert list(source.program.neurons) == ["fires1", "fires2"]
+    assert list(source.program.memories) == ["forward.s1.0", "forward.s2.0"]
+
+
+def test_what_a_loop_keeps_is_noted() -> None:
+    note = "what is kept in a loop over time is a state (forward.spikes, forward.out, forward.best)"
+    assert source_of(made("besides")).notes[-1] == note
+
+
 def test_the_loop_of_each_layer_has_a_memory_of_its_own() -> None:
     source = source_of(made("ternary"))
     assert list(source.program.memories) == ["act1.forward.u", "act2.forward.u"]

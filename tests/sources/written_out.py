@@ -309,9 +309,9 @@ class ReadOutCell(nn.Module):
 class Cells(Image):
     """The states of cells go from step to step in local variables."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[nn.Module] = Cell) -> None:
         super().__init__()
-        self.cell1, self.cell2, self.out = Cell(), Cell(), ReadOutCell()
+        self.cell1, self.cell2, self.out = kind(), kind(), ReadOutCell()
 
     def forward(self, x: Tensor) -> Tensor:
         s1 = s2 = so = None
@@ -322,6 +322,31 @@ class Cells(Image):
             v, so = self.out(z.flatten(1), so)
             potentials.append(v)
         return torch.stack(potentials).mean(0)
+
+
+class LeakyCell(nn.Module):
+    """A leaky neuron that returns its potential after and before it resets."""
+
+    def forward(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        u = x if state is None else 0.5 * state.u + x
+        spikes = (u > 0.3).to(x.dtype)
+        return spikes, State(u * (1 - spikes), u)
+
+
+class Reading(Cells):
+    """The potential that a cell returns is read, beside its spikes."""
+
+    def __init__(self) -> None:
+        super().__init__(LeakyCell)
+
+    def forward(self, x: Tensor) -> Tensor:
+        s1 = s2 = None
+        total: Any = 0.0
+        for _ in range(self.timesteps):
+            z, s1 = self.cell1(2 * self.conv1(x), s1)
+            z, s2 = self.cell2(2 * self.conv2(z), s2)
+            total = total + self.head((z + 0.5 * s2.i).flatten(1))
+        return total
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -336,4 +361,5 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "ternary": Ternary,
     "besides": Besides,
     "cells": Cells,
+    "reading": Reading,
 }
