@@ -142,7 +142,8 @@ def _in_words(path: str, method: Callable[..., Any]) -> str:
 
 
 def _run(source: Source, net: nn.Module) -> list[Tensor]:
-    """What the neurons of `net` return on random currents around their thresholds, and its output, from the state it is in."""
+    """What the neurons of `net` are given, what they return on random currents around their thresholds instead, and its output,
+    from the state it is in."""
     for layer in net.modules():  # what was found of a layer would bring it back to the state in which it was loaded
         known = taught(layer)
         if known is not None:
@@ -152,7 +153,7 @@ def _run(source: Source, net: nn.Module) -> list[Tensor]:
     with ExitStack() as hooks, torch.no_grad():
         for path, neuron in source.program.neurons.items():
             layer = net.get_submodule(path)
-            given = partial(_given, interfaces[path], neuron, noise)
+            given = partial(_given, interfaces[path], neuron, noise, seen)
             hooks.callback(layer.register_forward_pre_hook(given).remove)
             hooks.callback(layer.register_forward_hook(partial(_note, interfaces[path], seen)).remove)
         with running_user_code("the network", "its forward"):
@@ -162,9 +163,10 @@ def _run(source: Source, net: nn.Module) -> list[Tensor]:
 
 
 def _given(
-    interface: Interface, neuron: Neuron, noise: torch.Generator, layer: nn.Module, inputs: tuple[Any, ...]
+    interface: Interface, neuron: Neuron, noise: torch.Generator, seen: list[Tensor], layer: nn.Module, inputs: tuple[Any, ...]
 ) -> tuple[Any, ...]:
     current, *rest = inputs
+    seen.append(current.clone())  # of a comparison that was split off, what the memory before it makes
     steps = [typical_current(neuron) * (torch.randn(step.shape, generator=noise) + 0.5) for step in interface.steps(current)]
     return (interface.joined([step.to(current.dtype) for step in steps]), *rest)
 

@@ -127,7 +127,7 @@ WRONG: dict[str, tuple[type[nn.Module], Callable[..., Any], str, str]] = {
     "a difference of steps": (
         Net,
         lambda m, x: m.over([x] * 6)[1:].mean(0),
-        "the network reads out over time by itself, and neither by mean, sum nor by last",
+        "the network reads out over time by itself, and neither by mean, sum, last nor by max",
         "let it return every step; --readout takes mean, sum, last",
     ),
     "another device": (
