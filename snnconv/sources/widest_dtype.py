@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -50,13 +50,16 @@ class _Widened(TorchDispatchMode):
 
 
 class _NewTensors(TorchFunctionMode):
-    """While it is on, `x.new_tensor(numbers)` and `x[...] = number` round numbers to float32, the type it was trained in."""
+    """While it is on, `x.new_tensor(numbers)` and `x[...] = number` round numbers to float32, the type it was trained in, and an
+    RMS norm without an eps has that of float32."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         if func is Tensor.new_tensor and args[0].dtype is torch.float64:
             kwargs = {"dtype": torch.float32, **(kwargs or {})}
         if func is Tensor.__setitem__ and isinstance(args[2], float):
             args = (*args[:2], torch.tensor(args[2], dtype=torch.float32).item())
+        if func in (nn.functional.rms_norm, torch.rms_norm) and (args[3] if len(args) > 3 else (kwargs or {}).get("eps")) is None:
+            args, kwargs = args[:3], {**(kwargs or {}), "eps": torch.finfo(torch.float32).eps}
         return func(*args, **(kwargs or {}))
 
 

@@ -12,6 +12,7 @@ from torch import fx
 
 from snnconv.capture.passes.attention import add_heads
 from snnconv.capture.passes.batch_size import drop_batch_size
+from snnconv.capture.passes.default_eps import write_default_eps
 from snnconv.capture.passes.in_place import replace_in_place
 from snnconv.capture.passes.inference_form import bring_into_inference_form
 from snnconv.capture.passes.membranes import ensure_membranes_unread
@@ -26,6 +27,7 @@ Pass = Callable[[fx.Graph], fx.Graph]
 PASSES: tuple[Pass, ...] = (
     drop_metadata_assertions,
     bring_into_inference_form,
+    write_default_eps,
     drop_no_ops,
     drop_batch_size,
     replace_in_place,
