@@ -61,6 +61,7 @@ def test_a_request_survives_a_pickle_and_cannot_be_changed(request_: Request) ->
         whole.data = None
 
 
+@pytest.mark.long
 def test_another_process_finds_the_same(request_: Request) -> None:
     here = [[verdict.word, to_plain(replace(verdict.verification, seconds=0.0))] for verdict in verdicts(request_)]
     # Another number of threads would sum in another order.

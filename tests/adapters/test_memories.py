@@ -19,7 +19,7 @@ from tests.adapters.conversions import in_turn, loaded, verified
 from tests.remembering import FACTORIES, Remembering, inputs, made, source_of
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", FACTORIES)
 def test_what_is_kept_is_exported_and_verified(name: str, tmp_path: Path) -> None:
     source = source_of(made(name))

@@ -148,7 +148,7 @@ def source_of(name: str, folder: Path) -> Source:
     return loaded(trained(made(name), run, images()), f"{__name__}:{name}", folder)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_spike_is_snntorchs(name: str, tmp_path: Path) -> None:
     source = source_of(name, tmp_path)

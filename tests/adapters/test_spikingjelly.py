@@ -86,7 +86,7 @@ def net_of(name: str) -> nn.Module:
     return without_norms(trained(FACTORIES[before](), run, images()), normalize_residual=name.endswith("normalising"))
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", FACTORIES)
 def test_every_spike_is_spikingjellys(name: str, tmp_path: Path) -> None:
     source = loaded(net_of(name), f"{__name__}:{name}", tmp_path)

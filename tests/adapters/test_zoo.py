@@ -50,7 +50,7 @@ def test_a_network_of_the_zoo_is_equivalent(name: str, tmp_path: Path) -> None:
     assert sum(tally.spikes_reference > 0 for tally in found.layers[:-1]) >= 4
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_a_spiking_transformer_of_the_zoo_is_equivalent(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

@@ -192,6 +192,7 @@ def test_convert_prints_a_summary_and_writes_every_artifact(here: Path) -> None:
     assert sorted(path.name for path in here.iterdir()) == ["data.npz", "n.onnx", "n.ts", "net.pth"]
 
 
+@pytest.mark.long
 def test_in_a_process_of_its_own_stderr_has_the_word_on_noise_and_nothing_else(tmp_path: Path) -> None:
     result = run_process("convert", place(tmp_path, "net.pth"), *ARCH, "-o", tmp_path / "n.onnx")
     assert result.err == "warning: no --data given; verifying on synthetic noise, which says little about the real task\n"

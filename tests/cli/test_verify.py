@@ -202,7 +202,7 @@ def wrong_pt2() -> None:
 WRONG = {"wrong.onnx": wrong_onnx, "wrong.ts": wrong_ts, "wrong.pt2": wrong_pt2}
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_conversion_exits_1_and_names_the_layer(name: str, here: Path) -> None:
     WRONG[name]()
@@ -488,7 +488,7 @@ def slow(here: Path) -> Path:
     return here
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT], ids=lambda by: by.name)
 def test_a_killed_run_goes_on_and_reports_what_an_undisturbed_one_does(by: signal.Signals, slow: Path) -> None:
     done = killed_when(lambda journal: journal["next_chunk"] >= 2 and not journal["finished"], by)

@@ -266,6 +266,7 @@ print("digest", hashlib.sha256(t.step("per_channel") + t.sequence("per_channel",
 """
 
 
+@pytest.mark.long
 def test_another_process_gives_the_same_bytes() -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

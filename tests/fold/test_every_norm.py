@@ -150,7 +150,7 @@ def cases() -> Iterator[object]:
         yield pytest.param(norm, place, membrane, i % 2 == 0, reset, strict, sign, timesteps, id=f"{norm} {place}")
 
 
-@pytest.mark.sample(20)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("norm", "place", "membrane", "carried", "reset", "strict", "sign", "timesteps"), cases())
 def test_norm_at_place(
     norm: str, place: str, membrane: str, carried: bool, reset: str, strict: bool, sign: str, timesteps: int

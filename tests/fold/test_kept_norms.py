@@ -53,7 +53,7 @@ def source_with(kind: str, keep: tuple[str, ...]) -> Source:
     return replace(source, program=replace(source.program, origin=origin))
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("file", "form"), ARTIFACTS)
 @pytest.mark.parametrize("kind", NORMS)
 def test_a_kept_norm_is_equivalent_in_every_artifact_and_named_in_the_verdict(

@@ -88,6 +88,7 @@ def lively(kind: type[nn.Module]) -> nn.Module:
     return net
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", NETWORKS, ids=lambda kind: kind.__name__)
 def test_the_size_of_the_batch_is_that_of_the_batch_that_is_given(
     kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

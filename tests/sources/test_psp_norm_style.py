@@ -49,7 +49,7 @@ def ensure_equivalent(source: Source, name: str, depth: int, folder: Path) -> No
     assert len([spikes for spikes in fired if spikes]) > 0.8 * depth, "silent layers show nothing"
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("name", "kind"), [("lif", Deep), ("exponential", Step), ("exponential", Deep), ("alpha", Deep)])
 def test_a_network_of_four_layers_is_equivalent(
     name: str, kind: type[Deep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

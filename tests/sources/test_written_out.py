@@ -44,7 +44,7 @@ def run(net: nn.Module, name: str, x: Tensor) -> Tensor:
     return y.mean(1) if name == "helped" else y
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_equivalent_to_its_own_forward(name: str, tmp_path: Path) -> None:
     net = made(name)
@@ -74,6 +74,7 @@ def test_a_layer_whose_returned_potential_is_read_is_no_neuron_but_its_compariso
     assert list(source.program.memories) == ["forward.s1.0", "forward.s2.0"]
 
 
+@pytest.mark.long
 def test_what_a_loop_keeps_is_noted() -> None:
     note = "what is kept in a loop over time is a state (forward.spikes, forward.out, forward.best)"
     assert source_of(made("besides")).notes[-1] == note
@@ -125,6 +126,7 @@ class Late(Image):
         return total
 
 
+@pytest.mark.long
 def test_steps_that_follow_from_their_number_are_refused() -> None:
     torch.manual_seed(0)
     with pytest.raises(Refused, match=r"what neuron fires is given at step 2 does not follow from that step alone"):

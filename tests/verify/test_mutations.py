@@ -123,7 +123,7 @@ def _kinds() -> list:
     return [pytest.param(kind, marks=[known[name]] if name in known else [], id=name) for name, kind in KINDS.items()]
 
 
-@pytest.mark.sample(40)
+@pytest.mark.sample(24)
 @pytest.mark.parametrize("kind", _kinds())
 def test_every_mutant_is_caught(kind: Kind, tmp_path: Path, record_property: Record) -> None:
     outcomes = [(mutant, outcome(mutant, tmp_path)) for mutant in mutants(kind)]

@@ -324,7 +324,7 @@ OPERATORS: dict[str, tuple[Function, str]] = {
 }
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("name", OPERATORS)
 def test_an_operator_is_verified_in_every_format(name: str, tmp_path: Path) -> None:
     function, kind = OPERATORS[name]

@@ -88,7 +88,7 @@ def judged(damaged: SpikingProgram, name_or_net: str | nn.Module, folder: Path, 
     )
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("form", ["sequence", "step"])
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_to_what_is_read_is_found_on_data_alone(kind: str, form: str, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_damage_to_what_is_read_is_found_on_data_alone(kind: str, form: str, tmp
     assert not judge(judged(damage(folded), name, tmp_path, form)).equivalent
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_to_what_is_read_is_found_in_float64(kind: str, tmp_path: Path) -> None:
     name, damage = DAMAGE[kind]

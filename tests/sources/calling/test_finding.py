@@ -321,7 +321,7 @@ def ensure_same(y: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", IMAGE, ids=lambda kind: kind.__name__)
 def test_a_network_that_shows_itself_an_image_is_its_program(kind: type[nn.Module], tmp_path: Path) -> None:
     source = source_of(kind, tmp_path)
@@ -419,7 +419,7 @@ FRAMES: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", FRAMES, ids=lambda kind: kind.__name__)
 def test_a_network_that_is_shown_frames_is_its_program(kind: type[nn.Module], tmp_path: Path) -> None:
     fixed = {} if kind is TimeFirstWritten else {"timesteps": STEPS}

@@ -150,6 +150,7 @@ def run(net: nn.Module, frames: list[Tensor], name: str) -> Tensor:
         return torch.stack([net(x, **{name: t == 0}) for t, x in enumerate(frames)]).mean(0)
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("shown", ["static", "event"])
 @pytest.mark.parametrize("kind", NETWORKS, ids=lambda kind: kind.__name__)
 def test_the_first_step_of_every_sample_is_told(
