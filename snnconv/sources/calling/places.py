@@ -74,8 +74,19 @@ class Place(Protocol):
         """A block in which `steps` stands there, in the place of `written`."""
 
 
+class _Named:
+    """A place that has a name."""
+
+    names: Names
+
+    @property
+    def usual(self) -> bool:
+        """Whether its name is one that networks give to T."""
+        return is_usual(self.names)
+
+
 @dataclass(frozen=True)
-class Attribute:
+class Attribute(_Named):
     """An attribute of the layer at `path`, or what stands in a configuration that is one."""
 
     path: str
@@ -84,18 +95,13 @@ class Attribute:
     def __str__(self) -> str:
         return ".".join(filter(None, ("self", self.path, *self.names)))
 
-    @property
-    def usual(self) -> bool:
-        """Whether its name is one that networks give to T."""
-        return is_usual(self.names)
-
     def held(self, module: nn.Module, written: int, steps: int) -> AbstractContextManager[None]:
         """A block in which it is `steps`."""
         return holding(module.get_submodule(self.path), self.names, steps)
 
 
 @dataclass(frozen=True)
-class Global:
+class Global(_Named):
     """A name that functions read around them, or what stands in a configuration of that name."""
 
     namespace: dict[str, Any] = field(repr=False)
@@ -103,11 +109,6 @@ class Global:
 
     def __str__(self) -> str:
         return ".".join(self.names) if len(self.names) > 1 else f"the global {self.names[0]}"
-
-    @property
-    def usual(self) -> bool:
-        """Whether its name is one that networks give to T."""
-        return is_usual(self.names)
 
     def held(self, module: nn.Module, written: int, steps: int) -> AbstractContextManager[None]:
         """A block in which it is `steps`."""
@@ -161,24 +162,14 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Default:
-    """The default of an argument `name` of a function."""
+class Default(_Named):
+    """The default of an argument of a function."""
 
     function: FunctionType
-    name: str
+    names: Names
 
     def __str__(self) -> str:
-        return f"the argument {self.name} of {self.function.__qualname__}"
-
-    @property
-    def names(self) -> Names:
-        """Its name alone."""
-        return (self.name,)
-
-    @property
-    def usual(self) -> bool:
-        """Whether its name is one that networks give to T."""
-        return is_usual(self.names)
+        return f"the argument {self.names[0]} of {self.function.__qualname__}"
 
     @contextmanager
     def held(self, module: nn.Module, written: int, steps: int) -> Iterator[None]:
@@ -186,11 +177,11 @@ class Default:
         positional, keywords = self.function.__defaults__, self.function.__kwdefaults__
         first = self.function.__code__.co_argcount - len(positional or ())
         names = self.function.__code__.co_varnames[first:]
-        if keywords and self.name in keywords:
-            self.function.__kwdefaults__ = {**keywords, self.name: steps}
+        if keywords and self.names[0] in keywords:
+            self.function.__kwdefaults__ = {**keywords, self.names[0]: steps}
         else:
             values = zip(names, positional or (), strict=False)
-            self.function.__defaults__ = tuple(steps if name == self.name else value for name, value in values)
+            self.function.__defaults__ = tuple(steps if name == self.names[0] else value for name, value in values)
         try:
             yield
         finally:
@@ -198,29 +189,19 @@ class Default:
 
 
 @dataclass(frozen=True)
-class Enclosed:
-    """The variable `name` of the function around a function."""
+class Enclosed(_Named):
+    """The variable of the function around a function."""
 
     function: FunctionType
-    name: str
+    names: Names
 
     def __str__(self) -> str:
-        return f"{self.name} around {self.function.__qualname__}"
-
-    @property
-    def names(self) -> Names:
-        """Its name alone."""
-        return (self.name,)
-
-    @property
-    def usual(self) -> bool:
-        """Whether its name is one that networks give to T."""
-        return is_usual(self.names)
+        return f"{self.names[0]} around {self.function.__qualname__}"
 
     @contextmanager
     def held(self, module: nn.Module, written: int, steps: int) -> Iterator[None]:
         """A block in which the variable is `steps`."""
-        cell = cells_of(self.function)[self.name]
+        cell = cells_of(self.function)[self.names[0]]
         cell.cell_contents = steps
         try:
             yield
@@ -266,7 +247,7 @@ def _of_arguments(functions: Collection[FunctionType]) -> Iterator[tuple[Default
     for function in functions:
         for parameter in inspect.signature(function).parameters.values():
             if _is_whole(parameter.default):
-                yield Default(function, parameter.name), parameter.default
+                yield Default(function, (parameter.name,)), parameter.default
 
 
 def _around(functions: Collection[FunctionType]) -> Iterator[tuple[Global | Enclosed, int]]:
@@ -275,7 +256,7 @@ def _around(functions: Collection[FunctionType]) -> Iterator[tuple[Global | Encl
     seen = set[tuple[int, Names]]()
     for function in functions:
         cells = {name: content_of(cell) for name, cell in cells_of(function).items()}
-        yield from ((Enclosed(function, name), value) for name, value in cells.items() if _is_whole(value))
+        yield from ((Enclosed(function, (name,)), value) for name, value in cells.items() if _is_whole(value))
         names_read = {name for code in codes_of(function.__code__) for name in code.co_names}
         around = [({name: value}, name) for name, value in cells.items() if not _is_whole(value)]
         around += [(function.__globals__, name) for name in sorted(names_read & function.__globals__.keys())]
