@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from snnconv.adapters.recognition import adapter_of
+from snnconv.first_look.calls import calls
 from snnconv.identify.adapter import Identified, notes
 from snnconv.identify.apart import Apart
 from snnconv.identify.facts import DEPENDENT, NotCalledSo, NotCanonical
 from snnconv.identify.firing import Comparison
 from snnconv.identify.recording import Recorded, recorded
-from snnconv.identify.ways import ways
 from snnconv.ir.program import TimeContract
 from snnconv.user_code import UserCodeError
 from snnconv.user_code import described as in_words
@@ -50,9 +50,9 @@ def find(module: nn.Module, contract: TimeContract) -> Found:
     known. The module itself is left as it was. A network that does not run has none: whoever runs it next says what is wrong.
     """
     best = Found()
-    for call in ways(module, contract):
+    for call in calls(module, contract):
         found = Found()
-        _search(module, "", recorded(copy.deepcopy(module), call), contract, found)
+        _search(module, "", recorded(copy.deepcopy(module), call), call.steps, found)
         if len(found.neurons) > len(best.neurons) or not best.neurons | best.facts:
             best = found
         if best.neurons and not best.facts:
@@ -61,7 +61,7 @@ def find(module: nn.Module, contract: TimeContract) -> Found:
     return replace(best, notes=notes({path: (kinds[path], known) for path, known in best.neurons.items()}))
 
 
-def _search(layer: nn.Module, path: str, calls: dict[str, Recorded], contract: TimeContract, found: Found) -> bool:
+def _search(layer: nn.Module, path: str, seen: dict[str, Recorded], steps: int, found: Found) -> bool:
     """Add what is found in a layer and the layers inside it to `found`; whether anything was."""
     if path and adapter_of(layer) is not None:
         return True
@@ -69,11 +69,11 @@ def _search(layer: nn.Module, path: str, calls: dict[str, Recorded], contract: T
     def inside() -> bool:
         known = False
         for name, child in layer.named_children():
-            known |= _search(child, f"{path}.{name}" if path else name, calls, contract, found)
+            known |= _search(child, f"{path}.{name}" if path else name, seen, steps, found)
         return known
 
     def itself() -> bool:
-        return path in calls and _try(layer, path, calls[path], contract, found)
+        return path in seen and _try(layer, path, seen[path], steps, found)
 
     if any(isinstance(inner, _WEIGHTED) for inner in layer.modules()):
         return inside()
@@ -82,11 +82,11 @@ def _search(layer: nn.Module, path: str, calls: dict[str, Recorded], contract: T
     return first() or then()
 
 
-def _try(layer: nn.Module, path: str, seen: Recorded, contract: TimeContract, found: Found) -> bool:
+def _try(layer: nn.Module, path: str, seen: Recorded, steps: int, found: Found) -> bool:
     """Add a layer to the neurons, or to the facts if it keeps something and is none; whether it was added to the neurons."""
     facts: list[str] = []
     guesses: list[str] = []
-    for calling in seen.callings(contract.timesteps):
+    for calling in seen.callings(steps):
         alone = Apart(layer, f"{path} ({type(layer).__name__})", calling)
         shape = tuple(calling.interface.steps(seen.current)[0].shape[1:])
         try:

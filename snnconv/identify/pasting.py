@@ -50,7 +50,7 @@ def _text(layer: nn.Module, known: Identified) -> str | None:
             f"from snnconv.adapters import {', '.join(imported)}",
             "",
             f"@adapter({', '.join(arguments)})",
-            f"def {_snake(name)}(layer):",
+            f"def {_snake(name)}_neuron(layer):",
             f"    return lif({constants[0]}, {constants[1]}, v_reset={after}, strict={neuron.strict})",
         ]
     )

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from snnconv.capture import Interface
 from snnconv.errors import SnnconvError
+from snnconv.first_look.calls import Call
 from snnconv.identify.calling import Calling, Extras
 from snnconv.identify.identify import FEW
-from snnconv.identify.ways import Call
-from snnconv.user_code import running_user_code
 
 _KEPT = 3
 """So many calls of a layer are kept."""
@@ -99,8 +98,7 @@ def recorded(net: nn.Module, call: Call) -> dict[str, Recorded]:
                 hooks.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
                 hooks.callback(layer.register_forward_hook(after, with_kwargs=True).remove)
         try:
-            with torch.no_grad(), running_user_code("the network", "its forward"):
-                call(net)
+            call(net)
         except SnnconvError:
             return {}
     return {path: each for path, each in calls.items() if each.returned}

@@ -10,14 +10,12 @@ import copy
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-import torch
 from torch import nn
 
 from snnconv.errors import SnnconvError
+from snnconv.first_look.calls import calls
 from snnconv.identify.firing import Comparison, Made, made_in
-from snnconv.identify.ways import ways
 from snnconv.ir.program import TimeContract
-from snnconv.user_code import running_user_code
 
 _MOST = 3
 """So many guesses of one run are made."""
@@ -29,10 +27,9 @@ def comparisons_of_steps(module: nn.Module, contract: TimeContract) -> Iterator[
     It need not be known how the network goes over time: it is called in several ways.
     """
     seen: set[tuple[Comparison, ...]] = set()
-    for call in ways(module, contract):
+    for call in calls(module, contract):
         try:
-            with torch.no_grad(), running_user_code("the network", "its forward"):
-                made = made_in(partial(call, copy.deepcopy(module)), call.batch)
+            made = made_in(partial(call, copy.deepcopy(module)), call.batch)
         except SnnconvError:
             continue
         for length in _lengths(made):

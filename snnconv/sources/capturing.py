@@ -14,12 +14,12 @@ from snnconv import adapters, identify
 from snnconv.adapters.one_step import one_step
 from snnconv.capture import NO_NEURON, SELECTIONS, Selection, Several, capture, is_in_inference_form
 from snnconv.errors import Refused
+from snnconv.first_look.layouts import arrange
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Origin, SpikingProgram, TimeContract
 from snnconv.results import DEFAULT
 from snnconv.sources.afresh import starting_afresh, without_memory
 from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_forward
-from snnconv.sources.calling.layouts import arrange
 from snnconv.sources.fidelity import alike, faithful
 from snnconv.sources.handed_places import a_neuron_for_each_place
 from snnconv.sources.held_batch import follow_the_batch

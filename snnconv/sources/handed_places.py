@@ -22,7 +22,7 @@ from snnconv import adapters, identify
 from snnconv.adapters.registration import unteach
 from snnconv.capture import Interface
 from snnconv.errors import SnnconvError
-from snnconv.identify.ways import ways
+from snnconv.first_look.calls import calls
 from snnconv.ir.program import TimeContract
 from snnconv.sources.calling.returned import parts
 from snnconv.user_code import running_user_code
@@ -39,16 +39,15 @@ def a_neuron_for_each_place(module: nn.Module, contract: TimeContract) -> tuple[
     interfaces = adapters.interfaces_of(module)
     if not any(interface.states_returned for interface in interfaces.values()):
         return ()
-    for call in ways(module, contract):
+    for call in calls(module, contract):
         probe = copy.deepcopy(module)
         seen = {path: _Seen(interface) for path, interface in interfaces.items()}
         try:
-            with torch.no_grad(), ExitStack() as hooks, running_user_code("the network", "its forward"):
+            with ExitStack() as hooks:
                 for path, each in seen.items():
                     layer = probe.get_submodule(path)
                     hooks.callback(layer.register_forward_pre_hook(each.note_call, with_kwargs=True).remove)
                     hooks.callback(layer.register_forward_hook(each.note_return).remove)
-                adapters.reset(probe)
                 call(probe)
         except SnnconvError:
             continue

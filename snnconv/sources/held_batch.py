@@ -10,31 +10,32 @@ import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import wraps
-from itertools import product
 from typing import Any
 
 from torch import Tensor, nn
 
+from snnconv.first_look.calls import calls
+from snnconv.first_look.layouts import Layout
+from snnconv.first_look.places import BATCH_NAMES, Place, places_named
 from snnconv.ir.program import TimeContract
-from snnconv.sources.calling.layouts import Layout
-from snnconv.sources.calling.places import BATCH_NAMES, Place, places_named
-from snnconv.sources.trying import BATCHES, runs, runs_at_all, ways
 
 
 def follow_the_batch(module: nn.Module, contract: TimeContract) -> tuple[str, ...]:
     """Let a `module` that runs on a batch of the size that it holds alone run on any, in place; returns a note in words if so."""
     held = list(places_named(module, BATCH_NAMES))
-    if not held or runs_at_all(module, contract):
+    sizes = list(dict.fromkeys(number for _, number in held))
+    others = [size for size in range(3, len(sizes) + 5) if size not in sizes][:2]
+    if not held or all(any(call.runs(module) for call in calls(module, contract, size)) for size in others):
         return ()
-    for size, (layout, steps) in product(dict.fromkeys(number for _, number in held), ways(module, contract)):
+    for size in sizes:
         places = [place for place, number in held if number == size]
-        follower = copy.deepcopy(module)
-        _let_follow(follower, places, size, layout)
-        runs_on_its_own = runs(module, layout, steps, size, contract)
-        if runs_on_its_own and all(runs(follower, layout, steps, batch, contract) for batch in BATCHES):
-            _let_follow(module, places, size, layout)
-            where = " and ".join(map(str, places))
-            return (f"the size of its batch, {size} in {where}, is that of the batch that the network is given",)
+        for call, *further in zip(*(calls(module, contract, batch) for batch in (size, *others)), strict=True):
+            follower = copy.deepcopy(module)
+            _let_follow(follower, places, size, call.layout)
+            if call.runs(module) and all(other.runs(follower) for other in further):
+                _let_follow(module, places, size, call.layout)
+                where = " and ".join(map(str, places))
+                return (f"the size of its batch, {size} in {where}, is that of the batch that the network is given",)
     return ()
 
 

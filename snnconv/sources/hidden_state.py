@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.errors import SnnconvError
-from snnconv.first_step import first_step_argument
+from snnconv.first_look.calls import calls
 from snnconv.ir.program import TimeContract
 from snnconv.sources.calling import Forward
-from snnconv.sources.calling.layouts import Layout, arrange
-from snnconv.sources.calling.step_count import required_argument
-from snnconv.user_code import running_user_code
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 
@@ -27,19 +24,12 @@ def layers_with_state(module: nn.Module, contract: TimeContract) -> dict[str, st
     Such a layer holds other tensors after a call on one input than after a call on another. Empty if the network runs on no
     input: the search for its forward runs it as well, and says what is wrong.
     """
-    inputs = [arrange(layout, [torch.zeros(2, *contract.input_shape)] * contract.timesteps) for layout in get_args(Layout)]
-    for like in inputs:
-        probe, noise = copy.deepcopy(module), torch.Generator().manual_seed(0)
-        argument, first = required_argument(module), first_step_argument(module)
-        given: dict[str, Any] = {} if argument is None else {argument: contract.timesteps}
-        given |= {} if first is None else {first: True}
+    for call, on_other_noise in zip(calls(module, contract), calls(module, contract, seed=1), strict=True):
+        probe = copy.deepcopy(module)
         try:
-            with torch.no_grad(), running_user_code("the network", "its forward"):
-                adapters.reset(probe)
-                probe(torch.rand(like.shape, generator=noise), **given)
-                before = _tensors(probe)
-                adapters.reset(probe)
-                probe(torch.rand(like.shape, generator=noise), **given)
+            call(probe)
+            before = _tensors(probe)
+            on_other_noise(probe)
         except SnnconvError:
             continue
         changed = {path for path, values in _tensors(probe).items() if not _equal(values, before[path])}

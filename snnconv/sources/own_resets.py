@@ -21,13 +21,13 @@ from snnconv import adapters
 from snnconv.adapters.registration import taught
 from snnconv.capture import Interface
 from snnconv.errors import Refused
+from snnconv.first_look.calls import calls
+from snnconv.first_look.places import BATCH_NAMES
 from snnconv.fresh_state import FreshState, held, same_state
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import TimeContract
-from snnconv.sources.calling.places import BATCH_NAMES
 from snnconv.sources.currents import typical_current
 from snnconv.sources.source import Source
-from snnconv.sources.trying import runs_at_all
 from snnconv.user_code import UserCodeError, is_library, running_user_code
 
 _NAMES = ("reset", "reset_state", "reset_states", "reset_mem", "reset_membrane", "reset_hidden", "reset_neurons")
@@ -41,14 +41,18 @@ def begin_by_resets(module: nn.Module, contract: TimeContract) -> tuple[str, ...
     A reset that must be given the size of the batch is given 1. Resets that fail, or do not always come to the same, are left
     alone.
     """
-    if not any(_beginnings(module)) or runs_at_all(module, contract):
+    if not any(_beginnings(module)) or _runs(module, contract):
         return ()
     begun, again = copy.deepcopy(module), copy.deepcopy(module)
     called = _begun(begun) and _begun(again)
-    if not called or not _hold_the_same(begun, again) or not runs_at_all(begun, contract):
+    if not called or not _hold_the_same(begun, again) or not _runs(begun, contract):
         return ()
     _begun(module)
     return (f"{called} was called before the first run: the network has no state to begin with before",)
+
+
+def _runs(module: nn.Module, contract: TimeContract) -> bool:
+    return any(call.runs(module) for call in calls(module, contract))
 
 
 def _hold_the_same(some: nn.Module, others: nn.Module) -> bool:

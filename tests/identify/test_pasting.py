@@ -44,19 +44,21 @@ TEXTS: dict[str, tuple[nn.Module, Any, str]] = {
         layers.BatchFirst(0.4),
         repeated(1),
         "@adapter(BatchFirst, time_axis=1, reset=reset_with_network)\n"
-        "def batch_first(layer):\n"
+        "def batch_first_neuron(layer):\n"
         "    return lif(layer.tau, layer.threshold, v_reset=0, strict=True)",
     ),
     "numbers": (
         layers.Online(),
         told_to_begin,
-        "@adapter(Online, reset=reset_with_network)\ndef online(layer):\n    return lif(0.5, 0.7, v_reset=None, strict=False)",
+        "@adapter(Online, reset=reset_with_network)\n"
+        "def online_neuron(layer):\n"
+        "    return lif(0.5, 0.7, v_reset=None, strict=False)",
     ),
     "constants per channel": (
         layers.Cell(),
         handed,
         "@adapter(Cell, reset=reset_with_network, states=lambda layer: 1)\n"
-        "def cell(layer):\n"
+        "def cell_neuron(layer):\n"
         "    return lif(layer.leak, layer.threshold, v_reset=None, strict=True)",
     ),
 }

@@ -2,12 +2,7 @@
 
 finding        tries the ways one after the other, and sees from the calls of the neurons which one it is
 watching       one run, and how the neurons were called in it
-layouts        what the one call of a whole run is given: an image, or frames with time first, second or last
 entries        tensors that hold an entry for each time step
-own_code       the functions of the user's own that a network runs
-configuration  numbers in attributes, dictionaries, namespaces, classes and modules
-places         the places in which T may stand
-step_count     where T stands in the network, and running it for another T
 handed_states  the states that a forward of one step is handed and returns
 returned       which part of what a forward returns is the output, and whether it has time
 random_numbers  that a forward draws none

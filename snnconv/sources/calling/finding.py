@@ -2,7 +2,7 @@
 
 One step a call: every neuron is called once, for one step. A whole run: all neurons go through the same number of steps, in
 calls or in a dimension, and each step sees the whole batch; what the call is given is tried in the order of `_layouts`. From a
-whole run, one step is had by letting the network run for T = 1 (`snnconv.sources.calling.step_count`). A wrong guess is no wrong
+whole run, one step is had by letting the network run for T = 1 (`snnconv.first_look.step_count`). A wrong guess is no wrong
 result: what is captured is compared with the network's own run over all steps (`snnconv.sources.fidelity`).
 """
 
@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from snnconv import adapters
 from snnconv.capture import ANY_BATCH, Interface, does_not_run
 from snnconv.errors import Refused, SnnconvError
-from snnconv.first_step import first_step_argument
+from snnconv.first_look.arguments import first_step_argument, step_count_argument
+from snnconv.first_look.layouts import WITH_FRAMES, Layout, arrange
+from snnconv.first_look.places import Loops
+from snnconv.first_look.step_count import StepCount, batch_sizes, candidates, guesses
 from snnconv.fresh_state import FreshState
 from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
 from snnconv.sources.calling.entries import entries
 from snnconv.sources.calling.forwards import Forward, SingleStep, WholeRun
 from snnconv.sources.calling.handed_states import counter_of, find_handed_states
-from snnconv.sources.calling.layouts import WITH_FRAMES, Layout, arrange
-from snnconv.sources.calling.places import Loops
 from snnconv.sources.calling.random_numbers import Generators
 from snnconv.sources.calling.returned import Part, choose, parts, parts_over_time
-from snnconv.sources.calling.step_count import StepCount, batch_sizes, candidates, guesses, required_argument
 from snnconv.sources.calling.watching import RunsOnImages, Unfit, Watched, watch
 from snnconv.user_code import UserCodeError, described
 
@@ -97,7 +97,7 @@ class _Search:
         self.module, self.interfaces, self.contract, self.fixed, self.wanted = module, interfaces, contract, fixed, wanted
         sizes = (contract.timesteps, *contract.input_shape)
         self.batch, self.other_batch, *_ = [size for size in _BATCHES if size not in sizes] + [2, 4]
-        self.argument = required_argument(module)
+        self.argument = step_count_argument(module)
         self.fresh = FreshState(module)
         self.generators = Generators(module)
         self.reached = 0

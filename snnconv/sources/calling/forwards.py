@@ -13,13 +13,13 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from snnconv import adapters
+from snnconv.first_look.layouts import Layout, arrange
+from snnconv.first_look.own_code import sizes_of_tensors
+from snnconv.first_look.step_count import StepCount
 from snnconv.fresh_state import FreshState
 from snnconv.ir.program import TimeContract
 from snnconv.ir.time import frames, read_out
-from snnconv.sources.calling.layouts import Layout, arrange
-from snnconv.sources.calling.own_code import sizes_of_tensors
 from snnconv.sources.calling.returned import Output, Path, entry
-from snnconv.sources.calling.step_count import StepCount
 
 
 class Forward(Protocol):

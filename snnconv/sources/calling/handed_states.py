@@ -15,8 +15,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from snnconv.errors import Refused
+from snnconv.first_look.places import NAMES
 from snnconv.sources.calling.forwards import HandedStates
-from snnconv.sources.calling.places import NAMES
 from snnconv.sources.calling.returned import Path, parts
 from snnconv.sources.calling.watching import Watched
 from snnconv.user_code import UserCodeError, described

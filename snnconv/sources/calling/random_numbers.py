@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from snnconv.errors import Refused
-from snnconv.sources.calling.own_code import own_functions, read_by
+from snnconv.first_look.own_code import own_functions, read_by
 from snnconv.user_code import is_library, place_of
 
 _Run = Callable[[], Any]

@@ -159,7 +159,7 @@ def test_a_wrong_forward_is_refused_with_the_fact_and_what_to_change(
 
 
 def test_a_number_that_stands_in_two_modules_is_said_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from tests.sources.calling.settings_of_a_network import looped
+    from tests.first_look.settings_of_a_network import looped
 
     kind = type("Wrong", (Net,), {"forward": lambda m, x: m.over(looped(x)).mean(0), "timesteps": 4})
     monkeypatch.setattr("snnconv.sources.factory.imported", lambda arch, called: kind)

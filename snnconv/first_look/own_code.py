@@ -14,6 +14,11 @@ from torch import Tensor, nn
 
 from snnconv.user_code import is_installed, is_library
 
+_BY_A_STATEMENT = 1 << 9
+"""The flag of a class that Python itself did not bring along (`Py_TPFLAGS_HEAPTYPE`)."""
+_OF_PYTHON = frozenset(sys.builtin_module_names) - {"builtins"}
+"""Modules without a file; code that is run without a name is in `builtins` as well."""
+
 
 def own_functions(module: nn.Module) -> Iterator[FunctionType]:
     """The functions of the user's own that a network runs, as far as their names tell.
@@ -75,7 +80,16 @@ def _function_in(value: Any) -> FunctionType | None:
 
 def own_classes(kind: type) -> list[type]:
     """The classes from which a class derives, itself the first, that are neither Python's, nor torch's, nor a framework's."""
-    return [each for each in kind.__mro__ if not is_library(getattr(sys.modules.get(each.__module__), "__file__", None) or "<")]
+    return [each for each in kind.__mro__ if _is_own(each)]
+
+
+def _is_own(kind: type) -> bool:
+    """Whether a class is the user's own: a file says so, or, as in a notebook and for code that is run without one, that a class
+    statement made it."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is not None:
+        return not is_library(file)
+    return bool(kind.__flags__ & _BY_A_STATEMENT) and kind.__module__ not in _OF_PYTHON
 
 
 def codes_of(code: CodeType) -> Iterator[CodeType]:

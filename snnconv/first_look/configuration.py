@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from snnconv.sources.calling.own_code import is_own_module, own_classes, put
+from snnconv.first_look.own_code import is_own_module, own_classes, put
 
 Names = tuple[str, ...]
 """The way to a number: the names of the configurations around it, and its own."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnconv.first_look.own_code import codes_of, own_functions
+from snnconv.first_look.places import BATCH_NAMES, NAMES, Attribute, Loops, Place, places_named, places_of
 from snnconv.fresh_state import held as state_of
-from snnconv.sources.calling.own_code import codes_of, own_functions
-from snnconv.sources.calling.places import BATCH_NAMES, NAMES, Attribute, Loops, Place, places_named, places_of
 
 _LONGEST = 1000
 """The largest number that is looked for."""
@@ -39,15 +38,6 @@ class StepCount:
             for place in self.places if steps != self.written else ():
                 held.enter_context(place.held(module, self.written, steps))
             yield {} if self.argument is None else {self.argument: steps}
-
-
-def required_argument(module: nn.Module) -> str | None:
-    """The argument of the forward of `module` that must be given T, if there is one: it has such a name, and no default.
-
-    `t` and `step` name the number of one step there.
-    """
-    parameters = list(inspect.signature(module.forward).parameters.values())[1:]
-    return next((p.name for p in parameters if p.default is p.empty and p.name.lower() in NAMES - {"t", "step"}), None)
 
 
 def guesses(module: nn.Module, written: int) -> Iterator[tuple[Place, ...]]:

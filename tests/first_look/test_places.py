@@ -17,12 +17,12 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
+from snnconv.first_look.places import places_of
 from snnconv.sources import Source
-from snnconv.sources.calling.places import places_of
 from tests.adapters.conversions import loaded
-from tests.sources.calling import settings_of_a_network
-from tests.sources.calling import settings_of_a_network as imported_settings
-from tests.sources.calling.settings_of_a_network import T
+from tests.first_look import settings_of_a_network
+from tests.first_look import settings_of_a_network as imported_settings
+from tests.first_look.settings_of_a_network import T
 
 T_OF_A_MODULE = 6
 config: dict[str, Any] = {"model": {"timesteps": 6, "width": 6}, "name": "net"}

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from snnconv.sources.calling.configuration import VALUE, Names, holding, is_configuration, last_of, numbers_in
-from snnconv.sources.calling.own_code import cells_of, codes_of, content_of, own_functions, put
+from snnconv.first_look.configuration import VALUE, Names, holding, is_configuration, last_of, numbers_in
+from snnconv.first_look.own_code import cells_of, codes_of, content_of, own_functions, put
 
 NAMES = frozenset(
     {

@@ -13,7 +13,7 @@ from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
 from snnconv.errors import Refused
-from snnconv.first_step import first_step_argument
+from snnconv.first_look.arguments import first_step_argument
 from tests.adapters.conversions import in_turn, loaded, verified
 
 STEPS = 4

@@ -1,6 +1,9 @@
-"""The argument by which a network is told that a step is the first of a run: `forward(x, init=t == 0)`.
+"""The arguments by which the forward of a network is told of time: which step is the first, and how many steps there are.
 
-Networks that are trained online begin a sample so: with True their neurons make their potentials anew.
+    forward(x, init=t == 0)
+    forward(x, num_steps)
+
+Networks that are trained online begin a sample with the first: their neurons make their potentials anew then.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ from collections.abc import Iterator
 
 from torch import nn
 
-_NAMES = frozenset(
+from snnconv.first_look.places import NAMES
+
+_FIRST = frozenset(
     {
         "first",
         "first_step",
@@ -30,7 +35,7 @@ _NAMES = frozenset(
         "restart",
     }
 )
-"""What networks call it, in lower case."""
+"""What networks call the argument that says so, in lower case."""
 
 
 def first_step_argument(module: nn.Module) -> str | None:
@@ -45,7 +50,22 @@ def first_step_argument(module: nn.Module) -> str | None:
     names = [p.name for p in further if isinstance(p.default, bool) or required == [p.name]]
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         names += [name for layer in module.modules() for name in _texts_in(layer)]
-    return next((name for name in names if name.lower() in _NAMES), None)
+    return next((name for name in names if name.lower() in _FIRST), None)
+
+
+def step_count_argument(module: nn.Module) -> str | None:
+    """The argument of the forward of `module` that must be given T, if there is one: it has such a name, and no default.
+
+    `t` and `step` name the number of one step there.
+    """
+    return next((name for name in required_arguments(module) if name.lower() in NAMES - {"t", "step"}), None)
+
+
+def required_arguments(module: nn.Module) -> list[str]:
+    """The arguments that the forward of `module` must be given besides its input."""
+    parameters = list(inspect.signature(module.forward).parameters.values())[1:]
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [p.name for p in parameters if p.default is p.empty and p.kind in kinds]
 
 
 def _texts_in(layer: nn.Module) -> Iterator[str]:
