@@ -7,7 +7,7 @@ names its constants by `snnconv::at_step`. The network's own code between them s
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -63,13 +63,13 @@ def _without_time_axis(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor
     return forward(x.squeeze(0)).unsqueeze(0)
 
 
-def layer_of_the_step(layers: nn.ModuleList, *inputs: Any) -> Any:
+def layer_of_the_step(layers: Sequence[nn.Module], *inputs: Any) -> Any:
     """What the layer of the running step gives, one of `layers`, which are alike but for their tensors."""
 
     def at_step(name: str) -> Tensor:
         return torch.ops.snnconv.at_step(torch.stack([layer.state_dict(keep_vars=True)[name] for layer in layers]))
 
-    first = next(iter(layers))
+    first = layers[0]
     floats = [name for name, tensor in first.state_dict(keep_vars=True).items() if tensor.is_floating_point()]
     return torch.func.functional_call(first, {name: at_step(name) for name in floats}, inputs)
 
@@ -91,4 +91,15 @@ class _LayerOfTheStep(nn.ModuleList):
     """A list that gives the layer of the running step for every index."""
 
     def __getitem__(self, index: object) -> Any:
-        return partial(layer_of_the_step, self)
+        return _TheLayer(list(self))
+
+
+class _TheLayer(nn.Module):
+    """The layer of the running step, one of `layers`."""
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, *inputs: Any) -> Any:
+        return layer_of_the_step(self.layers, *inputs)

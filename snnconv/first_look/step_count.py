@@ -37,7 +37,16 @@ class StepCount:
         with ExitStack() as held:
             for place in self.places if steps != self.written else ():
                 held.enter_context(place.held(module, self.written, steps))
+            for layer in module.modules() if steps != self.written else ():
+                held.callback(_put_back, layer, dict(layer._modules))
             yield {} if self.argument is None else {self.argument: steps}
+
+
+def _put_back(layer: nn.Module, children: dict[str, nn.Module | None]) -> None:
+    """Give a layer the layers inside it that it had: a forward may have made its list of them for one step anew."""
+    if dict(layer._modules) != children:
+        layer._modules.clear()
+        layer._modules.update(children)
 
 
 def guesses(module: nn.Module, written: int) -> Iterator[tuple[Place, ...]]:

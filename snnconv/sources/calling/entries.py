@@ -1,7 +1,7 @@
 """Tensors that hold one entry for each time step, `[T, ...]`, as TEBN and TAB learn them.
 
-They are found by what they do: with NaN in all entries but the first, the neurons are given numbers at the first step, and NaN
-at some later one.
+They are found by what they do: with NaN in the first entry, the neurons are given NaN at the first step; with NaN in all others,
+numbers there, and NaN at some later one.
 """
 
 from __future__ import annotations
@@ -40,11 +40,24 @@ class Entries:
         layer = module.get_submodule(self.path)
         tensor: Tensor = getattr(layer, self.name)
         ensure_steps(f"{self.path} ({type(layer).__name__})" if self.path else "the network", len(tensor), steps)
-        vars(layer)[self.name] = torch.ops.snnconv.at_step(tensor).unsqueeze(0) if steps == 1 else tensor[:steps]
-        try:
+        entry = torch.ops.snnconv.at_step(tensor).unsqueeze(0) if steps == 1 else tensor[:steps]
+        with _standing_at(layer, self.name, entry):
             yield
-        finally:
-            del vars(layer)[self.name]
+
+
+@contextmanager
+def _standing_at(layer: nn.Module, name: str, value: Tensor) -> Iterator[None]:
+    """A block in which an attribute is `value` in the place of a parameter or buffer, and may be set to another tensor."""
+    place: dict[str, Any] = layer._parameters if name in layer._parameters else layer._buffers
+    kept = dict(place)
+    del place[name]
+    vars(layer)[name] = value
+    try:
+        yield
+    finally:
+        vars(layer).pop(name, None)
+        place.clear()
+        place.update(kept)
 
 
 def entries(
@@ -62,6 +75,13 @@ def _candidates(module: nn.Module, timesteps: int) -> Iterator[Entries]:
 
 
 def _is_of_each_step(module: nn.Module, interfaces: Mapping[str, Interface], place: Entries, run: Callable[[], object]) -> bool:
+    return _first_nan(module, interfaces, place, slice(1), run) == 0 < _first_nan(module, interfaces, place, slice(1, None), run)
+
+
+def _first_nan(
+    module: nn.Module, interfaces: Mapping[str, Interface], place: Entries, among: slice, run: Callable[[], object]
+) -> int:
+    """The first step at which a neuron is given NaN if there is NaN in these entries; -1 if none is, or the run fails."""
     tensor: Tensor = getattr(module.get_submodule(place.path), place.name)
     given: dict[str, list[Tensor]] = {}
     kept = tensor.detach().clone()
@@ -69,21 +89,17 @@ def _is_of_each_step(module: nn.Module, interfaces: Mapping[str, Interface], pla
         for path in interfaces:
             layer = module.get_submodule(path)
             hooks.callback(layer.register_forward_pre_hook(partial(_note, given.setdefault(path, []))).remove)
-        tensor[1:] = torch.nan
+        tensor[among] = torch.nan
         try:
             run()
         except SnnconvError:
-            return False
+            return -1
         finally:
             tensor.copy_(kept)
-    unknown = [[_has_nan(step) for call in calls for step in interfaces[path].steps(call)] for path, calls in given.items()]
-    return not any(steps[:1] == [True] for steps in unknown) and any(any(steps) for steps in unknown)
+    steps = [[step for call in calls for step in interfaces[path].steps(call)] for path, calls in given.items()]
+    return min((t for each in steps for t, step in enumerate(each) if step.isnan().any()), default=-1)
 
 
 def _note(calls: list[Tensor], layer: nn.Module, inputs: tuple[Any, ...]) -> None:
     if inputs and isinstance(inputs[0], Tensor):
         calls.append(inputs[0])
-
-
-def _has_nan(step: Tensor) -> bool:
-    return bool(step.isnan().any())

@@ -74,6 +74,19 @@ class Tab(nn.Module):
         return torch.stack([self.bn_list[t](x[t]) * self.p[t] ** 2 for t in range(x.shape[0])])
 
 
+class Moving(Tab):
+    """The same, with its factors and its list of norms moved to the device of the input in every call, as the authors do."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.time_steps = T
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.p = self.p.to(x.device)  # type: ignore[assignment]
+        self.bn_list = nn.ModuleList([self.bn_list[t].to(x.device) for t in range(self.time_steps)])
+        return super().forward(x)
+
+
 class PerChannel(nn.Module):
     """A gain and a bias of each step and channel, as many channels as steps."""
 
@@ -153,6 +166,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "tebn_transposed": lambda: Net(Transposed),
     "tab": lambda: Net(Tab),
     "tab_of_frames": lambda: Net(Tab, repeats=False),
+    "tab_moving": lambda: Net(Moving),
     "shorter_frames": lambda: Net(Tebn, False, lambda: neuron.LIFNode(v_threshold=0.3, step_mode="m")),
     "per_channel": lambda: Net(PerChannel),
     "looping": Looping,
