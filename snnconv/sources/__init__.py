@@ -20,9 +20,9 @@ from pathlib import Path
 from snnconv.errors import InputError
 from snnconv.files import readable
 from snnconv.registry import Registry
-from snnconv.sources.capturing import UnknownLayers
 from snnconv.sources.kind import SourceKind
 from snnconv.sources.options import SourceOptions, configure
+from snnconv.sources.refusals import UnknownLayers
 from snnconv.sources.source import Source
 
 __all__ = ["SOURCES", "Source", "SourceKind", "SourceOptions", "UnknownLayers", "configure", "load_source"]
