@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from copy import copy
+from functools import cache
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 
@@ -20,6 +24,21 @@ def golden() -> Path:
     if not (GOLDEN / "mpbn_res20m.pth").is_file():
         pytest.skip(f"no golden checkpoint: ../shared/{GOLDEN.name}/mpbn_res20m.pth is absent")
     return GOLDEN
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _translations_are_read_once() -> Iterator[None]:
+    """torch reads its table of translations to ONNX anew for every export, which takes as long as the export of a small network."""
+    read = cache(ONNXRegistry.from_torchlib)
+
+    def from_torchlib(opset_version: int) -> ONNXRegistry:
+        registry = copy(read(opset_version))
+        registry.functions = {target: list(found) for target, found in registry.functions.items()}
+        return registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(from_torchlib))
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)
