@@ -4,6 +4,7 @@ The road, one file each:
 
     first_run      run one step once: what neurons carry, which of them run, on which shapes
     memories       what the network keeps besides, in layers or in the variables of its loop over time
+    starts         from what that starts
     slots          put a stand-in into the place of every neuron
     tracing        `torch.export` with the state made explicit and the batch left open
     passes         rewrite the graph, one named pass per file

@@ -30,13 +30,20 @@ class LoopRun(NamedTuple):
 
 Arrived = Callable[[LoopRun, int, dict[str, Any]], None]
 """Told of a loop that has made so many iterations and may begin another; the variables may be written into."""
+Passed = Callable[[LoopRun, dict[str, Any]], None]
+"""Told of a loop inside of which a line is reached, and the variables."""
+
+
+def _unheeded(loop: LoopRun, variables: dict[str, Any]) -> None:
+    """The `Passed` of who only looks at the heads of loops."""
 
 
 @contextmanager
-def watching_loops(arrived: Arrived) -> Iterator[None]:
-    """A block in which `arrived` is told of every loop in code that belongs to no library, whenever its head is reached."""
+def watching_loops(arrived: Arrived, passed: Passed = _unheeded) -> Iterator[None]:
+    """A block in which `arrived` is told of every loop in code that belongs to no library, whenever its head is reached, and
+    `passed` at every line inside it."""
     before = sys.gettrace()
-    sys.settrace(_Watch(arrived).enter)
+    sys.settrace(_Watch(arrived, passed).enter)
     try:
         yield
     finally:
@@ -46,8 +53,8 @@ def watching_loops(arrived: Arrived) -> Iterator[None]:
 class _Watch:
     """What watches the loops of one block."""
 
-    def __init__(self, arrived: Arrived) -> None:
-        self.arrived = arrived
+    def __init__(self, arrived: Arrived, passed: Passed) -> None:
+        self.arrived, self.passed = arrived, passed
         self._turns: Counter[tuple[str, str, int]] = Counter()
         self._files: dict[str, dict[int, int]] = {}
 
@@ -80,13 +87,16 @@ class _Lines:
         line = frame.f_lineno
         if event != "line":
             return self.reached
+        variables = frame.f_locals  # asking again would forget what is written into them
         for head in [head for head in self._running if not head <= line <= self._ends[head]]:
             del self._running[head]
         if line in self._ends:
             code = frame.f_code
             loop, made = self._running.get(line) or (self._watch.begin(code.co_filename, code.co_qualname, line), -1)
             self._running[line] = loop, made + 1
-            self._watch.arrived(loop, made + 1, frame.f_locals)
+            self._watch.arrived(loop, made + 1, variables)
+        for loop, _ in self._running.values():
+            self._watch.passed(loop, variables)
         return self.reached
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,6 @@ from snnconv.capture.loops import LoopRun, watching_loops
 from snnconv.capture.nested import Keys, put_into, tensors_in, unshared, value_at
 from snnconv.capture.probing_batch import probing_batch
 from snnconv.capture.slots import FED_BACK, Call, Slot
-from snnconv.errors import Refused
 from snnconv.ir.neuron import Shape
 from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
@@ -31,6 +30,9 @@ from snnconv.user_code import UserCodeError, running_user_code
 _NO_MEMORIES = frozenset(vars(nn.Module())) | {"_memories"}
 Several = Callable[[nn.Module, list[Tensor]], Any]
 """A run of a network that loops over time itself, on a frame `[B, ...]` for each of its steps."""
+Start = Tensor | float | Literal["held"] | None
+"""From what a memory `[B, *shape]` starts: a constant `[*shape]`, a number, what the network holds there before, or 0 if None."""
+HELD: Literal["held"] = "held"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Memory:
         dtype: its type.
         loop: the loop at whose head it is kept; None if between calls.
         like: what is there after a step.
+        start: from what it starts.
     """
 
     path: str
@@ -54,6 +57,7 @@ class Memory:
     dtype: torch.dtype = torch.float32
     loop: LoopRun | None = None
     like: Any = field(default=None, compare=False, repr=False)
+    start: Start = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -141,23 +145,6 @@ def memories_of_dendrites(slots: Collection[Slot]) -> list[Memory]:
     ]
 
 
-def ensure_zero_start(net: nn.Module, memories: Collection[Memory], contract: TimeContract, call: Call) -> None:
-    """Raise `Refused` unless the first step of a network that has forgotten everything is that on memories of 0."""
-    batch = probing_batch(net, contract)
-    x = torch.rand(batch, *contract.input_shape, generator=torch.Generator().manual_seed(0))
-    fresh, zero = copy.deepcopy(net), copy.deepcopy(net)
-    with torch.no_grad(), EntryAt(0), running_user_code("the network", "one step of its forward"):
-        expected = call(fresh, x)
-        with recalling(zero, memories, [torch.zeros(batch, *memory.shape) for memory in memories]):
-            found = call(zero, x)
-    if found.shape != expected.shape or not torch.allclose(found, expected, 1e-5, 1e-6, equal_nan=True):
-        kept = ", ".join(memory.name for memory in memories)
-        raise Refused(
-            f"the network computes its first step otherwise than from zeros in what it keeps ({kept})",
-            "let it start from zeros, and compute the first step as every other one",
-        )
-
-
 @dataclass
 class _Looked:
     """What was seen of the loops of one run: the iterations that each made, and what there was to be kept after each of them."""
@@ -223,9 +210,18 @@ def _places(layer: nn.Module) -> list[dict[str, Any]]:
     return [vars(layer), layer._buffers, memories if isinstance(memories, dict) else {}]
 
 
+def held_by(net: nn.Module, memory: Memory, variables: dict[str, Any]) -> dict[str, Any]:
+    """Where a memory is held by its name, at the first step too; `variables` are those of its loop."""
+    if memory.variable:
+        return variables
+    layer = net.get_submodule(memory.path)
+    return next((place for place in _places(layer)[1:] if memory.attribute in place), vars(layer))
+
+
 @contextmanager
 def recalling(net: nn.Module, memories: Collection[Memory], values: Collection[Tensor]) -> Iterator[list[Tensor]]:
-    """Put `values` `[B, ...]` where `net` finds its memories; at its end the list holds what it has left, as floats.
+    """Put `values` `[B, ...]` where `net` finds its memories, and at the first step their starts; at its end the list holds what
+    it has left, as floats.
 
     A layer that is made to forget before it is called, by the forward of its network, finds them all the same: in the run of
     which this is one step, that happens once. The network holds what it held before afterwards.
@@ -265,8 +261,8 @@ class _Recall:
     def put(self, loop: LoopRun | None, variables: dict[str, Any]) -> None:
         """Put the memories of `loop`, or of the call, where they are found."""
         for (name, path), parts in self._by_holder(loop).items():
-            place = self._place(next(iter(parts)), variables)
-            given = {memory.inside: self._given(memory) for memory in parts}
+            place = held_by(self._net, next(iter(parts)), variables)
+            given = {memory.inside: self._given(memory, value_at(place.get(name), memory.inside)) for memory in parts}
             place[name] = put_into(unshared(place.get(name)) if loop is None else place.get(name), next(iter(parts)).like, given)
             if loop is None and path:
                 layer = self._net.get_submodule(path)
@@ -276,7 +272,7 @@ class _Recall:
         """Note what the step has left of the memories of `loop`, or of the call."""
         for memory in self._values:
             if memory.loop == loop:
-                place = self._place(memory, variables)
+                place = held_by(self._net, memory, variables)
                 self._left[memory] = value_at(place.get(memory.variable or memory.attribute), memory.inside)
 
     def left(self, memory: Memory) -> Tensor:
@@ -296,8 +292,13 @@ class _Recall:
         for place, attribute, value in self._before:
             place[attribute] = value
 
-    def _given(self, memory: Memory) -> Tensor:
+    def _given(self, memory: Memory, held: Any) -> Tensor:
+        """What the network finds in a memory where it `held` something."""
         value = self._values[memory]
+        start = held if memory.start == HELD else memory.start
+        if start is not None:
+            first = start if isinstance(start, Tensor) else torch.full((), start, dtype=value.dtype)
+            value = torch.ops.snnconv.starting_from(value, first.to(value.dtype))
         return value if memory.dtype.is_floating_point else value.to(memory.dtype)
 
     def _by_holder(self, loop: LoopRun | None) -> dict[tuple[str, str], list[Memory]]:
@@ -308,14 +309,7 @@ class _Recall:
         return holders
 
     def _in_layers(self) -> list[tuple[Memory, dict[str, Any]]]:
-        return [(memory, self._place(memory, {})) for memory in self._values if not memory.variable]
-
-    def _place(self, memory: Memory, variables: dict[str, Any]) -> dict[str, Any]:
-        """Where the memory is held, at the first step too."""
-        if memory.variable:
-            return variables
-        layer = self._net.get_submodule(memory.path)
-        return next((place for place in _places(layer)[1:] if memory.attribute in place), vars(layer))
+        return [(memory, held_by(self._net, memory, {})) for memory in self._values if not memory.variable]
 
 
 class _Reminder:

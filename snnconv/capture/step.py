@@ -11,7 +11,6 @@ from snnconv.capture import first_run
 from snnconv.capture.memories import (
     Memory,
     Several,
-    ensure_zero_start,
     memories_in_loops,
     memories_of,
     memories_of_dendrites,
@@ -20,6 +19,7 @@ from snnconv.capture.passes import PASSES
 from snnconv.capture.samples_apart import ensure_samples_apart
 from snnconv.capture.selection import Selection, selected
 from snnconv.capture.slots import Call, Interface, Slot, stand_in
+from snnconv.capture.starts import ensure_starts, with_starts
 from snnconv.capture.tracing import leave_steps_open, trace
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron, fitted
@@ -78,6 +78,7 @@ def capture(
         memories = memories_of(net, neurons, contract, call)
     else:
         memories = memories_in_loops(net, neurons, contract, several)
+    memories = with_starts(net, memories, contract, call)
     fresh = copy.deepcopy(net)
     slots = _stand_ins(net, list(neurons), contract, call, interfaces or {})
     running = first_run.neurons_that_run(net, slots, contract, call)
@@ -105,7 +106,7 @@ def capture(
         raise Refused(*NO_NEURON)
     neurons = {neuron_name(call): _as_read(fitting[neuron_name(call)], call) for call in calls}
     if kept:
-        ensure_zero_start(fresh, kept.values(), contract, call)
+        ensure_starts(fresh, kept.values(), contract, call)
     recalled = {memory.name: memory.shape for memory in kept.values()}
     program = SpikingProgram(_module(graph, constants), neurons, contract, origin, memories=recalled)
     ensure_samples_apart(program)

@@ -15,6 +15,7 @@ from snnconv.ir import rounding_rules as rules
 from snnconv.ir.operators import Affine, Layer, Operator, Pool
 from snnconv.ir.over_batch import OVER_BATCH
 from snnconv.ir.rounding_rules import Rounding, elementwise
+from snnconv.ir.starting import STARTING_FROM
 
 _ATEN = torch.ops.aten
 
@@ -178,6 +179,7 @@ COPIES = (
     *_alike(rules.PAD, _ATEN.pad.default, _ATEN.constant_pad_nd.default, affine="first"),
     *_alike(rules.COPY, _ATEN.cat.default, _ATEN.concat.default, _ATEN.stack.default, affine="all"),
     Operator(OVER_BATCH, rounding=rules.COPY),
+    Operator(STARTING_FROM, rounding=rules.START),
     # Several results, of which a part of the network may take one before the last neuron and another one behind it.
     *_alike(
         rules.COPY,

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnconv.errors import Refused
+from snnconv.ir.starting import STARTING_FROM, starting_from
 
 torch.library.define("snnconv::at_step", "(Tensor constant) -> Tensor")
 
@@ -26,13 +27,18 @@ AT_STEP = torch.ops.snnconv.at_step.default
 
 
 class EntryAt(TorchDispatchMode):
-    """While it is on, `snnconv::at_step` gives the entry of step `t`, counted from 0. Raises IndexError if there is none."""
+    """While it is on, `snnconv::at_step` gives the entry of step `t`, counted from 0, and a memory what that finds in it.
+
+    Raises IndexError if there is no such entry.
+    """
 
     def __init__(self, t: int) -> None:
         super().__init__()
         self.t = t
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if func is STARTING_FROM:
+            return starting_from(args[0], args[1], self.t)
         return args[0][self.t] if func is AT_STEP else func(*args, **(kwargs or {}))
 
 

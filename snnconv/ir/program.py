@@ -14,12 +14,13 @@ from snnconv.ir.default_type import numbers_in
 from snnconv.ir.neuron import NEURON_OP, POTENTIAL, SPIKES, MembraneNorm, Neuron, Shape
 from snnconv.ir.nodes import outputs, reached
 from snnconv.ir.per_step import AT_STEP
+from snnconv.ir.starting import STARTING_FROM, starting_from
 from snnconv.ir.time import TimeContract
 from snnconv.results import Site
 
 ModulePath = str
 TIME_STEP = "time_step"
-"""The state that counts steps, if constants change from step to step."""
+"""The state that counts steps, if a step must know which one it is."""
 
 Watch = Callable[[ModulePath, int, Tensor, Tensor], None]
 
@@ -72,7 +73,7 @@ class SpikingProgram:
     """One step of a network: `graph(x, *states) -> (y, *next_states)`, its neurons in the order of the states, its contract.
 
     Behind the states of the neurons are those of the `memories`, tensors `[B, *shape]` that the network keeps from step to step
-    besides; all are 0 before the first step.
+    besides; all are 0 before the first step (`snnconv.ir.starting`).
 
     The graph holds plain aten operators, one `snnconv::neuron` per neuron, and `snnconv::at_step` behind each constant that
     changes from step to step; batch is the first dimension of every tensor and its size appears nowhere. What a state holds is in
@@ -120,8 +121,8 @@ class SpikingProgram:
 
     @property
     def counts_steps(self) -> bool:
-        """Whether a constant changes from step to step, so that a step must know which one it is."""
-        left = any(node.target is AT_STEP for node in self.graph.graph.nodes)
+        """Whether a constant changes from step to step, or a memory does not start from 0: a step must know which one it is."""
+        left = any(node.target in (AT_STEP, STARTING_FROM) for node in self.graph.graph.nodes)
         return left or any(neuron.per_step for neuron in self.neurons.values())
 
     @property
@@ -202,6 +203,8 @@ class _StepOfProgram(fx.Interpreter):
     def call_function(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         if target is AT_STEP:
             return args[0][self.t]
+        if target is STARTING_FROM:
+            return starting_from(args[0], args[1], self.t)
         if target is not NEURON_OP:
             return super().call_function(target, args, kwargs)
         current, _, name = args

@@ -32,12 +32,13 @@ from snnconv.ir.over_batch import OVER_BATCH
 from snnconv.ir.paths import is_name, is_path
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import Origin, SpikingProgram, ThresholdProof, TimeContract, put, tensors
+from snnconv.ir.starting import STARTING_FROM
 from snnconv.results import Site
 
 FORMAT = 2
 _READ = (1, FORMAT)
 _MANIFEST, _TENSORS, _SOURCE = "program.json", "tensors.safetensors", "source/"
-_OWN = (NEURON_OP, AT_STEP, OVER_BATCH)
+_OWN = (NEURON_OP, AT_STEP, STARTING_FROM, OVER_BATCH)
 _KINDS = {"dtype": torch.dtype, "memory_format": torch.memory_format, "layout": torch.layout}
 
 

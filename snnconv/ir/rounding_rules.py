@@ -109,6 +109,10 @@ def _larger(target: Any, args: Arguments, kwargs: Keywords) -> Tensor:
     return torch.maximum(args[0], args[1])
 
 
+def _larger_finite(target: Any, args: Arguments, kwargs: Keywords) -> Tensor:
+    return torch.maximum(args[0], args[1].where(args[1].isfinite(), 0.0))
+
+
 def _largest(target: Any, args: Arguments, kwargs: Keywords) -> Tensor:
     return torch.ops.aten.amax.default(*args, **kwargs)
 
@@ -166,6 +170,8 @@ MATRIX_PRODUCT = Rounding(terms=lambda args, kwargs: int(args[0].shape[-1]), mul
 PAD = Rounding(numbers=(2, 3, "value"))
 LARGER = Rounding(_larger)
 LARGEST = Rounding(_largest)
+START = Rounding(_larger_finite)
+"""A value, or the one from which it starts; minus infinity, from which a maximum does, is exact."""
 PRELU = Rounding(_prelu, constants=(1,))
 SOFTMAX = Rounding(_softmax, _along)
 LOG_SOFTMAX = Rounding(_log_softmax, _along)

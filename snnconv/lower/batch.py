@@ -15,6 +15,7 @@ from snnconv.ir.default_type import numbers_in
 from snnconv.ir.neuron import NEURON_OP
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram
+from snnconv.ir.starting import STARTING_FROM
 
 
 class BatchDimensions:
@@ -60,4 +61,6 @@ class _StepForSizes(fx.Interpreter):
         """Take the first entry of a constant per step, and a neuron's current for its spikes."""
         if target is AT_STEP:
             return args[0][0]
+        if target is STARTING_FROM:
+            return args[0]
         return (args[0], None, args[0]) if target is NEURON_OP else super().call_function(target, args, kwargs)

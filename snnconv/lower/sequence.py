@@ -24,6 +24,7 @@ from snnconv.ir.nodes import argument, operand, outputs
 from snnconv.ir.operators import OPERATORS
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram, neuron_name, put, reads_potential, share, tensors
+from snnconv.ir.starting import STARTING_FROM
 from snnconv.lower import ops
 from snnconv.lower.batch import BatchDimensions
 from snnconv.lower.graph import Lowered, NeuronArguments, neuron_arguments
@@ -98,6 +99,8 @@ class _Builder:
             inputs = (self.new[operand(node, 0)], self._x, self.contract.timesteps)
             self.new[node] = self.graph.call_function(ops.EACH_STEP, inputs)
             self.timed.add(node)
+        elif node.target is STARTING_FROM:
+            self._joined(node, [self._started(node, t, {}) for t in range(self.contract.timesteps)])
         elif node.target is operator.getitem and operand(node, 0).target is NEURON_OP:
             if argument(node, 1) != NEXT_STATE:
                 self.new[node] = self._part_of_neuron(self.new[operand(node, 0)], argument(node, 1) == POTENTIAL)
@@ -171,6 +174,8 @@ class _Builder:
         """A node of a loop at one step; `steps` are those of all nodes so far."""
         if node in self.loops.memories:
             return self._recalled(node, t, steps)
+        if node.target is STARTING_FROM:
+            return self._started(node, t, steps)
 
         def read(value: fx.Node) -> fx.Node:
             return steps[value][t] if value in steps else self._slice(value, t)
@@ -192,6 +197,12 @@ class _Builder:
         else:
             value = steps[left][t - 1] if left in steps else self._slice(left, t - 1)
         return self.graph.call_function(ops.RECALLED, (value, name))
+
+    def _started(self, node: fx.Node, t: int, steps: dict[fx.Node, list[fx.Node]]) -> fx.Node:
+        """What step `t` finds in a memory that starts from a constant: at first that, added to the 0 that is there."""
+        memory, first = operand(node, 0), self.new[operand(node, 1)]
+        found = steps[memory][t] if memory in steps else self._slice(memory, t)
+        return found if t else self.graph.call_function(_ATEN.add.Tensor, (found, first))
 
     def _slice(self, value: fx.Node, t: int) -> fx.Node:
         """A value of all steps at one of them; any other as it is."""

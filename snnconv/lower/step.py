@@ -1,6 +1,7 @@
 """Lower to one time step: the states go in and come out, each neuron with its constants.
 
-If constants change from step to step, one more state counts the steps of each sample: `time_step`, int64 `[B]`, 0 at first.
+If constants change from step to step, or a memory does not start from 0, one more state counts the steps of each sample:
+`time_step`, int64 `[B]`, 0 at first. So every state is 0 before the first step.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from torch import fx
 
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
-from snnconv.ir.nodes import operand, outputs
+from snnconv.ir.nodes import operand, outputs, shape
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import TIME_STEP, SpikingProgram, neuron_calls, neuron_name, share
+from snnconv.ir.starting import STARTING_FROM
 from snnconv.lower import ops
 from snnconv.lower.graph import Lowered, neuron_arguments
 
@@ -39,6 +41,9 @@ def lower_step(program: SpikingProgram) -> Lowered:
     for node in graph.find_nodes(op="call_function", target=AT_STEP):
         with graph.inserting_before(node):
             _replace(node, _entry(graph, operand(node, 0), count))
+    for node in graph.find_nodes(op="call_function", target=STARTING_FROM):
+        with graph.inserting_before(node):
+            _replace(node, _started(graph, node, count))
     _name_once(graph)
     graph.lint()
     return Lowered(fx.GraphModule(module, graph), "step", program.contract, program.state_shapes, program.counts_steps)
@@ -71,6 +76,14 @@ def _count_steps(graph: fx.Graph, program: SpikingProgram) -> fx.Node:
         following = graph.call_function(_ATEN.add.Tensor, (count, 1))
     output.args = ((*outputs(graph), following),)
     return count
+
+
+def _started(graph: fx.Graph, node: fx.Node, count: fx.Node | None) -> fx.Node:
+    """What is found in a memory `[B, ...]` that starts from a constant: that one, where no step has been counted."""
+    memory, first = operand(node, 0), operand(node, 1)
+    fresh = graph.call_function(_ATEN.eq.Scalar, (count, 0))
+    apart = graph.call_function(_ATEN.reshape.default, (fresh, [-1, *[1] * (len(shape(memory)) - 1)]))
+    return graph.call_function(_ATEN.where.self, (apart, first, memory))
 
 
 def _per_step(constant: fx.Node | None, module: fx.GraphModule, neuron: Neuron) -> TypeGuard[fx.Node]:

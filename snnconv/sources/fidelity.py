@@ -34,8 +34,8 @@ from snnconv.sources.currents import typical_current
 from snnconv.sources.hidden_state import changed_attribute
 from snnconv.sources.options import NETWORK
 from snnconv.sources.source import Source
-from snnconv.sources.widest_dtype import in_widest_dtype
 from snnconv.user_code import UserCodeError
+from snnconv.widest_dtype import in_widest_dtype
 from snnconv.words import READOUTS
 
 _TAUGHT = "leave the framework's own methods and first potential, or teach it: from snnconv.adapters import adapter"

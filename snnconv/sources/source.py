@@ -19,8 +19,8 @@ from snnconv.sources.afresh import without_memory
 from snnconv.sources.arriving import Arriving
 from snnconv.sources.calling import Forward, SingleStep
 from snnconv.sources.options import NAMES, span
-from snnconv.sources.widest_dtype import computing_in
 from snnconv.user_code import running_user_code
+from snnconv.widest_dtype import computing_in
 
 
 @dataclass(frozen=True)

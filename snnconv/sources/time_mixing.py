@@ -23,8 +23,8 @@ from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
 from snnconv.ir.time import frames, read_out
 from snnconv.sources.calling import WholeRun
-from snnconv.sources.widest_dtype import computing_in, in_widest_dtype
 from snnconv.user_code import UserCodeError, described, is_library, place_of, running_user_code
+from snnconv.widest_dtype import computing_in, in_widest_dtype
 from snnconv.words import READOUTS
 
 _TODO = "one step must follow from its own input and the neurons' states"

@@ -25,6 +25,7 @@ from snnconv.ir.default_type import numbers_in
 from snnconv.ir.neuron import NEURON_OP
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram
+from snnconv.ir.starting import STARTING_FROM, starting_from
 
 FACTOR = 16.0
 LIMIT = 2.0**-10
@@ -74,6 +75,8 @@ class Inputs(fx.Interpreter):
         """Take what is given in the place of what a neuron gives, and a constant's entry at the step that runs."""
         if target is AT_STEP:
             return args[0][self._step]
+        if target is STARTING_FROM:
+            return starting_from(args[0], args[1], self._step)
         if target is NEURON_OP:
             return self._spikes[args[2]], None, self._potentials.get(args[2])
         return super().call_function(target, args, kwargs)

@@ -18,7 +18,9 @@ from snnconv.fold import fold
 from snnconv.ir.operator_rows import ELEMENTWISE
 from snnconv.ir.operators import OPERATORS, Operator
 from snnconv.ir.over_batch import OVER_BATCH
+from snnconv.ir.per_step import EntryAt
 from snnconv.ir.rounding_rules import COPY
+from snnconv.ir.starting import STARTING_FROM
 from snnconv.nn import LIF
 from snnconv.verify.deployment import compare_layers
 from snnconv.verify.rounding import Magnitudes, bound
@@ -158,7 +160,7 @@ class Call(nn.Module):
                 self.register_buffer(f"c{i}", argument)
         if row.target is _ATEN.index.Tensor:
             self.register_buffer("index", INDEX)
-        if row.target is OVER_BATCH:
+        if row.target in (OVER_BATCH, STARTING_FROM):
             self.register_buffer("token", random(1, *SHAPE))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -169,6 +171,9 @@ class Call(nn.Module):
             return self.target(x[:, :1], x)
         if self.target is OVER_BATCH:
             return x + self.target(self.token, x, 0)
+        if self.target is STARTING_FROM:
+            with EntryAt(1):
+                return self.target(x, self.token)
         if self.target is operator.getitem:
             return self.target(x.split(2, 1), 1)
         rest = [[None, self.index]] if self.target is _ATEN.index.Tensor else rest

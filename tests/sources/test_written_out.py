@@ -92,26 +92,6 @@ def test_a_sum_over_time_is_left_to_the_readout() -> None:
     assert source.program.contract.readout == "sum"
 
 
-class Awake(Image):
-    """Its potentials start at a value of their own."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        u = torch.full((x.shape[0], 4, 3, 3), 0.15)
-        total = torch.zeros(x.shape[0], CLASSES)
-        for _ in range(self.timesteps):
-            u = 0.5 * u + self.conv2(self.conv1(x))
-            s = Above.apply(u - 0.2)
-            u = u - 0.2 * s
-            total = total + self.head(s.flatten(1))
-        return total
-
-
-def test_another_first_potential_than_zero_is_refused_by_name() -> None:
-    torch.manual_seed(0)
-    with pytest.raises(Refused, match=r"its first step otherwise than from zeros in what it keeps \(forward\.u\)"):
-        source_of(Awake().eval())
-
-
 class Late(Image):
     """Every second step is left out."""
 
