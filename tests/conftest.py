@@ -28,7 +28,7 @@ def golden() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _translations_are_read_once() -> Iterator[None]:
-    """torch reads its table of translations to ONNX anew for every export, which takes as long as the export of a small network."""
+    """torch reads its table of translations to ONNX anew for every export, which takes as long as a small network's export."""
     read = cache(ONNXRegistry.from_torchlib)
 
     def from_torchlib(opset_version: int) -> ONNXRegistry:
