@@ -39,9 +39,11 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     return pytester
 
 
-def pytest_in(project: pytest.Pytester, *args: str) -> pytest.RunResult:
+def pytest_in(project: pytest.Pytester, *args: str, process: bool = True) -> pytest.RunResult:
+    """pytest in the project, in a process of its own unless that shows nothing more."""
     plugin = () if installed() else ("-p", "snnconv.testing.plugin")
-    return project.runpytest_subprocess(*plugin, "-p", "no:cacheprovider", *args)
+    run = project.runpytest_subprocess if process else project.runpytest_inprocess
+    return run(*plugin, "-p", "no:cacheprovider", *args)
 
 
 def test_the_package_says_that_it_has_a_plugin() -> None:
@@ -51,7 +53,7 @@ def test_the_package_says_that_it_has_a_plugin() -> None:
 
 def test_a_sound_artifact_passes_and_one_that_is_not_fails_with_its_layers(project: pytest.Pytester) -> None:
     project.makepyfile(PASSES + FAILS)
-    result = pytest_in(project, "--junitxml", "junit.xml")
+    result = pytest_in(project, "--junitxml", "junit.xml", process=False)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
