@@ -11,21 +11,14 @@ import pytest
 import snntorch
 import snntorch.utils
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from snnconv.adapters import neurons_of, registration
 from snnconv.capture import Feedback
-from snnconv.data import Data
-from snnconv.engines import open_candidate
 from snnconv.errors import Refused
-from snnconv.export import export, format_of
-from snnconv.fold import fold
-from snnconv.ir.program import Driven, SpikingProgram, put, share
+from snnconv.ir.program import Driven
 from snnconv.sources import Source
-from snnconv.verify import Plan, verify
 from tests.adapters.conversions import in_turn, loaded, mixed_signs, trained, verified
-from tests.references import reference_to
-from tests.verify.test_memories import forgotten, halved
 
 T = 4
 CONV = {"conv2d_channels": 6, "kernel_size": 3}
@@ -209,70 +202,6 @@ def test_what_is_fed_back_are_the_spikes_that_take_the_place_of_its_own(name: st
     added = operator(torch.ones(2, 6, 4, 4)) - operator(torch.zeros(2, 6, 4, 4))
     torch.testing.assert_close(everything[1] - nothing[1], added, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(everything[2:], nothing[2:])
-
-
-def late(program: SpikingProgram, name: str) -> SpikingProgram:
-    """What one step leaves is fed back at the step after the next."""
-    graph = share(program.graph)
-    memory = list(graph.graph.find_nodes(op="placeholder"))[-1]
-    with graph.graph.inserting_after(memory):
-        older = graph.graph.placeholder("older")
-    older.meta = dict(memory.meta)
-    memory.replace_all_uses_with(older)
-    (output,) = graph.graph.find_nodes(op="output")
-    output.args = ((*output.args[0], memory),)
-    graph.recompile()
-    return replace(program, graph=graph, memories={**program.memories, "older": program.memories[name]})
-
-
-def rewritten(program: SpikingProgram, damage: Callable[[fx.Graph], None]) -> SpikingProgram:
-    graph = share(program.graph)
-    damage(graph.graph)
-    graph.recompile()
-    return replace(program, graph=graph)
-
-
-def weighted(program: SpikingProgram) -> SpikingProgram:
-    """Other weights: 0.1 % larger."""
-    graph = share(program.graph)
-    put(graph, "5.recurrent.weight", graph.get_buffer("5.recurrent.weight") * 1.001)
-    return replace(program, graph=graph)
-
-
-DAMAGE: dict[str, Callable[[SpikingProgram], SpikingProgram]] = {
-    "dropped": lambda program: rewritten(program, forgotten),
-    "halved": lambda program: rewritten(program, halved),
-    "late": lambda program: late(program, "5.spikes"),
-    "weighted": weighted,
-    "sound": lambda program: program,
-}
-
-
-CASES = [(damage, level) for level in ("deployment", "algebra") for damage in DAMAGE]
-CASES.remove(("weighted", "algebra"))  # the algebra is that of the source's constants
-
-
-@pytest.mark.sample(2)
-@pytest.mark.parametrize(("damage", "level"), CASES)
-def test_damage_to_what_is_fed_back_is_found(damage: str, level: str, tmp_path: Path) -> None:
-    source = source_of("alone", tmp_path)
-    folded = DAMAGE[damage](fold(source.program))
-    export(folded, tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"))
-    data, plan = Data(images(), None, "noise"), Plan(levels=(level,))
-    reference = reference_to(source, fold(source.program))
-    found = verify(reference, open_candidate(tmp_path / "n.onnx").load(), data, ("s", "c"), plan, fresh=True)
-    faulty = any(not check.passed and not check.open for check in found.checks) or any(not t.sound for t in found.layers)
-    assert faulty == (damage != "sound")
-
-
-@pytest.mark.parametrize("damage", [forgotten, halved])
-def test_damage_to_what_a_filter_keeps_is_found(damage: Callable[[fx.Graph], None], tmp_path: Path) -> None:
-    source = source_of("filtered", tmp_path)
-    folded = fold(source.program)
-    export(rewritten(folded, damage), tmp_path / "n.onnx", format_of(tmp_path / "n.onnx"))
-    data, plan = Data(images(), None, "noise"), Plan(levels=("deployment",))
-    found = verify(reference_to(source, folded), open_candidate(tmp_path / "n.onnx").load(), data, ("s", "c"), plan, fresh=True)
-    assert not all(tally.sound for tally in found.layers)
 
 
 @pytest.mark.parametrize("name", ["alpha", "filtered"])

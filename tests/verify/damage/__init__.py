@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from tests.verify.damage.workbench import Case
 
@@ -20,7 +21,8 @@ Damage = Callable[[Case, bytes, Random], bytes]
 class Kind:
     """A kind of damage: `damage(case, artifact, rng)` returns the damaged artifact. It is done to `cases` in turn.
 
-    `quiet` says that no mutant of it flips a single spike on the data of the exam. `rounding` is how far a value may be from the
+    `quiet` says that no mutant of it flips a single spike on the data of the exam. `shown` says that what each mutant does must
+    give it away, not the proof alone, which finds every other graph and constant. `rounding` is how far a value may be from the
     sound one and count as the same, as a share of the largest of its sample.
     """
 
@@ -30,6 +32,7 @@ class Kind:
     cases: tuple[Case, ...]
     mutants: int
     quiet: bool = False
+    shown: bool = False
     rounding: float = ROUNDING
 
     def __str__(self) -> str:
@@ -39,12 +42,10 @@ class Kind:
 KINDS: dict[str, Kind] = {}
 
 
-def register(
-    family: str, name: str, damage: Damage, on: tuple[Case, ...], mutants: int, quiet: bool = False, rounding: float = ROUNDING
-) -> None:
+def register(family: str, name: str, damage: Damage, on: tuple[Case, ...], mutants: int, **options: Any) -> None:
     """Add a kind. A name stands for one kind only; every kind has its own order of cases."""
     shuffled = tuple(Random(name).sample(on, len(on)))
-    kind = Kind(family, name, damage, shuffled, mutants, quiet, rounding)
+    kind = Kind(family, name, damage, shuffled, mutants, **options)
     if str(kind) in KINDS:
         raise ValueError(f"{kind} is registered twice")
     KINDS[str(kind)] = kind

@@ -17,7 +17,6 @@ from snnconv.data import Data
 from snnconv.engines import Observation, open_candidate, open_content
 from snnconv.export import export, format_of
 from snnconv.files import Content
-from snnconv.fold import fold
 from snnconv.ir import pt2
 from snnconv.ir.program import SpikingProgram
 from snnconv.sources import Source
@@ -29,6 +28,8 @@ from tests.references import reference_to
 
 NETS = {**NETWORKS, "steps": steps}
 TIMESTEPS = 3
+SOURCES: dict[str, Callable[[], Source]] = {name: lambda make=make: source_of(make(), TIMESTEPS) for name, make in NETS.items()}
+"""Every network by its name, under the contract that its cases have by default."""
 SAMPLES = 6
 EXPORTED = {".onnx": "onnx", ".ts": "torchscript", ".pt2": "pt2"}
 
@@ -61,27 +62,24 @@ def share(folder: Path) -> None:
 
 
 @cache
-def network(name: str) -> Source:
-    """A network under the contract that a case has by default."""
-    return source_of(NETS[name](), TIMESTEPS)
+def network(name: str) -> Reference:
+    """A network and its folds, under the contract that a case has by default."""
+    return Reference(SOURCES[name]())
 
 
 @cache
 def source(case: Case) -> Source:
     """The network of `case`, by its own code. A step does not depend on the contract, so it is captured once."""
-    captured = network(case.network)
+    captured = network(case.network).source
     return replace(captured, program=_under_contract(captured.program, case))
-
-
-@cache
-def _folded(name: str, dtype: torch.dtype) -> SpikingProgram:
-    return fold(network(name).program.to(dtype))
 
 
 @cache
 def folded(case: Case, dtype: torch.dtype = torch.float32) -> SpikingProgram:
     """The fold of the very same source."""
-    return replace(_under_contract(_folded(case.network, dtype), case), source=source(case).program)
+    found = network(case.network)
+    program = found.folded64 if dtype is torch.float64 else found.folded
+    return replace(_under_contract(program, case), source=source(case).program)
 
 
 def _under_contract(program: SpikingProgram, case: Case) -> SpikingProgram:
