@@ -14,8 +14,7 @@ from snnconv.fold import FoldRefused, fold
 from snnconv.identify.pasting import adapters_to_paste
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import SpikingProgram, tensors
-from snnconv.results import Inspection, NeuronView
-from snnconv.results.verdict import OUTPUT
+from snnconv.results import Inspection, NeuronView, output_layer
 from snnconv.sources import Source, UnknownLayers
 from snnconv.verify.rounding import Magnitudes
 
@@ -80,10 +79,12 @@ def _operations(program: SpikingProgram) -> int:
 def _measured(program: SpikingProgram) -> tuple[str, ...]:
     """A note on the layers whose rounding bound will be measured."""
     magnitudes = Magnitudes(program)
-    if not magnitudes.measured:
+    pairs = zip(program.contract.readouts, magnitudes.measured_outputs, strict=True)
+    names = [*(output_layer(name) for name, measured in pairs if measured), *sorted(magnitudes.measured)]
+    if not names:
         return ()
-    names, operators = ", ".join(name or OUTPUT for name in sorted(magnitudes.measured)), ", ".join(magnitudes.unruled)
-    return (f"the rounding bound of {names} will be measured: no rule is known for {operators}",)
+    listed = ", ".join(magnitudes.unruled)
+    return (f"the rounding bound of {', '.join(names)} will be measured: no rule is known for {listed}",)
 
 
 def words(neuron: Neuron) -> str:

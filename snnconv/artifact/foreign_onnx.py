@@ -66,8 +66,8 @@ class ForeignOnnx(Foreign):
         dims = [value.type.tensor_type.shape.dim for value in self._inputs[:1]]
         batch = dims[0][0].dim_value or None if dims and dims[0] else None
         metadata = Metadata("sequence", batch, contract, {}, False, sha256_of_source="")
-        ends = [next((value.name for value in values), "") for values in (self._inputs, self.model.graph.output)]
-        return OnnxFile(self.model, self.sha256, metadata, {}, self.format, *ends)
+        x, y = (next((value.name for value in values), "") for values in (self._inputs, self.model.graph.output))
+        return OnnxFile(self.model, self.sha256, metadata, {}, self.format, x, (y,))
 
     @property
     def _inputs(self) -> list[onnx.ValueInfoProto]:

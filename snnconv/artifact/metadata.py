@@ -55,7 +55,7 @@ def describe(program: SpikingProgram, form: str, batch: int | None, packages: It
         "toolchain": toolchain(packages),
         "form": form,
         "batch": batch,
-        "contract": asdict(program.contract),
+        "contract": program.contract.plain(),
         "counts_steps": program.counts_steps,
         "neurons": [
             {
@@ -97,7 +97,7 @@ def read_metadata(path: Path, text: str | bytes) -> Metadata:
                 f"{path}: its metadata is of format {document['format']!r}, but this snnconv reads {METADATA_FORMAT}",
                 "use the snnconv that wrote it, or export it again",
             )
-        contract = TimeContract(**{**document["contract"], "input_shape": tuple(map(int, document["contract"]["input_shape"]))})
+        contract = TimeContract.from_plain(document["contract"])
         batch, form = document["batch"], document["form"]
         if form not in FORMS or not (batch is None or (isinstance(batch, int) and 0 < batch <= LARGEST_BATCH)):
             raise ValueError(f"form {form!r}, batch {batch!r}")

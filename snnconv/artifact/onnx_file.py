@@ -25,8 +25,8 @@ class OnnxFile:
     """An ONNX file that was read.
 
     `names` are those of the potential and the spikes of every neuron, `{neuron: {"potential": [...], "spike": [...]}}`, one name
-    per step, or a single one in a step form; None for spikes that nothing reads, which no node makes. `input` and `output` are
-    those of the ends of a graph that snnconv did not write.
+    per step, or a single one in a step form; None for spikes that nothing reads, which no node makes. `outputs` are those of the
+    outputs, in the order of the contract. `input` is that of the input of a graph that snnconv did not write.
     """
 
     model: onnx.ModelProto
@@ -35,7 +35,7 @@ class OnnxFile:
     names: dict[str, dict[str, list[str | None]]]
     format: str = "onnx"
     input: str = "x"
-    output: str = "y"
+    outputs: tuple[str, ...] = ("y",)
 
     def constants(self) -> dict[str, Tensor]:
         """The weights and neuron constants that it holds, by their names."""

@@ -15,6 +15,7 @@ from snnconv.capture.slots import Call, Slot, attributes, changed, held_tensors
 from snnconv.errors import Refused, first_line
 from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
+from snnconv.ir.time import Outputs
 from snnconv.user_code import UserCodeError, described, running_user_code
 
 _BATCH = 2
@@ -41,14 +42,15 @@ def carried_attributes(net: nn.Module, paths: Collection[str], contract: TimeCon
 def neurons_that_run(net: nn.Module, slots: list[Slot], contract: TimeContract, call: Call) -> list[Slot]:
     """Those of `slots` that one step of `net` calls, in that order; each knows the shape of its potential afterwards.
 
-    Raises `Refused` if the step does not run, does not return one float tensor `[B, K]`, calls a neuron twice, gives a neuron
+    Raises `Refused` if the step does not run, does not return float tensors `[B, K]`, calls a neuron twice, gives a neuron
     another number of rows than the batch has, or makes anything but its current follow from the input.
     """
     _ensure_told_nothing(net, slots, contract, call)
     order: list[Slot] = []
     for slot in slots:
         slot.order, slot.shapes, slot.shown = order, [], {}
-    _ensure_output(_run_one_step(net, contract, call))
+    for y in _run_one_step(net, contract, call):
+        _ensure_output(y)
     for slot in slots:
         _ensure_called_once(slot, contract.timesteps)
     return order
@@ -93,8 +95,8 @@ def _told(net: nn.Module, slots: list[Slot], contract: TimeContract, call: Call,
     return {slot.path: slot.told | states[slot.path] for slot in slots}
 
 
-def _run_one_step(net: nn.Module, contract: TimeContract, call: Call, x: Tensor | None = None) -> Any:
-    """What one step of `net` returns for `x`, or a blank batch. Raises `Refused` if it does not run."""
+def _run_one_step(net: nn.Module, contract: TimeContract, call: Call, x: Tensor | None = None) -> Outputs:
+    """The outputs of one step of `net` for `x`, or a blank batch. Raises `Refused` if it does not run."""
     try:
         with torch.no_grad(), EntryAt(0), running_user_code("the network", "one step of its forward"):
             return call(net, torch.zeros(_BATCH, *contract.input_shape) if x is None else x)

@@ -52,10 +52,10 @@ def _ensure_apart(one_step: SpikingProgram, x: Tensor) -> None:
 
 
 def _of_last_sample(one_step: SpikingProgram, x: Tensor) -> list[Tensor]:
-    """The potential of every neuron and the output, of the last sample of `x`."""
+    """The potential of every neuron and the outputs, of the last sample of `x`."""
     seen: list[Tensor] = []
-    y = one_step.run(x, watch=lambda neuron, step, potential, spikes: seen.append(potential[-1:]))
-    return [*seen, y[-1:]]
+    outputs = one_step.outputs(x, watch=lambda neuron, step, potential, spikes: seen.append(potential[-1:]))
+    return [*seen, *(y[-1:] for y in outputs)]
 
 
 def _close(some: Tensor, others: Tensor) -> bool:

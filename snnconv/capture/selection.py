@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import fx
 
-from snnconv.ir.nodes import outputs, reached
+from snnconv.ir.nodes import reached, results
 from snnconv.ir.program import neuron_calls
 
 Selection = Literal["spikes", "no sums", "all"]
@@ -34,8 +34,7 @@ def selected(graph: fx.Graph, memories: Collection[str], selection: Selection) -
 def _following(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
     """Each state of the graph, and its next one."""
     _, *states = graph.find_nodes(op="placeholder")
-    _, *values = outputs(graph)
-    return dict(zip(states, values, strict=True))
+    return dict(zip(states, results(graph).following, strict=True))
 
 
 def _needed_by_spikes(graph: fx.Graph, following: dict[fx.Node, fx.Node]) -> set[fx.Node]:

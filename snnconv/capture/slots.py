@@ -16,14 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.errors import Refused
+from snnconv.ir.time import Outputs
 from snnconv.user_code import is_library, place_of
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 FED_BACK = "spikes"
 """The attribute of a neuron that holds the spikes of the step before, while its network is captured."""
 
-Call = Callable[[nn.Module, Tensor], Tensor]
-"""How one step of a module is called on `x` `[B, ...]`; it gives y `[B, K]`."""
+Call = Callable[[nn.Module, Tensor], Outputs]
+"""How one step of a module is called on `x` `[B, ...]`; it gives its outputs, each `[B, ...]`."""
 Shown = Callable[[Any, Tensor, Tensor], dict[str, Tensor | None]]
 """What the attributes of a neuron hold after a step, from the neuron, its potential before firing and its spikes, `[B, ...]`.
 

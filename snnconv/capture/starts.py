@@ -61,7 +61,9 @@ def ensure_starts(net: nn.Module, memories: Collection[Memory], contract: TimeCo
         expected = call(fresh, x)
         with recalling(started, memories, [torch.zeros(batch, *memory.shape) for memory in memories]):
             found = call(started, x)
-    if found.shape != expected.shape or not torch.allclose(found, expected, 1e-5, 1e-6, equal_nan=True):
+    if not all(
+        a.shape == b.shape and torch.allclose(a, b, 1e-5, 1e-6, equal_nan=True) for a, b in zip(found, expected, strict=True)
+    ):
         kept = ", ".join(memory.name for memory in memories)
         raise Refused(
             f"the network computes its first step otherwise than from 0 or another constant in what it keeps ({kept})",

@@ -36,6 +36,7 @@ from snnconv.ir.program import (
     reads_spikes,
     tensors,
 )
+from snnconv.ir.time import Outputs
 from snnconv.nn import reset
 
 NO_NEURON = (
@@ -44,8 +45,8 @@ NO_NEURON = (
 )
 
 
-def _call_directly(net: nn.Module, x: Tensor) -> Tensor:
-    return net(x)
+def _call_directly(net: nn.Module, x: Tensor) -> Outputs:
+    return (net(x),)
 
 
 def capture(

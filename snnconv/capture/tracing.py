@@ -27,7 +27,7 @@ _BATCH = 23
 
 
 class _ExplicitStateStep(nn.Module):
-    """One step of a network with slots, as a function `(x, *states) -> (y, *next_states)`."""
+    """One step of a network with slots, as a function `(x, *states) -> (*outputs, *next_states)`."""
 
     def __init__(self, net: nn.Module, slots: list[Slot], memories: Sequence[Memory], call: Call) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class _ExplicitStateStep(nn.Module):
         self._slots, self._memories, self._call = slots, memories, call
 
     def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """y and the next states, for the states in the order of the slots and then of the memories."""
+        """The outputs and the next states, for the states in the order of the slots and then of the memories."""
         neurons = len(self._slots)
         for slot, state in zip(self._slots, states[:neurons], strict=True):
             slot.carried = state
         with recalling(self.net, self._memories, states[neurons:]) as left:
-            y = self._call(self.net, x)
-        return (y, *(slot.take() for slot in self._slots), *left)
+            outputs = self._call(self.net, x)
+        return (*outputs, *(slot.take() for slot in self._slots), *left)
 
 
 def leave_steps_open(net: nn.Module, contract: TimeContract) -> None:
@@ -63,7 +63,7 @@ def trace(
     call: Call,
     memories: Sequence[Memory] = (),
 ) -> tuple[fx.Graph, dict[str, Tensor]]:
-    """The flat graph `(x, *states) -> (y, *next_states)` of one step of `net`, and its constants by their paths.
+    """The flat graph `(x, *states) -> (*outputs, *next_states)` of one step of `net`, and its constants by their paths.
 
     Args:
         slots: the stand-ins of the neurons, in the order of the states.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from snnconv.artifact.artifact import Artifact, Foreign
 from snnconv.ir.program import TimeContract
+from snnconv.ir.time import Outputs
 
 _MISFITS = (RuntimeError, LookupError, AttributeError, TypeError, ValueError)
 
@@ -53,13 +54,20 @@ class Engine:
 class Observation:
     """One run of an artifact: its output, and of every neuron the potentials and spikes `[B, ...]`, one tensor per step.
 
-    `memories` are what each step finds in every other state. Spikes are bool, or 0 and 1 in the engine's floating type.
+    `memories` are what each step finds in every other state, and `further` the outputs behind the first, if there are several.
+    Spikes are bool, or 0 and 1 in the engine's floating type.
     """
 
     y: Tensor
     potentials: dict[str, list[Tensor]]
     spikes: dict[str, list[Tensor]]
     memories: dict[str, list[Tensor]] = field(default_factory=dict)
+    further: Outputs = ()
+
+    @property
+    def outputs(self) -> Outputs:
+        """All outputs, in the order of the contract."""
+        return (self.y, *self.further)
 
     def shows(self, name: str, step: int) -> bool:
         """Whether neuron `name` was seen at `step`. A sequence leaves out the last step of a neuron that nothing reads there."""
@@ -145,7 +153,12 @@ class Candidate(Deployment, ABC):
 
     @abstractmethod
     def run(self, x: Tensor) -> Tensor:
-        """The output on `x` `[B, C, H, W]` or `[B, T, C, H, W]`, as a device would compute it. Raises `RunFailure`."""
+        """The output on `x` `[B, C, H, W]` or `[B, T, C, H, W]`, as a device would compute it; the first of several. Raises
+        `RunFailure`."""
+
+    def outputs(self, x: Tensor) -> Outputs:
+        """All of them, in the order of the contract, for an engine that runs artifacts with several. Raises `RunFailure`."""
+        return (self.run(x),)
 
     @abstractmethod
     def observe(self, x: Tensor) -> Observation:

@@ -16,6 +16,7 @@ from snnconv.engines.engine import Candidate, Engine, Observation, failing, repl
 from snnconv.engines.onnx_reference import Session, reference_session, widen
 from snnconv.engines.over_time import State, Stepped, run_steps
 from snnconv.ir.dynamics import NeuronConstants, fire
+from snnconv.ir.time import Outputs
 
 
 def session(model: onnx.ModelProto) -> Session:
@@ -52,10 +53,14 @@ class OnnxRuntime(Candidate):
     opened: dict[frozenset[str], OnnxRuntime] = field(default_factory=dict)
 
     @property
+    def _file(self) -> OnnxFile:
+        found: OnnxFile = self.artifact  # type: ignore[assignment]
+        return found
+
+    @property
     def unobservable(self) -> str:
         """Why its neurons cannot be seen: by the engine, or because the graph makes one of their values no more."""
-        found: OnnxFile = self.artifact  # type: ignore[assignment]
-        lost = f"the graph makes no {found.lost[0]} any more, so its neurons cannot be seen" if found.lost else ""
+        lost = f"the graph makes no {self._file.lost[0]} any more, so its neurons cannot be seen" if self._file.lost else ""
         return super().unobservable or lost
 
     def constants(self) -> dict[str, Tensor]:
@@ -91,32 +96,40 @@ class OnnxRuntime(Candidate):
         return self.opened[names]
 
     def run(self, x: Tensor) -> Tensor:
+        """The first of the `outputs`."""
+        return self.outputs(x)[0]
+
+    def outputs(self, x: Tensor) -> Outputs:
         """The graph as it is, for a step form over all steps."""
         if self.form == "step":
-            return run_steps(lambda frame, state: self._step("bare", frame, state, []), x, self.artifact.metadata).y
-        file: OnnxFile = self.artifact  # type: ignore[assignment]
-        return self._engine("bare")([file.output], {file.input: x, **self.given})[file.output]
+            return run_steps(lambda frame, state: self._step("bare", frame, state, []), x, self.artifact.metadata).outputs
+        names = self._file.outputs
+        seen = self._engine("bare")(list(names), {self._file.input: x, **self.given})
+        return tuple(seen[name] for name in names)
 
     def observe(self, x: Tensor) -> Observation:
         """The graph with every potential and spike among its outputs."""
         names = self._watchable
         if self.form == "step":
             return run_steps(lambda f, s: self._step("watched", f, s, names), x, self.artifact.metadata)
-        seen = {"x": x, **self._engine("watched")(["y", *names], {"x": x, **self.given})}
+        outputs = self._file.outputs
+        seen = {"x": x, **self._engine("watched")([*outputs, *names], {"x": x, **self.given})}
         potentials = {neuron: [seen[name] for name in self._potentials(neuron)] for neuron in self._neurons}
         spikes = {neuron: self._spikes(neuron, seen) for neuron in self._neurons}
-        return Observation(
-            seen["y"], potentials, spikes, {name: self._found(name, seen) for name in self.artifact.metadata.memories}
-        )
+        memories = {name: self._found(name, seen) for name in self.artifact.metadata.memories}
+        y, *further = (seen[name] for name in outputs)
+        return Observation(y, potentials, spikes, memories, tuple(further))
 
     def _step(self, kind: str, frame: Tensor, state: State, names: list[str]) -> Stepped:
         following = {name: f"next_state.{name}" for name in state}
         feeds = {"x": frame, **{f"state.{name}": value for name, value in state.items()}, **self.given}
-        seen = self._engine(kind)(["y", *following.values(), *names], feeds)
+        outputs = self._file.outputs
+        seen = self._engine(kind)([*outputs, *following.values(), *names], feeds)
         watched = self._neurons if names else ()
         potentials = {neuron: seen[self._potentials(neuron)[0]] for neuron in watched}
         spikes = {neuron: self._spikes(neuron, seen)[0] for neuron in watched}
-        return seen["y"], {name: seen[output] for name, output in following.items()}, potentials, spikes
+        states = {name: seen[output] for name, output in following.items()}
+        return tuple(seen[name] for name in outputs), states, potentials, spikes
 
     @property
     def _neurons(self) -> list[str]:
@@ -126,7 +139,7 @@ class OnnxRuntime(Candidate):
         """What each step finds in a memory; the first one finds zeros, which the graph may not compute."""
         shape = self.artifact.metadata.memories[memory]
         named = self.names.get(memory, {}).get("memory", [])
-        zeros = seen["y"].new_zeros(len(seen["x"]), *shape)
+        zeros = seen["x"].new_zeros(len(seen["x"]), *shape)
         return [zeros if name is None else seen[name] for name in named]
 
     def _potentials(self, neuron: str) -> list[str]:

@@ -10,10 +10,11 @@ from torch import Tensor
 from snnconv.artifact.metadata import Metadata
 from snnconv.engines.engine import Observation, failing
 from snnconv.ir.program import TIME_STEP
+from snnconv.ir.time import Outputs
 
 State = dict[str, Tensor]
-Stepped = tuple[Tensor, State, dict[str, Tensor], dict[str, Tensor]]
-"""What a step gives: output, next state, potentials, spikes."""
+Stepped = tuple[Outputs, State, dict[str, Tensor], dict[str, Tensor]]
+"""What a step gives: outputs, next state, potentials, spikes."""
 
 Step = Callable[[Tensor, State], Stepped]
 
@@ -32,14 +33,15 @@ def run_steps(step: Step, x: Tensor, metadata: Metadata) -> Observation:
     potentials: dict[str, list[Tensor]] = {}
     spikes: dict[str, list[Tensor]] = {}
 
-    def observed(frame: Tensor, t: int) -> Tensor:
+    def observed(frame: Tensor, t: int) -> Outputs:
         nonlocal state
         for name, found in memories.items():
             found.append(state[name])
-        y, state, us, fired = step(frame, state)
+        outputs, state, us, fired = step(frame, state)
         for kept, seen in ((potentials, us), (spikes, fired)):
             for name, value in seen.items():
                 kept.setdefault(name, []).append(value)
-        return y
+        return outputs
 
-    return Observation(metadata.contract.run(observed, x), potentials, spikes, memories)
+    y, *further = metadata.contract.run(observed, x)
+    return Observation(y, potentials, spikes, memories, tuple(further))

@@ -13,6 +13,7 @@ from snnconv.engines.engine import Candidate, Engine, Observation, failing, repl
 from snnconv.engines.over_time import State, Stepped, run_steps
 from snnconv.ir.dynamics import neuron_step
 from snnconv.ir.program import SpikingProgram, put
+from snnconv.ir.time import Outputs
 from snnconv.lower import Lowered, lower, ops
 
 
@@ -41,8 +42,12 @@ class TorchProgram(Candidate):
         return replace(self, lowered=lowered)
 
     def run(self, x: Tensor) -> Tensor:
-        """Step by step over `x`, read out."""
+        """The first of the `outputs`."""
         return self.observe(x).y
+
+    def outputs(self, x: Tensor) -> Outputs:
+        """Step by step over `x`, read out."""
+        return self.observe(x).outputs
 
     def observe(self, x: Tensor) -> Observation:
         """The same, with every potential and spike."""
@@ -51,8 +56,9 @@ class TorchProgram(Candidate):
 
     def _step(self, frame: Tensor, state: State) -> Stepped:
         step = _ObservedStep(self.lowered.graph)
-        y, *following = step.run(frame, *state.values())
-        return y, dict(zip(state, following, strict=True)), step.potentials, step.spikes
+        returned = step.run(frame, *state.values())
+        first = len(returned) - len(state)
+        return returned[:first], dict(zip(state, returned[first:], strict=True)), step.potentials, step.spikes
 
 
 class _ObservedStep(fx.Interpreter):

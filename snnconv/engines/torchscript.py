@@ -17,6 +17,7 @@ from snnconv.engines.engine import Candidate, Engine, Observation, failing, repl
 from snnconv.engines.over_time import State, Stepped, run_steps
 from snnconv.files import reading
 from snnconv.ir.default_type import numbers_in
+from snnconv.ir.time import Outputs
 
 # How the code of a script writes torch.float32 and torch.float64.
 _FLOAT, _DOUBLE = 6, 7
@@ -42,19 +43,26 @@ class TorchScript(Candidate):
         return changed
 
     def run(self, x: Tensor) -> Tensor:
-        """Its `forward`, for a step form over all steps."""
+        """The first of the `outputs`."""
+        return self.outputs(x)[0]
+
+    def outputs(self, x: Tensor) -> Outputs:
+        """What its `forward` gives, for a step form over all steps."""
         with self._running():
-            return run_steps(self._bare_step, x, self.artifact.metadata).y if self.form == "step" else self.module(x)
+            if self.form == "step":
+                return run_steps(self._bare_step, x, self.artifact.metadata).outputs
+            return _several(self.module(x))
 
     def observe(self, x: Tensor) -> Observation:
         """Its `observe`, for a step form over all steps."""
         with self._running():
             if self.form == "step":
-                return run_steps(self.module.observe, x, self.artifact.metadata)
-            y, *joined = self.module.observe(x)
+                return run_steps(self._step, x, self.artifact.metadata)
+            returned, *joined = self.module.observe(x)
+            y, *further = _several(returned)
             values, spikes = ({name: list(value.split(len(x))) for name, value in seen.items()} for seen in joined)
             memories = {name: values.pop(name, []) for name in self.artifact.metadata.memories}
-            return Observation(y, values, spikes, memories)
+            return Observation(y, values, spikes, memories, tuple(further))
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -64,7 +72,17 @@ class TorchScript(Candidate):
             yield
 
     def _bare_step(self, frame: Tensor, state: State) -> Stepped:
-        return (*self.module(frame, state), {}, {})
+        outputs, following = self.module(frame, state)
+        return _several(outputs), following, {}, {}
+
+    def _step(self, frame: Tensor, state: State) -> Stepped:
+        outputs, *others = self.module.observe(frame, state)
+        return (_several(outputs), *others)
+
+
+def _several(returned: Tensor | Outputs) -> Outputs:
+    """The outputs that a script gave: a tensor for one, a tuple for several."""
+    return (returned,) if isinstance(returned, Tensor) else tuple(returned)
 
 
 def load(artifact: ScriptFile) -> TorchScript:

@@ -25,7 +25,7 @@ from snnconv.artifact.script_file import read_script
 from snnconv.errors import Refused, first_line
 from snnconv.ir.dynamics import NeuronConstants, neuron_step
 from snnconv.ir.neuron import POTENTIAL
-from snnconv.ir.nodes import argument, operand, outputs
+from snnconv.ir.nodes import argument, operand, results
 from snnconv.ir.program import TIME_STEP, share
 from snnconv.lower import Lowered, ops
 
@@ -278,7 +278,7 @@ def _step_body(lowered: Lowered) -> fx.GraphModule:
     module = share(lowered.graph)
     graph = module.graph
     x, *states = graph.find_nodes(op="placeholder")
-    y, *left = outputs(graph)
+    (y, *others), left = results(graph)
     neurons = {str(node.args[-1]) for node in graph.find_nodes(op="call_function", target=ops.NEURON_STEP)}
     kept = [(name, *pair) for name, *pair in zip(lowered.states, states, left, strict=False) if name not in neurons]
     x.type = Tensor
@@ -292,7 +292,7 @@ def _step_body(lowered: Lowered) -> fx.GraphModule:
             with graph.inserting_before(node):
                 for name, _, value in kept:
                     y = graph.call_function(_keep, (y, following, name, value))
-            node.args = ((y,),)
+            node.args = ((y, *others),)
         elif node.target is ops.NEURON_STEP:
             x, _, *constants, name = node.args
             node.args = (x, state, _constants(node, *constants), name, following, potentials, spikes)
@@ -331,7 +331,8 @@ def _scriptable(module: fx.GraphModule) -> fx.GraphModule:
                 target = target.overloadpacket
             node.target = target
         elif node.op == "output":
-            node.args = (outputs(module.graph)[0],)
+            (returned,) = node.args
+            node.args = returned if len(returned) == 1 else (returned,)
     return fx.GraphModule(module, module.graph)
 
 

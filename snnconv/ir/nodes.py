@@ -7,7 +7,7 @@ code is behind it, `place`: that line in words.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import fx
 
@@ -60,10 +60,19 @@ def describe(node: fx.Node) -> None:
         node.meta["val"] = operator(*args, **kwargs)
 
 
-def outputs(graph: fx.Graph) -> list[fx.Node]:
-    """What a step graph returns: y, then every next state."""
+class Results(NamedTuple):
+    """What a graph `(x, *states) -> (*outputs, *next_states)` returns."""
+
+    outputs: list[fx.Node]
+    following: list[fx.Node]
+
+
+def results(graph: fx.Graph) -> Results:
+    """The outputs and the next states of a step graph: of these there are as many as it takes states. The rest are outputs."""
     (output,) = graph.find_nodes(op="output")
-    return list(_nodes(output.args[0]))
+    returned, (_, *states) = list(_nodes(output.args[0])), graph.find_nodes(op="placeholder")
+    first = len(returned) - len(states)
+    return Results(returned[:first], returned[first:])
 
 
 def _nodes(values: Any) -> Iterator[fx.Node]:

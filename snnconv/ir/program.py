@@ -12,10 +12,10 @@ from torch import Tensor, fx
 
 from snnconv.ir.default_type import numbers_in
 from snnconv.ir.neuron import NEURON_OP, POTENTIAL, SPIKES, MembraneNorm, Neuron, Shape
-from snnconv.ir.nodes import outputs, reached
+from snnconv.ir.nodes import reached, results
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.starting import STARTING_FROM, starting_from
-from snnconv.ir.time import TimeContract
+from snnconv.ir.time import Outputs, TimeContract
 from snnconv.results import Site
 
 ModulePath = str
@@ -70,7 +70,8 @@ class ThresholdProof:
 
 @dataclass(frozen=True)
 class SpikingProgram:
-    """One step of a network: `graph(x, *states) -> (y, *next_states)`, its neurons in the order of the states, its contract.
+    """One step of a network: `graph(x, *states) -> (*outputs, *next_states)`, its neurons in the order of the states, its
+    contract, which names the outputs.
 
     Behind the states of the neurons are those of the `memories`, tensors `[B, *shape]` that the network keeps from step to step
     besides; all are 0 before the first step (`snnconv.ir.starting`).
@@ -138,23 +139,17 @@ class SpikingProgram:
     @property
     def foresight(self) -> frozenset[ModulePath]:
         """The neurons that a step runs for the steps behind it alone: at the last step nothing reads them."""
-        y, *_ = outputs(self.graph.graph)
-        found, ahead = set(), [y]
-        while ahead:
-            node = ahead.pop()
-            if node not in found:
-                found.add(node)
-                ahead += node.all_input_nodes
+        found = reached(results(self.graph.graph).outputs, lambda node: node.all_input_nodes)
         return frozenset(neuron_name(call) for call in neuron_calls(self.graph.graph) if call not in found)
 
     @property
     def unread(self) -> dict[str, int]:
         """In how many steps at the end of a run nothing reads a memory: only other states do, for the steps behind."""
-        y, *following = outputs(self.graph.graph)
+        needed, following = results(self.graph.graph)
         states = list(self.graph.graph.find_nodes(op="placeholder"))[1:]
         names = dict(zip(states[len(self.neurons) :], self.memories, strict=False))
         found: dict[str, int] = {}
-        needed, ahead = [y], 0
+        ahead = 0
         while len(found) < len(names):
             read = reached(needed, lambda node: node.all_input_nodes)
             found |= {name: ahead for state, name in names.items() if state in read and name not in found}
@@ -170,7 +165,11 @@ class SpikingProgram:
         return {**{name: neuron.state_shape for name, neuron in self.neurons.items()}, **self.memories}
 
     def run(self, x: Tensor, watch: Watch | None = None, drive: Drive | None = None, recall: Recall | None = None) -> Tensor:
-        """Run from a fresh state, step by step, over `x` as the contract says, and read out: `[B, K]`, or `[B, T, K]`.
+        """The first of the `outputs` on `x`, which is the only one of most networks."""
+        return self.outputs(x, watch, drive, recall)[0]
+
+    def outputs(self, x: Tensor, watch: Watch | None = None, drive: Drive | None = None, recall: Recall | None = None) -> Outputs:
+        """Run from a fresh state, step by step, over `x` as the contract says, and read out: each `[B, K]`, or `[B, T, K]`.
 
         `watch(neuron, step, potential, spikes)` is called for every neuron at every step. `drive(neuron, current, spikes)` as
         well; what it returns takes the place of the neuron's own for the layers behind it. `recall(memory, step, value)` gives
@@ -179,12 +178,13 @@ class SpikingProgram:
         states: dict[ModulePath, Tensor | None] = dict.fromkeys(self.neurons)
         kept = {name: x.new_zeros(len(x), *shape, dtype=self.dtype) for name, shape in self.memories.items()}
 
-        def step(frame: Tensor, t: int) -> Tensor:
+        def step(frame: Tensor, t: int) -> Outputs:
             found = kept if recall is None else {name: recall(name, t, value) for name, value in kept.items()}
             runs = _StepOfProgram(self, states, t, watch, drive)
-            y, *following = runs.run(frame, *[None] * len(states), *found.values())
-            kept.update(zip(self.memories, following[len(states) :], strict=True))
-            return y
+            returned = runs.run(frame, *[None] * len(states), *found.values())
+            outputs = returned[: len(returned) - len(states) - len(kept)]
+            kept.update(zip(self.memories, returned[len(outputs) + len(states) :], strict=True))
+            return outputs
 
         with torch.no_grad(), numbers_in(self.dtype):
             return self.contract.run(step, x)

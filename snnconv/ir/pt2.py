@@ -89,7 +89,7 @@ def _members(program: SpikingProgram) -> dict[str, bytes]:
     held = {f"graph.{path}": value for path, value in tensors(program.graph).items()}
     manifest = {
         "format": FORMAT,
-        "contract": asdict(program.contract),
+        "contract": program.contract.plain(),
         "origin": asdict(program.origin),
         "graph": _pack_graph(program.graph.graph),
         "neurons": {name: pack(neuron, f"neuron.{name}", held) for name, neuron in program.neurons.items()},
@@ -187,14 +187,13 @@ def _read(path: Path, archive: zipfile.ZipFile, prefix: str, source: SpikingProg
         known = " and ".join(map(str, _READ))
         raise InputError(f"{path}: format {manifest['format']}, but this snnconv reads {known}", "use the snnconv that wrote it")
     held = safetensors.torch.load(archive.read(prefix + _TENSORS))
-    contract, settings = manifest["contract"], manifest["origin"]["settings"]
-    contract["input_shape"] = tuple(map(int, contract["input_shape"]))
+    settings = manifest["origin"]["settings"]
     if not isinstance(settings, dict) or not all(isinstance(value, str) for value in settings.values()):
         raise ValueError("the settings are no table of words")
     program = SpikingProgram(
         graph=_unpack_graph(path, manifest["graph"], held, manifest["neurons"]),
         neurons={name: unpack_neuron(s, f"neuron.{name}", held) for name, s in manifest["neurons"].items()},
-        contract=TimeContract(**contract),
+        contract=TimeContract.from_plain(manifest["contract"]),
         origin=Origin(**{**manifest["origin"], "keep_norms": tuple(map(str, manifest["origin"].get("keep_norms", ())))}),
         sites=tuple(Site.from_plain(site) for site in manifest["sites"]),
         proofs={name: _unpack_proof(s, f"proof.{name}", held) for name, s in manifest["proofs"].items()},

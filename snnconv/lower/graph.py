@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from snnconv.ir.dynamics import neuron_step
 from snnconv.ir.neuron import Shape
 from snnconv.ir.program import TIME_STEP, ModulePath, SpikingProgram, TimeContract, put, tensors
+from snnconv.ir.time import Outputs
 from snnconv.lower import ops
 
 
@@ -40,6 +41,10 @@ class Lowered:
         return tensors(self.graph)
 
     def run(self, x: Tensor, watch: Callable[[ModulePath, Tensor, Tensor], None] | None = None) -> Tensor:
+        """The first of the `outputs` on `x`."""
+        return self.outputs(x, watch)[0]
+
+    def outputs(self, x: Tensor, watch: Callable[[ModulePath, Tensor, Tensor], None] | None = None) -> Outputs:
         """Run a sequence form in torch on `x`; `watch(neuron, potentials, spikes)` sees each `[T * B, ...]`,
         or `[B, ...]` at every step if it runs step by step."""
         with torch.no_grad():
@@ -69,8 +74,8 @@ class _Sequence(fx.Interpreter):
             return fired, following, u
         return super().call_function(ops.FUNCTIONS.get(target, target), args, kwargs)
 
-    def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Tensor:
-        return args[0][0]
+    def output(self, target: Any, args: tuple, kwargs: dict[str, Any]) -> Outputs:
+        return args[0]
 
 
 NeuronArguments = tuple[list[fx.Node | None], bool, bool, ModulePath]

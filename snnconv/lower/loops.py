@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import fx
 
-from snnconv.ir.nodes import outputs, reached
+from snnconv.ir.nodes import reached, results
 from snnconv.ir.program import SpikingProgram
 
 
@@ -28,10 +28,10 @@ class Loops:
 
     def __init__(self, program: SpikingProgram) -> None:
         graph = program.graph.graph
-        behind = 1 + len(program.neurons)
-        found = list(graph.find_nodes(op="placeholder"))[behind:]
+        behind = len(program.neurons)
+        found = list(graph.find_nodes(op="placeholder"))[1 + behind :]
         self.memories = dict(zip(found, program.memories, strict=True))
-        self.left = dict(zip(found, outputs(graph)[behind:], strict=True))
+        self.left = dict(zip(found, results(graph).following[behind:], strict=True))
         self.groups = _ordered(list(graph.nodes), self._loops(), self.before) if found else [[node] for node in graph.nodes]
 
     def before(self, node: fx.Node) -> list[fx.Node]:

@@ -20,7 +20,7 @@ import torch
 from torch import fx
 
 from snnconv.ir.neuron import NEURON_OP, NEXT_STATE, POTENTIAL
-from snnconv.ir.nodes import argument, operand, outputs
+from snnconv.ir.nodes import argument, operand, results
 from snnconv.ir.operators import OPERATORS
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import SpikingProgram, neuron_name, put, reads_potential, share, tensors
@@ -241,8 +241,8 @@ class _Builder:
         return BatchDimensions(self.program)
 
     def _output(self, node: fx.Node) -> None:
-        y, *_ = outputs(node.graph)
-        self.graph.output((self._read_out(y) if y in self.timed else self.new[y],))
+        outputs, _ = results(node.graph)
+        self.graph.output(tuple(self._read_out(y) if y in self.timed else self.new[y] for y in outputs))
 
 
 def _tail(graph: fx.Graph, shared: Collection[fx.Node]) -> set[fx.Node]:

@@ -13,7 +13,7 @@ from torch import fx
 
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
-from snnconv.ir.nodes import operand, outputs, shape
+from snnconv.ir.nodes import operand, results, shape
 from snnconv.ir.per_step import AT_STEP
 from snnconv.ir.program import TIME_STEP, SpikingProgram, neuron_calls, neuron_name, share
 from snnconv.ir.starting import STARTING_FROM
@@ -24,7 +24,7 @@ _ATEN = torch.ops.aten
 
 
 def lower_step(program: SpikingProgram) -> Lowered:
-    """`(x, *states) -> (y, *next_states)`: read-out is left to the caller, who owns the loop.
+    """`(x, *states) -> (*outputs, *next_states)`: read-out is left to the caller, who owns the loop.
 
     Raises `Refused` if a neuron bears the name of the step count.
     """
@@ -54,7 +54,8 @@ def _name_once(graph: fx.Graph) -> None:
     (output,) = graph.find_nodes(op="output")
     values: list[fx.Node] = []
     with graph.inserting_before(output):
-        for value in outputs(graph):
+        outputs, following = results(graph)
+        for value in (*outputs, *following):
             named = value.op == "placeholder" or value in values
             values.append(graph.call_function(_ATEN.clone.default, (value,)) if named else value)
     output.args = (tuple(values),)
@@ -69,12 +70,13 @@ def _count_steps(graph: fx.Graph, program: SpikingProgram) -> fx.Node:
     """Add the state that counts steps, which is returned larger by 1; gives what reads it."""
     if TIME_STEP in program.neurons:
         raise Refused(f"a neuron is called {TIME_STEP}, as the count of steps is", "give the module another name")
+    outputs, following = results(graph)
     with graph.inserting_after(graph.find_nodes(op="placeholder")[-1]):
         count = graph.placeholder(TIME_STEP)
     (output,) = graph.find_nodes(op="output")
     with graph.inserting_before(output):
-        following = graph.call_function(_ATEN.add.Tensor, (count, 1))
-    output.args = ((*outputs(graph), following),)
+        counted = graph.call_function(_ATEN.add.Tensor, (count, 1))
+    output.args = ((*outputs, *following, counted),)
     return count
 
 

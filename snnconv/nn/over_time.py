@@ -34,4 +34,4 @@ def run(module: nn.Module, x: Tensor, timesteps: int, readout: str = "mean", eve
     """
     reset(module)
     shape = tuple(x.shape[2:] if event else x.shape[1:])
-    return TimeContract(timesteps, shape, event, readout).run(lambda frame, t: module(frame), x)
+    return TimeContract(timesteps, shape, event, readout).run(lambda frame, t: (module(frame),), x)[0]

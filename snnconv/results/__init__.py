@@ -33,6 +33,8 @@ from snnconv.results.verification import (
     Task,
     Thresholds,
     Verification,
+    is_output,
+    output_layer,
 )
 
 __all__ = [
@@ -64,5 +66,7 @@ __all__ = [
     "Thresholds",
     "Verdict",
     "Verification",
+    "is_output",
     "judge",
+    "output_layer",
 ]

@@ -12,7 +12,7 @@ from typing import Literal
 LEVELS = ("proof", "algebra", "deployment", "task")
 """The levels of a verification, in the order in which they run."""
 OUTPUT = "output"
-"""The name under which the network's output stands among the layers."""
+"""The name under which the network's output stands among the layers; of several, this word before the name of each."""
 DEFAULT = "default"
 """The origin of a setting that nobody gave and that is in no file: it was assumed."""
 
@@ -22,6 +22,16 @@ NOT_CHECKED: Literal["not checked"] = "not checked"
 MARGIN_BINS_PER_DECADE = 2
 MARGIN_DECADES = (-2, 6)
 MARGIN_BINS = (MARGIN_DECADES[1] - MARGIN_DECADES[0]) * MARGIN_BINS_PER_DECADE
+
+
+def output_layer(name: str) -> str:
+    """The name under which an output stands among the layers: `output` for the only one, whose name is empty."""
+    return f"{OUTPUT} {name}".rstrip()
+
+
+def is_output(layer: str) -> bool:
+    """Whether an output stands under that name among the layers."""
+    return layer == OUTPUT or layer.startswith(f"{OUTPUT} ")
 
 
 @dataclass(frozen=True)

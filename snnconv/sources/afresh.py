@@ -34,7 +34,7 @@ def starting_afresh(
     would not do so if they had carried their state. None if the module does not run on such currents.
     """
     probe, seen = copy.deepcopy(module), _Repeated(neurons)
-    two = replace(contract, timesteps=2, event=False, readout="last")
+    two = replace(contract, timesteps=2, event=False)
     with ExitStack() as hooks, torch.no_grad():
         for path in neurons:
             layer = probe.get_submodule(path)

@@ -26,7 +26,7 @@ from snnconv.errors import Refused
 from snnconv.identify.agreement import differences
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Driven
-from snnconv.ir.time import read_out
+from snnconv.ir.time import Outputs, read_out
 from snnconv.results import DEFAULT
 from snnconv.sources.arriving import Arriving, Filtering
 from snnconv.sources.calling import ONE_WAY, Forward, SingleStep
@@ -79,22 +79,27 @@ def _is_given(source: Source, setting: str) -> bool:
     return not source.program.origin.settings.get(setting, DEFAULT).endswith(f"({DEFAULT})")
 
 
-def _reading_out(source: Source, fitting: tuple[str, ...]) -> Source:
-    """`source` with a readout that fits. Raises `Refused` if the user gave another."""
-    program = source.program
-    given = program.contract.readout
-    if given in fitting:
+def _reading_out(source: Source, fitting: _Fitting) -> Source:
+    """`source` with a readout that fits of every output. Raises `Refused` if the user gave one that fits none."""
+    program, contract = source.program, source.program.contract
+    chosen = {
+        name: given if given in fits else fits[0] for (name, given), fits in zip(contract.readouts.items(), fitting, strict=True)
+    }
+    if chosen == contract.readouts:
         return source
-    settings = program.origin.settings
-    if _is_given(source, "readout"):
-        raise Refused(f"the network reads out by itself, by {fitting[0]}, not by {given}", f"give --readout {fitting[0]}")
-    origin = replace(program.origin, settings={**settings, "readout": f"{fitting[0]} ({NETWORK})"})
-    contract = replace(program.contract, readout=fitting[0])
+    first, *others = dict.fromkeys(chosen.values())
+    if _is_given(source, "readout") and contract.readout not in chosen.values():
+        raise Refused(f"the network reads out by itself, by {first}, not by {contract.readout}", f"give --readout {first}")
+    said = ", ".join(f"{name} {readout}" for name, readout in chosen.items()) if others else first
+    origin = replace(program.origin, settings={**program.origin.settings, "readout": f"{said} ({NETWORK})"})
+    contract = contract.reading_out(first) if not others else replace(contract, outputs=tuple(chosen.items()))
     return replace(source, program=replace(program, contract=contract, origin=origin))
 
 
-_Found = tuple[tuple[str, str] | None, tuple[str, ...]]
-"""The first difference in words, and what to do about it, or None; then the readouts that fit the network's output."""
+_Fitting = tuple[tuple[str, ...], ...]
+"""Of every output, the readouts that fit it."""
+_Found = tuple[tuple[str, str] | None, _Fitting]
+"""The first difference in words, and what to do about it, or None; then the readouts that fit the network's outputs."""
 
 
 def _first_fault(source: Source, samples: int) -> _Found:
@@ -103,7 +108,11 @@ def _first_fault(source: Source, samples: int) -> _Found:
     if fault is not None or isinstance(source.forward, SingleStep):
         return fault, readouts
     fault, own = _on_widest_inputs(source, samples, stirred=False)
-    return fault, tuple(readout for readout in readouts if readout in own)
+    if fault is not None:
+        return fault, ()
+    both = tuple(tuple(readout for readout in some if readout in others) for some, others in zip(readouts, own, strict=True))
+    unfit = [name for name, fitting in zip(source.program.contract.readouts, both, strict=True) if not fitting]
+    return (_misfit(unfit[0], reads_out=True) if unfit else None), both
 
 
 def _on_widest_inputs(source: Source, samples: int, stirred: bool) -> _Found:
@@ -142,7 +151,7 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int, s
             watched = seen[name] = _Seen(neuron, interface, arriving, noise if stirred else None)
             hooks.callback(layer.register_forward_pre_hook(watched.replace_current).remove)
             hooks.callback(layer.register_forward_hook(watched.note_spikes, prepend=True).remove)
-        y = source.run(x)
+        outputs = source.outputs(x)
     timesteps = source.program.contract.timesteps
     for name, watched in seen.items():
         if len(watched.spikes) != timesteps:
@@ -154,28 +163,40 @@ def _fault(source: Source, dtype: torch.dtype, tolerance: float, samples: int, s
                 f"neuron {name} ({layer_class}) spikes otherwise than its adapter says, first at step {step + 1}",
                 _TAUGHT,
             ), ()
-    return _fault_between(source, x, y, seen, tolerance)
+    return _fault_between(source, x, outputs, seen, tolerance)
 
 
-def _fault_between(source: Source, x: Tensor, y: Tensor, seen: dict[str, _Seen], tolerance: float) -> _Found:
+def _fault_between(source: Source, x: Tensor, outputs: Outputs, seen: dict[str, _Seen], tolerance: float) -> _Found:
     """The same for what the network computes between its neurons."""
     contract = source.program.contract
-    program = replace(source.program, contract=replace(contract, readout="none"))
+    program = replace(source.program, contract=contract.reading_out("none"))
     together, alone = _Driving(seen, slice(None), tolerance), _Driving(seen, slice(-1, None), tolerance)
-    every = program.run(x, drive=together)
+    every = program.outputs(x, drive=together)
     if together.first_other is not None:
         return (together.first_other, _STATELESS), ()
-    last = program.run(x[-1:], drive=alone)
-    if alone.first_other is not None or not _close(last, every[-1:], tolerance):
+    last = program.outputs(x[-1:], drive=alone)
+    if alone.first_other is not None or not all(_close(a, b[-1:], tolerance) for a, b in zip(last, every, strict=True)):
         return ("the output of a sample depends on the other samples of its batch", SAMPLES_APART), ()
-    readouts = (contract.readout, *READOUTS) if source.forward.reads_out else (contract.readout,)
-    fitting = tuple(r for r in readouts if _close(read_out(list(every.unbind(1)), r), y, tolerance))
-    if fitting:
-        return None, fitting
-    if source.forward.reads_out:
-        words = "the network reads out over time by itself, and neither by " + ", ".join(READOUTS[:-2])
-        return (f"{words} nor by {READOUTS[-2]}", f"let it return every step; --readout takes {', '.join(READOUTS)}"), ()
-    return ("the output of the network does not follow from its neurons' spikes at each step alone", _STATELESS), ()
+    fitting = []
+    each = zip(contract.readouts.items(), source.forward.reads_out, every, outputs, strict=True)
+    for (name, given), reads_out, steps, y in each:
+        readouts = (given, *READOUTS) if reads_out else (given,)
+        fitting.append(tuple(r for r in readouts if _close(read_out(list(steps.unbind(1)), r), y, tolerance)))
+        if not fitting[-1]:
+            return _misfit(name, reads_out), ()
+    return None, tuple(fitting)
+
+
+def _misfit(output: str, reads_out: bool) -> tuple[str, str]:
+    """What is said of an output that no readout of the program's steps gives, and what to do about it."""
+    if reads_out:
+        words = f"the network reads out {f'output {output} ' if output else ''}over time by itself, and neither by "
+        return (
+            f"{words}{', '.join(READOUTS[:-2])} nor by {READOUTS[-2]}",
+            f"let it return every step; --readout takes {', '.join(READOUTS)}",
+        )
+    which = f"output {output}" if output else "the output"
+    return f"{which} of the network does not follow from its neurons' spikes at each step alone", _STATELESS
 
 
 class _Driving:

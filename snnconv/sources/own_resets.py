@@ -146,7 +146,7 @@ def _in_words(path: str, method: Callable[..., Any]) -> str:
 
 
 def _run(source: Source, net: nn.Module) -> list[Tensor]:
-    """What the neurons of `net` are given, what they return on random currents around their thresholds instead, and its output,
+    """What the neurons of `net` are given, what they return on random currents around their thresholds instead, and its outputs,
     from the state it is in."""
     for layer in net.modules():  # what was found of a layer would bring it back to the state in which it was loaded
         known = taught(layer)
@@ -162,8 +162,8 @@ def _run(source: Source, net: nn.Module) -> list[Tensor]:
             hooks.callback(layer.register_forward_hook(partial(_note, interfaces[path], seen)).remove)
         with running_user_code("the network", "its forward"):
             x = torch.rand(contract.batch_shape(2), generator=noise)
-            y = source.forward.starting_from(FreshState(net)).run(net, x, contract)
-    return [*seen, y]
+            outputs = source.forward.starting_from(FreshState(net)).run(net, x, contract)
+    return [*seen, *outputs]
 
 
 def _given(

@@ -15,6 +15,7 @@ from snnconv import adapters
 from snnconv.capture import Interface
 from snnconv.ir.neuron import Neuron, fitted
 from snnconv.ir.program import Drive, SpikingProgram
+from snnconv.ir.time import Outputs
 from snnconv.sources.afresh import without_memory
 from snnconv.sources.arriving import Arriving
 from snnconv.sources.calling import Forward, SingleStep
@@ -66,15 +67,19 @@ class Source:
         return {name: known[name] for name in dict.fromkeys((*NAMES, *known)) if name in known}
 
     def run(self, x: Tensor, drive: Drive | None = None) -> Tensor:
-        """The model's output on `x` `[B, C, H, W]`, or `[B, T, C, H, W]` for frames, from a fresh state.
+        """The first of the `outputs` on `x`, which is the only one of most models."""
+        return self.outputs(x, drive)[0]
 
-        It is computed by the user's own code, or by the program if there is none. `drive(neuron, current, spikes)` sees every
+    def outputs(self, x: Tensor, drive: Drive | None = None) -> Outputs:
+        """The model's outputs on `x` `[B, C, H, W]`, or `[B, T, C, H, W]` for frames, from a fresh state.
+
+        They are computed by the user's own code, or by the program if there is none. `drive(neuron, current, spikes)` sees every
         neuron at every step; what it returns replaces the neuron's own for the layers that follow: in the user's own code the
         spikes alone. Of a neuron that never fires it sees no spikes. Raises `UserCodeError` if the user's code fails.
         """
         contract = self.program.contract
         if self.module is None:
-            return self.program.run(x, drive=drive)
+            return self.program.outputs(x, drive=drive)
         with torch.no_grad(), ExitStack() as hooks:
             # Some frameworks give float32 spikes whatever they compute in.
             watched = drive is not None or self.program.dtype is not torch.float32

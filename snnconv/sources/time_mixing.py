@@ -62,19 +62,20 @@ def _ensure_apart(
         _recorded(whole_net, whole),
         running_user_code("the network", f"its forward on {list(x.shape)}"),
     ):
-        y = forward.run(whole_net, x, contract)
+        expected = forward.run(whole_net, x, contract)
     try:
         adapters.reset(step)
-        outputs = []
+        steps_of_outputs = []
         for t, frame in enumerate(frames(x, contract.timesteps, contract.event)):
             with torch.no_grad(), computing_in(dtype), _recorded(step, steps[t]), EntryAt(t):
-                outputs.append(forward.step(step, frame))
+                steps_of_outputs.append(forward.step(step, frame))
     except Exception as error:
         last = _last(steps) or "its forward"
         raise Refused(
             f"the network mixes time steps, in {last}: one step alone does not run ({described(error)})", _TODO
         ) from error
-    if any(_close(y, read_out(outputs, readout), tolerance) for readout in READOUTS):
+    over_time = zip(expected, zip(*steps_of_outputs, strict=True), strict=True)
+    if all(any(_close(y, read_out(list(each), readout), tolerance) for readout in READOUTS) for y, each in over_time):
         return
     where = _first_difference(whole, steps, tolerance)
     starts_afresh = where is not None and where.partition(" (")[0] in adapters.interfaces_of(module)

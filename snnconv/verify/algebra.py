@@ -20,7 +20,7 @@ from snnconv.ir.dynamics import integrate
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
-from snnconv.results import NOT_CHECKED, OUTPUT, Check
+from snnconv.results import NOT_CHECKED, OUTPUT, Check, output_layer
 from snnconv.user_code import UserCodeError
 from snnconv.verify.reference import Reference
 from snnconv.verify.running import ShapeMismatch, check_shapes, observe
@@ -57,10 +57,10 @@ def check_algebra(reference: Reference, candidate: Candidate, x: Tensor, ours: C
         return [_failed(error.name, f"the artifact does not run in float64: {error}")]
     comparing = _Comparison(source.program.neurons, seen, tolerance)
     try:
-        y = source.run(x, comparing.see)
+        outputs = source.outputs(x, comparing.see)
     except UserCodeError as error:
         return [_unchecked(f"the source does not run in float64: {first_line(error)}")]
-    return [comparing.check(y)]
+    return [comparing.check(dict(zip(source.program.contract.readouts, outputs, strict=True)))]
 
 
 def _unable(candidate: Candidate) -> str:
@@ -160,19 +160,23 @@ class _Comparison:
         found.state = neuron.after_reset(u, fired)
         found.steps += 1
 
-    def check(self, y: Tensor) -> Check:
-        """The verdict, given the source's output."""
-        samples = f"float64, {len(y)} samples"
+    def check(self, outputs: dict[str, Tensor]) -> Check:
+        """The verdict, given the source's outputs by their names."""
+        samples = f"float64, {len(next(iter(outputs.values())))} samples"
         for name, found in self.layers.items():
             if found.first is not None:
                 detail = f"{found.flips} flips, potentials differ by up to {found.error:.1e}, first at step {found.first}"
                 return _failed(name, f"{samples}: {detail}")
-        if self.seen.y.shape != y.shape:
-            return _failed(OUTPUT, f"{samples}: logits are {list(self.seen.y.shape)}, not {list(y.shape)}")
-        error = _error(self.seen.y, y)
-        if not error <= self.tolerance:
-            return _failed(OUTPUT, f"{samples}: same spikes, but logits differ by up to {error:.1e}")
-        worst = max([error, *(found.error for found in self.layers.values())])
+        if len(self.seen.outputs) != len(outputs):
+            return _failed(OUTPUT, f"{samples}: there are {len(self.seen.outputs)} outputs, not {len(outputs)}")
+        worst = max(found.error for found in self.layers.values())
+        for (name, y), seen in zip(outputs.items(), self.seen.outputs, strict=True):
+            if seen.shape != y.shape:
+                return _failed(output_layer(name), f"{samples}: logits are {list(seen.shape)}, not {list(y.shape)}")
+            error = _error(seen, y)
+            if not error <= self.tolerance:
+                return _failed(output_layer(name), f"{samples}: same spikes, but logits differ by up to {error:.1e}")
+            worst = max(worst, error)
         return Check("algebra", "", True, f"{samples}: same spikes, potentials and logits to {worst:.1e}")
 
 

@@ -51,17 +51,17 @@ def verify_chunks(result: Verification, run: Run, progress: Progress, journal: J
 def _seen(run: Run, chunk: Chunk) -> tuple[Compared | None, Task | None]:
     """What one chunk shows on the levels that are wanted."""
     if not run.observes:
-        reference, alone = run.reference.source.run(chunk.x), run_bare(run.candidate, chunk.x)
+        (reference,), (alone,) = run.reference.source.outputs(chunk.x), run_bare(run.candidate, chunk.x)
         return None, tally_bare(tally(reference, alone, chunk.y), reference, alone, alone, None)
     compared = run.compare(chunk.x, chunk.start)
     if "task" not in run.plan.levels:
         return compared, None
-    task = tally(compared.reference, compared.candidate, chunk.y, compared.explained)
+    (reference,), (candidate,), (bound,) = compared.reference, compared.candidate, compared.output_bounds
+    task = tally(reference, candidate, chunk.y, compared.explained)
     if chunk.index % _UNWATCHED:
         return compared, task
-    bare = run_bare(run.candidate, chunk.x)
-    outputs = compared.reference, compared.candidate, bare
-    return compared, tally_bare(task, *outputs, compared.output_bound, compared.explained)
+    (bare,) = run_bare(run.candidate, chunk.x)
+    return compared, tally_bare(task, reference, candidate, bare, bound, compared.explained)
 
 
 def _add(result: Verification, compared: Compared | None, task: Task | None) -> Verification:

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from snnconv.engines import Observation
 from snnconv.ir.program import Driven, SpikingProgram
-from snnconv.ir.time import frames, read_out
-from snnconv.results import OUTPUT, Difference, LayerTally
+from snnconv.ir.time import Outputs, frames, read_out
+from snnconv.results import Difference, LayerTally
 from snnconv.sources import Source
 from snnconv.user_code import UserCodeError
 from snnconv.verify import masks
@@ -32,7 +32,7 @@ from snnconv.verify.layers import Bounds, Layers
 from snnconv.verify.measured import FACTOR
 from snnconv.verify.reference import Reference
 from snnconv.verify.rounding import Magnitudes, bound
-from snnconv.verify.running import ShapeMismatch, check_shapes
+from snnconv.verify.running import check_output_shapes, check_shapes
 
 _RASTER_NEURONS = 32
 
@@ -42,9 +42,9 @@ class Compared:
     """One chunk of samples, compared.
 
     Attributes:
-        layers: a tally per layer, the output's last.
-        reference, candidate: the outputs of both, `[B, K]` or `[B, T, K]`, each running by itself.
-        output_bound: how far rounding may move each value of the output.
+        layers: a tally per layer, those of the outputs last.
+        reference, candidate: the outputs of both, each `[B, K]` or `[B, T, K]`, each side running by itself.
+        output_bounds: how far rounding may move each value of every output.
         explained: marks the samples `[B]` on which spikes differ, but every flip is within its rounding bound and nothing else is
             wrong.
         show: runs the source once more for the first difference.
@@ -53,9 +53,9 @@ class Compared:
     """
 
     layers: list[LayerTally]
-    reference: Tensor
-    candidate: Tensor
-    output_bound: Tensor
+    reference: Outputs
+    candidate: Outputs
+    output_bounds: Outputs
     explained: Tensor
     show: Callable[[], Difference | None]
     nearest: dict[str, float | None] = field(default_factory=dict)
@@ -82,33 +82,31 @@ def compare_layers(reference: Reference, x: Tensor, seen: Observation, start: in
         divergence = Divergence(len(x))
         layers = Layers(source.program, reference.folded, seen, bounds, divergence, start, nearest)
         timeline, forced = Timeline(source.program.neurons), source.program.remembers
-        own = source.run(x, partial(_free, layers, divergence, timeline, not forced))
-        if seen.y.shape != own.shape:
-            raise ShapeMismatch(OUTPUT, tuple(seen.y.shape), tuple(own.shape))
+        own = source.outputs(x, partial(_free, layers, divergence, timeline, not forced))
+        check_output_shapes(source.program, own, seen)
         if forced:
             drive = partial(_forced, layers, divergence, Timeline(source.program.neurons))
-            expected = source.program.run(x, drive=drive, recall=partial(_recalled, layers))
-            layers.judge_output(expected, _strays(reference, x, seen, own, bounds.allowed[OUTPUT], divergence))
+            expected = source.program.outputs(x, drive=drive, recall=partial(_recalled, layers))
+            layers.judge_outputs(expected, _strays(reference, x, seen, own, bounds.outputs, divergence))
         else:
-            layers.judge_output(_expected(source, x, own, layers, divergence))
+            layers.judge_outputs(_expected(source, x, own, layers, divergence))
     show = partial(_difference, source, x, seen, divergence, timeline, start)
-    return Compared(layers.tallies(), own, seen.y, bounds.allowed[OUTPUT], divergence.explained(), show, layers.nearest)
+    return Compared(layers.tallies(), own, seen.outputs, bounds.outputs, divergence.explained(), show, layers.nearest)
 
 
-def _expected(source: Source, x: Tensor, own: Tensor, layers: Layers, divergence: Divergence) -> Tensor:
-    """The source's output given the candidate's spikes: its `own`, but for the samples that diverged, which are judged here."""
+def _expected(source: Source, x: Tensor, own: Outputs, layers: Layers, divergence: Divergence) -> Outputs:
+    """The source's outputs given the candidate's spikes: its `own`, but for the samples that diverged, which are judged here."""
     rows = divergence.rows()
     if not len(rows):
         return own
-    expected = own.clone()
-    expected[rows] = source.run(x[rows], partial(_driven, layers, divergence, Timeline(source.program.neurons), rows))
-    return expected
+    driven = source.outputs(x[rows], partial(_driven, layers, divergence, Timeline(source.program.neurons), rows))
+    return tuple(y.index_copy(0, rows, other) for y, other in zip(own, driven, strict=True))
 
 
 def _strays(
-    reference: Reference, x: Tensor, seen: Observation, own: Tensor, allowed: Tensor, divergence: Divergence
-) -> Tensor | None:
-    """Where the candidate's output is not that of the source's `own` run, on the samples on which both spike alike.
+    reference: Reference, x: Tensor, seen: Observation, own: Outputs, allowed: Outputs, divergence: Divergence
+) -> Outputs | None:
+    """Where the candidate's outputs are not those of the source's `own` run, on the samples on which both spike alike.
 
     None if the source does not run in float64: then nobody knows how far rounding moves it.
     """
@@ -122,14 +120,19 @@ def _strays(
         return Driven(seen.spikes[name][at].to(current.dtype), seen.potentials[name][at].to(current.dtype))
 
     try:
-        exact = reference.source64.run(x.double(), drive)
+        exact = reference.source64.outputs(x.double(), drive)
     except UserCodeError:
         return None
     alike = torch.ones(len(x), dtype=torch.bool)
     alike[divergence.rows()] = False
+    return tuple(_straying(*each, alike) for each in zip(seen.outputs, own, exact, allowed, strict=True))
+
+
+def _straying(found: Tensor, own: Tensor, exact: Tensor, allowed: Tensor, alike: Tensor) -> Tensor:
+    """Where one output strays: further than is `allowed`, and than the source's own rounding can have moved it."""
     rounded = (own.double() - exact).abs()[alike]
     moved = float(rounded.max()) if rounded.numel() else 0.0
-    strays = ~((seen.y - own).abs() <= allowed + FACTOR * moved)
+    strays = ~((found - own).abs() <= allowed + FACTOR * moved)
     return strays & alike.view(-1, *[1] * (own.dim() - 1))
 
 
@@ -212,10 +215,10 @@ def _difference(
 
 
 def _bounds(program: SpikingProgram, x: Tensor, seen: Observation, magnitudes: Magnitudes) -> Bounds:
-    """How far rounding may move the current into each neuron, and the output, at any step."""
+    """How far rounding may move the current into each neuron at any step, and each output."""
     contract = program.contract
     magnitudes.measure(list(frames(x, contract.timesteps, contract.event)), seen.spikes, seen.potentials, seen.memories)
-    allowed, terms = {}, {**magnitudes.terms, OUTPUT: magnitudes.terms[""] + contract.timesteps}
+    allowed, terms = {}, dict(magnitudes.terms)
     allowed.update({name: bound(magnitude, terms[name]) for name, magnitude in magnitudes.left.items()})
     for name, neuron in program.neurons.items():
         magnitude = magnitudes.current[name]
@@ -227,8 +230,12 @@ def _bounds(program: SpikingProgram, x: Tensor, seen: Observation, magnitudes: M
             terms[name] += 2 * contract.timesteps
             magnitude = magnitude * sum(neuron.synaptic_decay.abs() ** k for k in range(contract.timesteps))
         allowed[name] = bound(magnitude, terms[name])
-    allowed[OUTPUT] = bound(read_out([magnitudes.current[""]] * contract.timesteps, contract.readout), terms[OUTPUT])
-    return Bounds(allowed, terms, frozenset(OUTPUT if name == "" else name for name in magnitudes.measured))
+    each = zip(magnitudes.outputs, magnitudes.output_terms, contract.readouts.values(), strict=True)
+    outputs = tuple(
+        bound(read_out([magnitude] * contract.timesteps, readout), count + contract.timesteps)
+        for magnitude, count, readout in each
+    )
+    return Bounds(allowed, terms, magnitudes.measured, outputs, magnitudes.measured_outputs)
 
 
 def _largest_over_time(constant: Tensor, dims: int) -> Tensor:

@@ -18,7 +18,8 @@ from snnconv.engines import Observation
 from snnconv.ir.dynamics import integrate
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import SpikingProgram
-from snnconv.results import OUTPUT, LayerTally
+from snnconv.ir.time import Outputs
+from snnconv.results import LayerTally, output_layer
 from snnconv.verify import masks
 from snnconv.verify.divergence import Divergence
 from snnconv.verify.measured import FACTOR
@@ -27,17 +28,21 @@ from snnconv.verify.rounding import allowance
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far rounding may move the current `[B, ...]` into each neuron, and the output, at any step.
+    """How far rounding may move the current `[B, ...]` into each neuron at any step, and each output.
 
     Attributes:
         allowed: that distance, by the name of the layer.
         terms: in how many roundings.
         measured: the layers whose bound rests on the measured error of an operator for which no rounding rule is known.
+        outputs: that distance for every output.
+        measured_outputs: of which outputs it rests on a measured error.
     """
 
     allowed: Mapping[str, Tensor]
     terms: Mapping[str, int]
     measured: frozenset[str]
+    outputs: Outputs
+    measured_outputs: tuple[bool, ...]
 
 
 @dataclass
@@ -56,7 +61,7 @@ class Layers:
     Args:
         program, folded: the source's program and its fold.
         seen: what was observed of the candidate.
-        bounds: how far rounding may move the current into each neuron, and the output.
+        bounds: how far rounding may move the current into each neuron, and the outputs.
         divergence: where faults are noted.
         start: the number of the first sample.
         wants_nearest: whether to measure the distances from thresholds, into `nearest`.
@@ -80,10 +85,13 @@ class Layers:
         self._common = {name: _Common() for name in program.neurons}
         layers = (*program.neurons, *program.memories)
         self._found = {name: LayerTally(name, measured=name in bounds.measured) for name in layers}
+        self._output_layers = [output_layer(name) for name in program.contract.readouts]
+        self._found_outputs: list[LayerTally] = []
 
     def tallies(self) -> list[LayerTally]:
-        """One per layer, in the order of the network, and the output's."""
-        return [found + LayerTally(name, **vars(self._common.get(name, _Common()))) for name, found in self._found.items()]
+        """One per layer, in the order of the network, and one per output."""
+        layers = [found + LayerTally(name, **vars(self._common.get(name, _Common()))) for name, found in self._found.items()]
+        return [*layers, *self._found_outputs]
 
     def count(self, name: str, fired: Tensor, reference: Tensor) -> None:
         """Count the spikes of one call, of the candidate and of the free-running source, both bool `[B, ...]`."""
@@ -92,22 +100,24 @@ class Layers:
         common.spikes_candidate += count
         common.spikes_reference += count if reference is fired else masks.count(reference)
 
-    def judge_output(self, expected: Tensor, strays: Tensor | None = None) -> None:
-        """Judge the output, given the candidate's spikes; `strays` marks the values that are wrong whatever is expected."""
-        allowed = self._bounds.allowed[OUTPUT]
-        error = (self.seen.y - expected).abs()
-        outside = ~(error <= allowed)
-        if strays is not None:
-            outside |= strays
-        self._divergence.blame(None, outside)
-        self._found[OUTPUT] = LayerTally(
-            OUTPUT,
-            values=error.numel(),
-            outside=int(outside.sum()),
-            worst=masks.finite(float((error / allowed).max())),
-            first=(self._start + int(outside.nonzero()[0][0]), 0) if bool(outside.any()) else None,
-            measured=OUTPUT in self._bounds.measured,
-        )
+    def judge_outputs(self, expected: Outputs, strays: Outputs | None = None) -> None:
+        """Judge every output, given the candidate's spikes; `strays` marks the values that are wrong whatever is expected."""
+        bounds = zip(self._bounds.outputs, self._bounds.measured_outputs, strict=True)
+        for i, (allowed, measured) in enumerate(bounds):
+            error = (self.seen.outputs[i] - expected[i]).abs()
+            outside = ~(error <= allowed)
+            if strays is not None:
+                outside |= strays[i]
+            self._divergence.blame(None, outside)
+            found = LayerTally(
+                self._output_layers[i],
+                values=error.numel(),
+                outside=int(outside.sum()),
+                worst=masks.finite(float((error / allowed).max())),
+                first=(self._start + int(outside.nonzero()[0][0]), 0) if bool(outside.any()) else None,
+                measured=measured,
+            )
+            self._found_outputs.append(found)
 
     def judge_memory(self, name: str, step: int, expected: Tensor) -> None:
         """Judge what the candidate's step finds in a memory `[B, ...]`, given what the step before found and did."""

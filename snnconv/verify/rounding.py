@@ -22,7 +22,7 @@ from torch import Tensor, fx
 from snnconv.fold.constants import Constant, constants_of
 from snnconv.fold.norm_calls import affine, batch_norms
 from snnconv.ir.neuron import NEURON_OP
-from snnconv.ir.nodes import argument, operand, outputs, shape
+from snnconv.ir.nodes import argument, operand, results, shape
 from snnconv.ir.operators import OPERATORS
 from snnconv.ir.program import SpikingProgram, reads_potentials
 from snnconv.ir.rounding_rules import Rounding
@@ -37,8 +37,9 @@ class Magnitudes(fx.Interpreter):
     """Runs a step graph on absolute values, spikes given, any number of times.
 
     After `measure`, `current[name]` is the magnitude `[B, ...]` of the current into each neuron and `terms[name]` the number of
-    its rounding errors; the entry `""` is the output's. `measured` holds the names, fixed from the start, of those whose bound
-    rests on an operator without a rule, and `unruled` those operators.
+    its rounding errors; `outputs` and `output_terms` are those of each output. `measured` holds the names, fixed from the start,
+    of the neurons whose bound rests on an operator without a rule, `measured_outputs` says of which outputs it does, and
+    `unruled` holds those operators.
     """
 
     def __init__(self, program: SpikingProgram) -> None:
@@ -48,6 +49,8 @@ class Magnitudes(fx.Interpreter):
         self._reads_potentials = reads_potentials(program.graph.graph)
         self.current: dict[str, Tensor] = {}
         self.terms: dict[str, int] = {}
+        self.outputs: list[Tensor] = []
+        self.output_terms: list[int] = []
         self._spikes: dict[str, Tensor] = {}
         self._potentials: dict[str, Tensor] = {}
         self._terms: dict[fx.Node, int] = {}
@@ -59,7 +62,9 @@ class Magnitudes(fx.Interpreter):
         unruled = [node for node in nodes if self._is_measured(node)]
         self.unruled = tuple(sorted({str(node.target) for node in unruled}))
         self._inputs = Inputs(program, unruled)
-        self.measured = self._names_measured(program.graph.graph)
+        rests = self._resting_on_measured(program.graph.graph)
+        self.measured = frozenset(str(node.args[2]) for node in rests if node.target is NEURON_OP)
+        self.measured_outputs = tuple(y in rests and y.target is not NEURON_OP for y in results(program.graph.graph).outputs)
 
     def _rule(self, node: fx.Node) -> Rounding | None:
         """How `node` rounds, if the table says so and what the rule assumes holds here."""
@@ -78,19 +83,14 @@ class Magnitudes(fx.Interpreter):
         known = node in self._constants or node in self._norms or node in self._rules or node.target is NEURON_OP
         return node.op == "call_function" and not known and bool(node.users)
 
-    def _names_measured(self, graph: fx.Graph) -> frozenset[str]:
+    def _resting_on_measured(self, graph: fx.Graph) -> set[fx.Node]:
+        """The nodes whose bound rests on an operator without a rule: what a neuron gives does not, though its current may."""
         rests: set[fx.Node] = set()
-        names = set()
         for node in graph.nodes:
-            if not self._is_measured(node) and rests.isdisjoint(node.all_input_nodes):
-                continue
-            if node.target is NEURON_OP:
-                names.add(str(node.args[2]))
-            elif node.op != "output":
+            behind = any(a in rests and a.target is not NEURON_OP for a in node.all_input_nodes)
+            if node.op != "output" and (behind or self._is_measured(node)):
                 rests.add(node)
-            elif outputs(graph)[0] in rests:
-                names.add("")
-        return frozenset(names)
+        return rests
 
     def measure(
         self,
@@ -130,9 +130,10 @@ class Magnitudes(fx.Interpreter):
         result = self._normalised(n) if n in self._norms else self._by_rule(n, rule) if rule else super().run_node(n)
         self._terms[n] = before + self._own_terms(n, rule)
         if n.op == "output":
-            y, *following = outputs(n.graph)
-            named = {"": y, **dict(zip(self.memories, following[self.neurons :], strict=True))}
-            self.terms |= {name: self._terms.get(value, 0) for name, value in named.items()}
+            outputs, following = results(n.graph)
+            self.output_terms = [self._terms.get(value, 0) for value in outputs]
+            left = zip(self.memories, following[self.neurons :], strict=True)
+            self.terms |= {name: self._terms.get(value, 0) for name, value in left}
         return result
 
     def _terms_before(self, node: fx.Node, rule: Rounding | None) -> int:
@@ -157,9 +158,11 @@ class Magnitudes(fx.Interpreter):
         return self._spikes[args[2]], None, self._potentials.get(args[2])
 
     def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Keep the magnitude of y."""
-        self.current[""] = args[0][0]
-        self.left = dict(zip(self.memories, args[0][1 + self.neurons :], strict=True))
+        """Keep the magnitudes of the outputs, and of what is left in the memories."""
+        (returned,) = args
+        following = len(returned) - len(self.memories)
+        self.outputs = list(returned[: following - self.neurons])
+        self.left = dict(zip(self.memories, returned[following:], strict=True))
 
     def _arguments(self, node: fx.Node, rule: Rounding) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of `node`, tensors and the numbers that the rule names by their magnitudes."""

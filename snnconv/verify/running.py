@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from snnconv.engines import Candidate, Observation, RunFailure
 from snnconv.ir.program import SpikingProgram
-from snnconv.results import Check
+from snnconv.ir.time import Outputs
+from snnconv.results import OUTPUT, Check, output_layer
 
 
 class ShapeMismatch(Exception):
@@ -31,14 +34,21 @@ def observe(candidate: Candidate, x: Tensor) -> Observation:
         }
         for kind, names in (("potentials", parts[0].potentials), ("spikes", parts[0].spikes), ("memories", parts[0].memories))
     ]
-    return Observation(torch.cat([part.y for part in parts])[: len(x)], *joined)
+    y, *further = _joined([part.outputs for part in parts], len(x))
+    potentials, spikes, memories = joined
+    return Observation(y, potentials, spikes, memories, tuple(further))
 
 
-def run_bare(candidate: Candidate, x: Tensor) -> Tensor:
-    """The artifact's output on `x` as a device would run it, unwatched."""
+def run_bare(candidate: Candidate, x: Tensor) -> Outputs:
+    """The artifact's outputs on `x` as a device would run it, unwatched."""
     if candidate.batch is None:
-        return candidate.run(x)
-    return torch.cat([candidate.run(part) for part in _batches(x, candidate.batch)])[: len(x)]
+        return candidate.outputs(x)
+    return _joined([candidate.outputs(part) for part in _batches(x, candidate.batch)], len(x))
+
+
+def _joined(parts: Sequence[Outputs], samples: int) -> Outputs:
+    """The outputs of several runs as those of one of so many samples."""
+    return tuple(torch.cat(each)[:samples] for each in zip(*parts, strict=True))
 
 
 def _batches(x: Tensor, size: int) -> list[Tensor]:
@@ -67,6 +77,15 @@ def check_shapes(program: SpikingProgram, batch: int, seen: Observation) -> None
                 raise ShapeMismatch(name, unlike[0], expected)
             if len(values) != steps and not (name in late and len(values) == steps - 1):
                 raise ShapeMismatch(name, f"of {len(values)} steps", f"of {steps}")
+
+
+def check_output_shapes(program: SpikingProgram, expected: Outputs, seen: Observation) -> None:
+    """Raise `ShapeMismatch` unless the outputs that were seen are as many and of such shapes as is expected."""
+    if len(seen.outputs) != len(expected):
+        raise ShapeMismatch(OUTPUT, f"of {len(seen.outputs)} outputs", f"of {len(expected)}")
+    for name, y, wanted in zip(program.contract.readouts, seen.outputs, expected, strict=True):
+        if y.shape != wanted.shape:
+            raise ShapeMismatch(output_layer(name), tuple(y.shape), tuple(wanted.shape))
 
 
 def failure(error: RunFailure | ShapeMismatch) -> Check:

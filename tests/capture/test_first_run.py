@@ -59,7 +59,7 @@ def test_a_wrong_shape_is_asked_for_only_if_the_shape_is_wrong() -> None:
 def run_through(wiring: Callable[[Wired, Tensor], Tensor]) -> list[Slot]:
     net, slot = Wired(wiring), Slot("a", Interface(), frozenset({"state"}))
     stand_in(net.a, slot)
-    return neurons_that_run(net, [slot], TimeContract(4, SHAPE), lambda module, x: module(x))
+    return neurons_that_run(net, [slot], TimeContract(4, SHAPE), lambda module, x: (module(x),))
 
 
 def a_threshold(m: Wired, x: Tensor) -> Tensor:

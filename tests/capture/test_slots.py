@@ -68,10 +68,10 @@ def test_a_neuron_is_called_with_one_step_wherever_its_time_axis_is(axis: int | 
     interface, steps = Interface(axis), [torch.rand(2, 3, 4) for _ in range(1 if axis is None else 5)]
     assert all(torch.equal(a, b) for a, b in zip(interface.steps(interface.joined(steps)), steps, strict=True))
 
-    def wiring(m: Any, x: Tensor) -> Tensor:
+    def wiring(m: Any, x: Tensor) -> tuple[Tensor]:
         current = m.fc(x)
         spikes = m.a(current if axis is None else current.unsqueeze(axis))
-        return m.head(spikes if axis is None else spikes.squeeze(axis))
+        return (m.head(spikes if axis is None else spikes.squeeze(axis)),)
 
     net = nn.Module()
     net.fc, net.a, net.head = nn.Linear(6, 8), LIF(), nn.Linear(8, 3)
@@ -79,4 +79,5 @@ def test_a_neuron_is_called_with_one_step_wherever_its_time_axis_is(axis: int | 
     program = capture(net, {"a": net.a.neuron()}, contract, Origin("", ""), wiring, {"a": interface})
     assert program.neurons["a"].shape == (8,)
     x = torch.randn(4, 6)
-    assert torch.allclose(program.run(x), contract.run(lambda frame, t: net.head(net.a(net.fc(frame))), x), atol=1e-6)
+    (expected,) = contract.run(lambda frame, t: (net.head(net.a(net.fc(frame))),), x)
+    assert torch.allclose(program.run(x), expected, atol=1e-6)

@@ -51,8 +51,8 @@ def traced(wiring: Callable[[Wired, Tensor], Tensor], **layers: nn.Module) -> fx
     for slot in slots:
         stand_in(net.get_submodule(slot.path), slot)
 
-    def call(module: nn.Module, x: Tensor) -> Tensor:
-        return module(x)
+    def call(module: nn.Module, x: Tensor) -> tuple[Tensor]:
+        return (module(x),)
 
     running = neurons_that_run(net, slots, contract, call)
     graph, _ = trace(net, running, {slot.path: slot.shapes[0] for slot in running}, contract, call)

@@ -32,23 +32,24 @@ def test_each_step_is_shown_its_frame_and_its_number_in_order(event: bool) -> No
     x = torch.rand(contract.batch_shape(2), generator=torch.Generator().manual_seed(0))
     seen: list[tuple[Tensor, int]] = []
 
-    def step(frame: Tensor, t: int) -> Tensor:
+    def step(frame: Tensor, t: int) -> tuple[Tensor]:
         seen.append((frame, t))
-        return frame * t
+        return (frame * t,)
 
-    outputs = contract.each_step(step, x)
+    (outputs,) = contract.reading_out("none").run(step, x)
     assert [t for _, t in seen] == [0, 1, 2]
     assert all(torch.equal(frame, x[:, t] if event else x) for frame, t in seen)
-    assert all(torch.equal(y, frame * t) for y, (frame, t) in zip(outputs, seen, strict=True))
+    assert all(torch.equal(y, frame * t) for y, (frame, t) in zip(outputs.unbind(1), seen, strict=True))
 
 
 @pytest.mark.parametrize("readout", READOUTS)
 def test_a_run_is_its_steps_read_out(readout: str) -> None:
     contract, x = TimeContract(3, (4,), readout=readout), torch.arange(8.0).view(2, 4)
-    assert torch.equal(contract.run(lambda frame, t: frame + t, x), read_out([x, x + 1, x + 2], readout))
+    (found,) = contract.run(lambda frame, t: (frame + t,), x)
+    assert torch.equal(found, read_out([x, x + 1, x + 2], readout))
 
 
 def test_another_number_of_frames_is_an_error() -> None:
     contract = TimeContract(3, (4,), event=True)
     with pytest.raises(ValueError, match="2 frames for 3 time steps"):
-        contract.run(lambda frame, t: frame, torch.zeros(1, 2, 4))
+        contract.run(lambda frame, t: (frame,), torch.zeros(1, 2, 4))

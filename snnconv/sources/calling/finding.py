@@ -191,7 +191,7 @@ class _Search:
             seen = self._watched(lambda net: step.step(net, x))
         except (Refused, UserCodeError):
             return None
-        return seen.returned.shape if seen.is_one_step else None
+        return seen.returned[0].shape if seen.is_one_step else None
 
     def _frame(self) -> Found | None:
         """One step a call; None if the network runs, but not for one step."""
@@ -206,7 +206,9 @@ class _Search:
         outputs = [part for part in parts(seen.returned) if not _is_state(part, states.places.values())]
         chosen, note = self._choose(outputs or list(parts(seen.returned)), seen.returned)
         self._ensure_batch(chosen)
-        found = self._found(replace(told, output=chosen.output, states=states), self.contract.timesteps, outputs, chosen, note)
+        found = self._found(
+            replace(told, outputs=(chosen.output,), states=states), self.contract.timesteps, outputs, chosen, note
+        )
         if told.first is None:
             return found
         return replace(found, notes=(*found.notes, f"its forward is told the first step of a run: {told.first}=True"))
@@ -230,7 +232,7 @@ class _Search:
             found = self._with_time(layout, count, one)
         chosen, note = self._choose(found, seen.returned)
         self._ensure_batch(chosen)
-        return self._found(WholeRun(layout, count, chosen.output), timesteps, found, chosen, note)
+        return self._found(WholeRun(layout, count, (chosen.output,)), timesteps, found, chosen, note)
 
     def _one_step(self, layout: Layout, steps: int, whole: Watched) -> tuple[StepCount, Watched]:
         """Where T stands, and a run for one step, which calls the neurons that the `whole` run of so many steps did.

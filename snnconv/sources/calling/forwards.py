@@ -18,7 +18,7 @@ from snnconv.first_look.own_code import sizes_of_tensors
 from snnconv.first_look.step_count import StepCount
 from snnconv.fresh_state import FreshState
 from snnconv.ir.program import TimeContract
-from snnconv.ir.time import frames, read_out
+from snnconv.ir.time import Outputs, frames, read_out
 from snnconv.sources.calling.returned import Output, Path, entry
 
 
@@ -29,15 +29,15 @@ class Forward(Protocol):
     def fresh(self) -> FreshState:
         """The state that every run starts from."""
 
-    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
-        """A whole run on `x` from a fresh state, read out: `[B, ...]`, or `[B, T, ...]` if the readout is none."""
+    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Outputs:
+        """A whole run on `x` from a fresh state, every output read out: `[B, ...]`, or `[B, T, ...]` if its readout is none."""
 
-    def step(self, module: nn.Module, x: Tensor) -> Tensor:
-        """Call a copy of the network in the form of one step on one frame `x` `[B, ...]`; it gives `[B, ...]`."""
+    def step(self, module: nn.Module, x: Tensor) -> Outputs:
+        """Call a copy of the network in the form of one step on one frame `x` `[B, ...]`; it gives its outputs `[B, ...]`."""
 
     @property
-    def reads_out(self) -> bool:
-        """Whether the network reads out over time by itself."""
+    def reads_out(self) -> tuple[bool, ...]:
+        """Of which outputs the network reads out over time by itself."""
 
     def starting_from(self, fresh: FreshState) -> Forward:
         """The same, every run of which starts from that state."""
@@ -70,14 +70,14 @@ class SingleStep:
     """`forward(x)` `[B, ...]` is one time step.
 
     Attributes:
-        output: the output in what it returns.
+        outputs: the outputs in what it returns.
         states: what it is handed and returns besides.
         counter: the argument that is given the number of the step, if there is one.
         first: the argument that says whether the step is the first, if there is one.
         fresh: the state that every run starts from.
     """
 
-    output: Output = field(default_factory=Output)
+    outputs: tuple[Output, ...] = (Output(),)
     states: HandedStates = field(default_factory=HandedStates)
     counter: str | None = None
     first: str | None = None
@@ -87,33 +87,32 @@ class SingleStep:
         return "one step a call"
 
     @property
-    def reads_out(self) -> bool:
-        """It does not."""
-        return False
+    def reads_out(self) -> tuple[bool, ...]:
+        """Of none."""
+        return tuple(False for _ in self.outputs)
 
     def starting_from(self, fresh: FreshState) -> SingleStep:
         """The same, every run of which starts from that state."""
         return replace(self, fresh=fresh)
 
-    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
+    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Outputs:
         """Call the network once per step, on the states that it returned at the step before."""
         _begin(module, self.fresh)
         given = self.states.first(x)
 
-        def step(frame: Tensor, t: int) -> Tensor:
+        def step(frame: Tensor, t: int) -> Outputs:
             nonlocal given
             returned = module(frame, **given, **self.told(t))
             given = self.states.following(returned)
-            output: Tensor = self.output.pick(returned)
-            return output
+            return tuple(output.pick(returned) for output in self.outputs)
 
         return contract.run(step, x)
 
-    def step(self, module: nn.Module, x: Tensor) -> Tensor:
+    def step(self, module: nn.Module, x: Tensor) -> Outputs:
         """Call the network as the first step does; the capture puts the real states in the place of these."""
         with sizes_of_tensors(module):
-            output: Tensor = self.output.pick(module(x, **self.states.first(x), **self.told(0)))
-        return output
+            returned = module(x, **self.states.first(x), **self.told(0))
+        return tuple(output.pick(returned) for output in self.outputs)
 
     def told(self, t: int) -> dict[str, Any]:
         """The arguments that tell the forward which step it is."""
@@ -128,44 +127,43 @@ class WholeRun:
     Attributes:
         layout: what it is given.
         count: where the number of steps stands in the network.
-        output: the output in what it returns.
+        outputs: the outputs in what it returns.
         fresh: the state that every run starts from.
     """
 
     layout: Layout
     count: StepCount = field(default_factory=StepCount)
-    output: Output = field(default_factory=Output)
+    outputs: tuple[Output, ...] = (Output(),)
     fresh: FreshState = field(default_factory=FreshState)
 
     def __str__(self) -> str:
         return self.layout
 
     @property
-    def reads_out(self) -> bool:
-        """Whether the network reads out over time by itself."""
-        return self.output.time is None
+    def reads_out(self) -> tuple[bool, ...]:
+        """Of which outputs the network reads out over time by itself."""
+        return tuple(output.time is None for output in self.outputs)
 
     def starting_from(self, fresh: FreshState) -> WholeRun:
         """The same, every run of which starts from that state."""
         return replace(self, fresh=fresh)
 
-    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Tensor:
+    def run(self, module: nn.Module, x: Tensor, contract: TimeContract) -> Outputs:
         """Call the network once."""
         _begin(module, self.fresh)
         returned = self.call(
             module, arrange(self.layout, list(frames(x, contract.timesteps, contract.event))), contract.timesteps
         )
-        if self.output.time is None:
-            y: Tensor = self.output.pick(returned)
-            return y
-        return read_out(self.output.steps(returned), contract.readout)
+        return tuple(
+            output.pick(returned) if output.time is None else read_out(output.steps(returned), readout)
+            for output, readout in zip(self.outputs, contract.readouts.values(), strict=True)
+        )
 
-    def step(self, module: nn.Module, x: Tensor) -> Tensor:
+    def step(self, module: nn.Module, x: Tensor) -> Outputs:
         """Call the network for one step."""
         with sizes_of_tensors(module):
             returned = self.call(module, arrange(self.layout, [x]), 1)
-        y: Tensor = self.output.pick(returned) if self.output.time is None else self.output.steps(returned)[0]
-        return y
+        return tuple(output.pick(returned) if output.time is None else output.steps(returned)[0] for output in self.outputs)
 
     def call(self, module: nn.Module, x: Tensor, timesteps: int) -> Any:
         """What the forward returns for an input in its layout that is shown for so many steps."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from snnconv.capture.passes.membranes import ensure_membranes_unread
 from snnconv.errors import Refused
-from snnconv.ir.nodes import outputs
+from snnconv.ir.nodes import results
 from snnconv.ir.program import neuron_calls
 from tests.capture.wired import operators, traced
 
@@ -25,7 +25,7 @@ def test_a_graph_whose_states_are_only_returned_stays_as_it_is() -> None:
 
 def test_a_state_that_is_computed_with_is_refused() -> None:
     graph = traced(spiking)
-    _, state = outputs(graph)
+    (state,) = results(graph).following
     with graph.inserting_after(state):
         graph.call_function(torch.ops.aten.relu.default, (state,))
     with pytest.raises(Refused, match=r"a state of neuron a, and nothing says what that holds; read its potential or its spikes"):
@@ -34,7 +34,7 @@ def test_a_state_that_is_computed_with_is_refused() -> None:
 
 def test_a_state_that_is_the_output_is_refused() -> None:
     graph = traced(spiking)
-    _, state = outputs(graph)
+    (state,) = results(graph).following
     (output,) = graph.find_nodes(op="output")
     output.args = ((state, state),)
     assert [node.args[2] for node in neuron_calls(graph)] == ["a"]
