@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -63,7 +64,7 @@ class OnnxFile:
             f"({', '.join(numbers.get(n, n) for n in node.input)}) {sorted(map(str, node.attribute))}"
             for node in graph.node
         ]
-        ways = [f"y is {numbers.get('y')}"] + [
+        ways = [f"{name} is {numbers.get(name)}" for name in self.outputs] + [
             f"{neuron} {kind} is {[numbers.get(n) for n in names]}"
             for neuron, kinds in self.names.items()
             for kind, names in sorted(kinds.items())
@@ -116,7 +117,16 @@ def ours(content: Content, model: onnx.ModelProto) -> OnnxFile | None:
         raise InputError(
             f"{path}: its snnconv metadata is damaged (it does not name every potential and spike)", "export it again"
         )
-    return OnnxFile(model, content.sha256, metadata, names)
+    return OnnxFile(model, content.sha256, metadata, names, outputs=_outputs(path, metadata))
+
+
+def _outputs(path: Path, metadata: Metadata) -> tuple[str, ...]:
+    """What the outputs are called in the graph. Raises `InputError` if the metadata do not say so."""
+    names = metadata.document.get("outputs", ["y"])
+    count = len(metadata.contract.readouts)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) != count:
+        raise InputError(f"{path}: its snnconv metadata is damaged (it does not name every output)", "export it again")
+    return tuple(names)
 
 
 def read_model(content: Content) -> onnx.ModelProto:

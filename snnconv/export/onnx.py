@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,11 +63,12 @@ def to_onnx(export: Export) -> bytes:
             raise _untranslated(_cause(error)) from error
     if converted is None:
         raise RuntimeError("torch.onnx.export returned no program")
-    _ensure_outputs_apart(converted.model.graph, output_names(lowered))
+    outputs = _name_outputs(converted.model.graph, lowered)
     names.restore()
     _keep_what_is_carried(converted.model, lowered)
     model = simplified(converted.model, lowered.constants())
-    model.metadata_props[METADATA_KEY] = json.dumps({**export.metadata, "tensors": names.table(model)}, sort_keys=True)
+    told = {**export.metadata, "tensors": names.table(model)} | ({"outputs": outputs} if len(outputs) > 1 else {})
+    model.metadata_props[METADATA_KEY] = json.dumps(told, sort_keys=True)
     proto = ir.to_proto(model)
     try:
         onnx.checker.check_model(proto, full_check=True)
@@ -81,9 +82,19 @@ def input_names(lowered: Lowered) -> list[str]:
     return ["x", *(f"state.{name}" for name in lowered.state_names if lowered.form == "step")]
 
 
-def output_names(lowered: Lowered) -> list[str]:
-    """`y`, then `next_state.<name>` for every state of a step."""
-    return ["y", *(f"next_state.{name}" for name in lowered.state_names if lowered.form == "step")]
+def output_names(lowered: Lowered, taken: Collection[str] = ()) -> list[str]:
+    """`y`, or the network's own names of several outputs, none of them `taken`; then `next_state.<name>` of a step.
+
+    An index is put behind `y`, and what is no letter, digit or dot becomes a `_`: `logits`, `heads.1`, `y.0`.
+    """
+    following = [f"next_state.{name}" for name in lowered.state_names if lowered.form == "step"]
+    names: list[str] = []
+    for name in lowered.contract.readouts:
+        legal = re.sub(r"[^0-9A-Za-z_.]", "_", name if re.match(r"[A-Za-z_]", name) else f"y.{name}".rstrip("."))
+        while legal in (*taken, *names, *following):
+            legal += "_"
+        names.append(legal)
+    return [*names, *following]
 
 
 def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgram:
@@ -100,8 +111,16 @@ def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgr
         return torch.export.export(lowered.graph, inputs, dynamic_shapes=tuple(batch_dim for _ in inputs))
 
 
-def _ensure_outputs_apart(graph: ir.Graph, names: Sequence[str]) -> None:
-    """Give every output a value of its own: what a step returns may be the next state of a neuron too."""
+def _name_outputs(graph: ir.Graph, lowered: Lowered) -> list[str]:
+    """Give every output a value of its own, as a step may return the next state of a neuron too, and its name.
+
+    Returns the names of the network's own outputs. Values within the graph that are called so make way.
+    """
+    several = bool(lowered.contract.outputs)
+    names = output_names(lowered, [*input_names(lowered), *graph.initializers] if several else [])
+    for value in (value for node in graph.all_nodes() for value in node.outputs):
+        if several and value.name in names:
+            value.name = f"{value.name}.inner"
     for i, name in enumerate(names):
         value = graph.outputs[i]
         if value in graph.outputs[:i]:
@@ -110,6 +129,7 @@ def _ensure_outputs_apart(graph: ir.Graph, names: Sequence[str]) -> None:
             graph.append(copied)
             graph.outputs[i] = copied.outputs[0]
         graph.outputs[i].name = name
+    return names[: len(lowered.contract.readouts)]
 
 
 class _Names:

@@ -4,6 +4,9 @@
     sequence, frames          forward(x [B, T, C, H, W]) -> y, for any T
     step                      forward(x, state: dict[str, Tensor]) -> (y, next state); `initial_state(batch)` gives the first one
 
+Of a network with several outputs, y is a tuple of them, in the order of the metadata's contract. What depends on that has no
+annotation: `torch.jit.script` finds out.
+
 Next to `forward`, `observe` also returns the potentials and spikes of every neuron. Weights and constants keep their paths in the
 module's state-dict.
 """
@@ -70,7 +73,7 @@ class _Still(nn.Module):
         super().__init__()
         self.body, self.timesteps = body, timesteps
 
-    def forward(self, x: Tensor, timesteps: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, timesteps: int | None = None):
         """The output on images `[B, C, H, W]`, after as many steps as the network was made with or `timesteps`."""
         steps = self.timesteps if timesteps is None else timesteps
         potentials: dict[str, Tensor] = {}
@@ -78,7 +81,7 @@ class _Still(nn.Module):
         return self.body(x, steps, False, potentials, spikes)
 
     @torch.jit.export
-    def observe(self, x: Tensor, timesteps: int | None = None) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    def observe(self, x: Tensor, timesteps: int | None = None):
         """The same, and every neuron's potentials and spikes `[T * B, ...]`."""
         steps = self.timesteps if timesteps is None else timesteps
         potentials: dict[str, Tensor] = {}
@@ -94,14 +97,14 @@ class _Frames(nn.Module):
         super().__init__()
         self.body = body
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor):
         """The output on frames `[B, T, C, H, W]`."""
         potentials: dict[str, Tensor] = {}
         spikes: dict[str, Tensor] = {}
         return self.body(x, x.shape[1], False, potentials, spikes)
 
     @torch.jit.export
-    def observe(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    def observe(self, x: Tensor):
         """The same, and every neuron's potentials and spikes `[T * B, ...]`."""
         potentials: dict[str, Tensor] = {}
         spikes: dict[str, Tensor] = {}
@@ -127,7 +130,7 @@ class _StepModule(nn.Module):
             state[self.counter] = torch.zeros([batch], dtype=torch.int64)
         return state
 
-    def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, x: Tensor, state: dict[str, Tensor]):
         """The output on one frame `[B, C, H, W]` and the next state."""
         following: dict[str, Tensor] = {}
         potentials: dict[str, Tensor] = {}
@@ -135,9 +138,7 @@ class _StepModule(nn.Module):
         return self.body(x, state, following, potentials, spikes), following
 
     @torch.jit.export
-    def observe(
-        self, x: Tensor, state: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    def observe(self, x: Tensor, state: dict[str, Tensor]):
         """The same, and every neuron's potential and spikes `[B, ...]`."""
         following: dict[str, Tensor] = {}
         potentials: dict[str, Tensor] = {}
@@ -231,7 +232,7 @@ def _step(
 
 
 def _keep(y: Tensor, following: dict[str, Tensor], name: str, value: Tensor) -> Tensor:
-    """The output; notes on the way what the next step finds in a memory."""
+    """The first output; notes on the way what the next step finds in a memory."""
     following[name] = value
     return y
 
@@ -319,7 +320,7 @@ def _constants(call: fx.Node, tensors: Any, strict: Any, soft: Any) -> fx.Node:
 
 
 def _scriptable(module: fx.GraphModule) -> fx.GraphModule:
-    """What `torch.jit.script` can read: operators by name without overload, constants with flat names, one output."""
+    """What `torch.jit.script` can read: operators by name without overload, constants with flat names, one output alone."""
     for node in module.graph.nodes:
         if node.op == "call_function":
             target: Any = ops.FUNCTIONS.get(node.target, node.target)

@@ -4,7 +4,8 @@ Three regions of the step graph are told apart:
 
     still    does not depend on time (everything before the first neuron of a static input): runs once on `[B, ...]`
     timed    runs once on `[T * B, ...]`
-    tail     after the last neuron and affine: runs once, after the read-out, because reducing over time commutes with it
+    tail     after the last neuron and affine: runs once, after the read-out, because reducing over time commutes with it; of
+             several outputs each has its own
 
 What lies on a cycle through a memory runs step by step, on `[B, ...]` (`snnconv.lower.loops`).
 """
@@ -12,8 +13,8 @@ What lies on a cycle through a memory runs step by step, on `[B, ...]` (`snnconv
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterable
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -55,11 +56,10 @@ class _Builder:
         self.new: dict[fx.Node, fx.Node] = {}
         self.timed: set[fx.Node] = set()
         self.still: set[fx.Node] = set()
-        # A bias in the tail would be counted once instead of T times in a sum, and `none` keeps every step.
-        commutes = early_read_out and self.contract.readout in ("mean", "last")
-        self.tail = _tail(program.graph.graph, self.batch.shared) if commutes else set()
-        self.tail -= self.loops.remembered()
-        self.reduced: dict[fx.Node, fx.Node] = {}
+        remembered = self.loops.remembered()
+        tail = _tail(program.graph.graph, self.contract.readouts.values(), self.batch.shared) if early_read_out else {}
+        self.tail = {node: readout for node, readout in tail.items() if node not in remembered}
+        self.reduced: dict[tuple[fx.Node, str], fx.Node] = {}
         self.sliced: dict[tuple[fx.Node, int], fx.Node] = {}
 
     def build(self) -> fx.GraphModule:
@@ -127,7 +127,9 @@ class _Builder:
             self.timed.add(node)
         elif any(a in self.still for a in node.all_input_nodes):
             self.still.add(node)
-        pick = self._reduced if in_tail else self._repeated if timed else self.new.__getitem__
+        pick: Callable[[fx.Node], fx.Node] = self._repeated if timed else self.new.__getitem__
+        if in_tail:
+            pick = partial(self._reduced, readout=self.tail[node])
         self.new[node] = self.graph.node_copy(node, pick)
 
     def _repeated(self, value: fx.Node) -> fx.Node:
@@ -135,15 +137,12 @@ class _Builder:
             return self.new[value]
         return self._over_batch(value, ops.REPEAT_TIME, self.contract.timesteps)
 
-    def _reduced(self, value: fx.Node) -> fx.Node:
+    def _reduced(self, value: fx.Node, readout: str) -> fx.Node:
         if value not in self.timed:
             return self.new[value]
-        if value not in self.reduced:
-            self.reduced[value] = self._read_out(value)
-        return self.reduced[value]
-
-    def _read_out(self, value: fx.Node) -> fx.Node:
-        return self._over_batch(value, ops.REDUCE_TIME, self.contract.readout, self.contract.timesteps)
+        if (value, readout) not in self.reduced:
+            self.reduced[value, readout] = self._over_batch(value, ops.REDUCE_TIME, readout, self.contract.timesteps)
+        return self.reduced[value, readout]
 
     def _over_batch(self, value: fx.Node, operator: Any, *arguments: Any) -> fx.Node:
         """An operator on time on the new form of `value`, the batch being brought to the front for it."""
@@ -242,18 +241,33 @@ class _Builder:
 
     def _output(self, node: fx.Node) -> None:
         outputs, _ = results(node.graph)
-        self.graph.output(tuple(self._read_out(y) if y in self.timed else self.new[y] for y in outputs))
+        read = zip(outputs, self.contract.readouts.values(), strict=True)
+        self.graph.output(tuple(self._output_of(y, readout) for y, readout in read))
+
+    def _output_of(self, y: fx.Node, readout: str) -> fx.Node:
+        """An output read out. What is the same at every step, and was not read out yet, may be another thing summed or kept."""
+        if y in self.still and readout in ("sum", "none"):
+            self.new[y] = self._over_batch(y, ops.REPEAT_TIME, self.contract.timesteps)
+            self.timed.add(y)
+        found = self._reduced(y, readout)
+        return self.graph.call_function(_ATEN.clone.default, (found,)) if found.op == "placeholder" else found
 
 
-def _tail(graph: fx.Graph, shared: Collection[fx.Node]) -> set[fx.Node]:
-    """The affine operators that only the output depends on, found backwards from it; time can be taken out of what they read."""
-    output = next(iter(graph.find_nodes(op="output")))
-    tail: set[fx.Node] = set()
+def _tail(graph: fx.Graph, readouts: Iterable[str], shared: Collection[fx.Node]) -> dict[fx.Node, str]:
+    """The affine operators that only outputs of one readout depend on, found backwards from these, with that readout.
+
+    Time can be taken out of what they read. It is a mean or the last step: in a sum, a bias would be counted once instead of T
+    times, and `none` keeps every step.
+    """
+    returned: dict[fx.Node, set[str]] = {}
+    for y, readout in zip(results(graph).outputs, readouts, strict=True):
+        returned.setdefault(y, set()).add(readout)
+    tail: dict[fx.Node, str] = {}
     for node in reversed(graph.nodes):
-        ends_here = all(user in tail or user is output for user in node.users)
+        ends = returned.get(node, set()) | {tail.get(user, "") for user in node.users if user.op != "output"}
         readable = not any(a in shared for a in node.all_input_nodes)
-        if node.op == "call_function" and node.users and ends_here and readable and _is_affine(node):
-            tail.add(node)
+        if node.op == "call_function" and len(ends) == 1 and ends <= {"mean", "last"} and readable and _is_affine(node):
+            (tail[node],) = ends
     return tail
 
 

@@ -16,9 +16,17 @@ def check_contract(expected: TimeContract, found: TimeContract) -> Check:
         for name, word in _WORDS.items()
         if getattr(found, name) != getattr(expected, name)
     ]
+    if found.outputs != expected.outputs:
+        unlike.append(f"outputs are {_listed(found)} in the artifact, {_listed(expected)} in the source")
     kind = "frames" if expected.event else "one image shown"
-    agreed = f"T = {expected.timesteps}, {kind}, read-out {expected.readout}"
+    read = f"outputs {_listed(expected)}" if expected.outputs else f"read-out {expected.readout}"
+    agreed = f"T = {expected.timesteps}, {kind}, {read}"
     return Check("contract", "", not unlike, "; ".join(unlike) or agreed)
+
+
+def _listed(contract: TimeContract) -> str:
+    """The outputs with their read-outs, in words."""
+    return ", ".join(f"{name or 'one'} ({readout})" for name, readout in contract.readouts.items())
 
 
 def check_foreign(expected: TimeContract, found: Foreign) -> Check:
