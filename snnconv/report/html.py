@@ -16,7 +16,7 @@ from snnconv.report.figures.thresholds import thresholds_figure
 from snnconv.report.renderers import Renderer
 from snnconv.report.templating import environment
 from snnconv.report.text import one_line
-from snnconv.results import OUTPUT, Probe, Verification
+from snnconv.results import Probe, Verification, is_output
 from snnconv.results.document import Report
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _breakable(name: str) -> Markup:
 
 
 def _figures(found: Verification) -> Figures:
-    neurons = [tally for tally in found.layers if tally.name != OUTPUT]
+    neurons = [tally for tally in found.layers if not is_output(tally.name)]
     drawn = [tally for tally in neurons if has_margins([tally])]
     peak = peak_of(drawn)
     whole = [tally for tally in neurons if tally.values]

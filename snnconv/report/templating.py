@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import snnconv
 from snnconv.report import provenance, text, verdicts
-from snnconv.results import OUTPUT
+from snnconv.results import is_output
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -41,5 +41,6 @@ def environment(html: bool) -> Environment:
     )
     jinja.filters.update({function.__name__: function for function in _FILTERS}, line=text.one_line)
     jinja.globals.update({function.__name__: function for function in (*_VERDICTS, *_PROVENANCE)})
-    jinja.globals.update(OUTPUT=OUTPUT, PASSED=verdicts.PASSED, version=snnconv.__version__)
+    jinja.tests["output"] = is_output
+    jinja.globals.update(PASSED=verdicts.PASSED, version=snnconv.__version__)
     return jinja

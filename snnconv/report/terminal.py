@@ -14,7 +14,19 @@ from snnconv.report.provenance import settings_line
 from snnconv.report.tables import Facts, FittedTable
 from snnconv.report.text import count, rate
 from snnconv.report.verdicts import PASSED, Level, check_state, headline, levels, place, worst_error
-from snnconv.results import KEPT, OUTPUT, Check, Conversion, Inspection, LayerTally, Measure, NormStatistics, Probe, Site, Verdict
+from snnconv.results import (
+    KEPT,
+    Check,
+    Conversion,
+    Inspection,
+    LayerTally,
+    Measure,
+    NormStatistics,
+    Probe,
+    Site,
+    Verdict,
+    is_output,
+)
 
 
 def inspection(source: str, found: Inspection, todo: str = "") -> RenderableType:
@@ -82,7 +94,7 @@ def verification(verdict: Verdict) -> RenderableType:
 
 
 def _layer(tally: LayerTally) -> tuple[str, ...]:
-    rates = ("", "") if tally.name == OUTPUT else (rate(tally.rate_reference), rate(tally.rate_candidate))
+    rates = ("", "") if is_output(tally.name) else (rate(tally.rate_reference), rate(tally.rate_candidate))
     counts = (count(tally.values), count(tally.explained), count(tally.unexplained), count(tally.outside))
     return (tally.name, *counts, worst_error(tally), *rates)
 
@@ -123,8 +135,8 @@ def _brief(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "verified", f"{found.candidate}: {verdict.word} in {found.runtime}, on {_data(verdict)}"
     yield "flips", f"{unexplained} unexplained, {explained} explained by rounding, of {count(values)} values"
     for check in verdict.checks:
-        if check.level == "task" and check.layer != "unwatched run" and check_state(check) == PASSED:
-            yield "task", check.detail
+        if check.level == "task" and not check.layer.endswith("unwatched run") and check_state(check) == PASSED:
+            yield "task", f"{check.layer}: {check.detail}" if found.outputs else check.detail
     for check in _remarkable(verdict.checks):
         yield check_state(check).short, f"{place(check)}: {check.detail}"
 

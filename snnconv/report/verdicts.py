@@ -6,11 +6,11 @@ state, so a further outcome is one more `State` and its place in `_RANKS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from snnconv.report.text import count, number, of_bound, percent
-from snnconv.results import LEVELS, NOT_CHECKED, OUTPUT, UNPROVEN, Check, LayerTally, Verdict, Verification
+from snnconv.results import LEVELS, NOT_CHECKED, UNPROVEN, Check, LayerTally, Task, Verdict, Verification, is_output, output_layer
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,10 @@ def _level(name: str, checks: tuple[Check, ...], verdict: Verdict) -> Level:
         ran = name in verdict.verification.levels
         return Level(name, NOT_RUN, "nothing to check" if ran else "this level was left out")
     state = max(map(check_state, checks), key=_RANKS.index)
-    # The first check of the task counts what a reader wants to know; those after it only limit it.
-    said = _said(checks[0]) if len(checks) == 1 or name == "task" else _counted(checks, state)
+    # The first check of the task of an output counts what a reader wants to know; those after it only limit it.
+    outputs = verdict.verification.outputs if name == "task" else {}
+    firsts = [check for check in checks if check.layer in map(output_layer, outputs)] or checks[:1]
+    said = "; ".join(map(_said, firsts)) if len(checks) == 1 or name == "task" else _counted(checks, state)
     return Level(name, state, said, checks)
 
 
@@ -158,18 +160,22 @@ def sentence(verdict: Verdict) -> str:
 def facts(found: Verification) -> list[tuple[str, str]]:
     """The numbers a reader looks for first, each with what it counts."""
     said = []
-    neurons = [tally for tally in found.layers if tally.name != OUTPUT]
+    neurons = [tally for tally in found.layers if not is_output(tally.name)]
     if neurons:
         spikes = sum(tally.values for tally in neurons)
         said.append((count(sum(t.unexplained for t in neurons)), f"unexplained flips of {count(spikes)} spikes"))
         said.append((count(sum(t.explained for t in neurons)), "flips explained by rounding"))
-    if found.task is not None:
-        said.append((percent(found.task.agreement), f"argmax agreement on {count(found.task.samples)} samples"))
-        if found.task.explained:
-            said.append((count(found.task.explained), "decisions differ behind explained flips alone"))
-        before, after = found.task.accuracy_reference, found.task.accuracy_candidate
-        if before is not None and after is not None:
-            said.append((f"{percent(before)} → {percent(after)}", "accuracy, source → candidate"))
-        else:
-            said.append((number(found.task.logit_error), "largest logit error"))
+    for name, task in found.tasks.items():
+        said += ((value, f"{what}{f' ({name})' if name else ''}") for value, what in _facts_of(task))
     return said
+
+
+def _facts_of(task: Task) -> Iterator[tuple[str, str]]:
+    yield percent(task.agreement), f"argmax agreement on {count(task.samples)} samples"
+    if task.explained:
+        yield count(task.explained), "decisions differ behind explained flips alone"
+    before, after = task.accuracy_reference, task.accuracy_candidate
+    if before is not None and after is not None:
+        yield f"{percent(before)} → {percent(after)}", "accuracy, source → candidate"
+    else:
+        yield number(task.logit_error), "largest logit error"

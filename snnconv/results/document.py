@@ -11,7 +11,7 @@ import snnconv
 from snnconv.results.conversion import Conversion, Measure
 from snnconv.results.folding import Site
 from snnconv.results.inspection import Inspection
-from snnconv.results.schema import SCHEMA
+from snnconv.results.schema import OPTIONAL, SCHEMA
 from snnconv.results.verdict import Policy, Verdict
 from snnconv.results.verification import Verification
 
@@ -98,9 +98,12 @@ def document_of(report: Report) -> dict[str, Any]:
 
 
 def to_plain(found: Verification) -> dict[str, Any]:
-    """All fields of a verification, flat. Lists, dicts, strings, numbers, booleans and None only."""
+    """All fields of a verification, flat. Lists, dicts, strings, numbers, booleans and None only.
+
+    What is `OPTIONAL` is left out if it holds nothing.
+    """
     plain: dict[str, Any] = jsonable(asdict(found))
-    return plain
+    return {name: value for name, value in plain.items() if name not in OPTIONAL or value}
 
 
 def jsonable(value: Any) -> Any:

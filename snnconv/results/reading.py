@@ -14,7 +14,7 @@ from snnconv.files import parse_json
 from snnconv.files import read as read_file
 from snnconv.results.document import jsonable, to_plain
 from snnconv.results.flaws import first_flaw, json_path
-from snnconv.results.schema import SCHEMA, STRICT, ConversionDocument, VerificationDocument
+from snnconv.results.schema import OPTIONAL, SCHEMA, STRICT, ConversionDocument, VerificationDocument
 from snnconv.results.verification import Verification
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def _missing_field(whole: Any, given: Any, at: tuple[int | str, ...] = ()) -> st
     if isinstance(whole, Mapping):
         for key, value in whole.items():
             here = (*at, key)
+            if key in OPTIONAL and not value:
+                continue
             found = _missing_field(value, given[key], here) if key in given else json_path(here)
             if found:
                 return found

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pydantic import ConfigDict
 
 SCHEMA = 4
+OPTIONAL = ("outputs",)
+"""The fields of a verification that are written only if they hold something."""
 
 STRICT: ConfigDict = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 """How pydantic reads these types: no unknown field, no string taken for a number, no infinity."""
@@ -132,10 +134,10 @@ def generated_schema() -> dict[str, Any]:
     from pydantic.json_schema import GenerateJsonSchema
 
     class Generator(GenerateJsonSchema):
-        """Every field is always written, and every integer is a count or an index."""
+        """Every field is always written, but for those that are optional, and every integer is a count or an index."""
 
         def field_is_required(self, field: Any, total: bool) -> bool:
-            return True
+            return bool(field.get("name") not in OPTIONAL)
 
         def default_schema(self, schema: Any) -> dict[str, Any]:
             return self.generate_inner(schema["schema"])

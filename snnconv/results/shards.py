@@ -39,7 +39,7 @@ def _merge_one(name: str, found: Sequence[Verification]) -> Verification:
     shards = _in_order(name, found)
     first = shards[0]
     layers = [one.layers for one in shards if one.layers]
-    tasks = [one.task for one in shards if one.task is not None]
+    tasks = [one.tasks for one in shards if one.tasks]
     differences = [one.difference for one in shards if one.difference is not None]
     return replace(
         first,
@@ -48,11 +48,10 @@ def _merge_one(name: str, found: Sequence[Verification]) -> Verification:
         environment=_joined([one.environment for one in shards]),
         checks=tuple(dict.fromkeys(check for one in shards for check in one.checks)),
         layers=tuple(reduce(add, same) for same in zip(*layers, strict=True)),
-        task=reduce(add, tasks) if tasks else None,
         difference=min(differences, key=lambda difference: difference.sample, default=None),
         notes=tuple(dict.fromkeys(note for one in shards for note in one.notes)),
         seconds=sum(one.seconds for one in shards),
-    )
+    ).with_tasks({name: reduce(add, (each[name] for each in tasks)) for name in tasks[0]} if tasks else {})
 
 
 def _in_order(name: str, found: Sequence[Verification]) -> list[Verification]:

@@ -9,7 +9,17 @@ from typing import Any
 
 from snnconv.errors import InputError
 from snnconv.hints import meant
-from snnconv.results.verification import LEVELS, NOT_CHECKED, OUTPUT, UNPROVEN, Check, LayerTally, Task, Verification
+from snnconv.results.verification import (
+    LEVELS,
+    NOT_CHECKED,
+    UNPROVEN,
+    Check,
+    LayerTally,
+    Task,
+    Verification,
+    is_output,
+    output_layer,
+)
 
 
 @dataclass(frozen=True)
@@ -148,9 +158,17 @@ def judge(found: Verification, policy: Policy | None = None) -> Verdict:
     checks += [_layer(tally) for tally in found.layers]
     if found.layers and policy.explained_flips is not None:
         checks.append(_explained(found.layers, policy.explained_flips))
-    if found.task is not None:
-        checks += _task(found.task, policy)
+    labelled = any(task.labelled for task in found.tasks.values())
+    for name, task in found.tasks.items():
+        # Labels go with one output alone.
+        limits = replace(policy, accuracy_drop=None) if labelled and not task.labelled else policy
+        checks += (replace(check, layer=_of_output(name, check.layer)) for check in _task(task, limits))
     return Verdict(found, policy, tuple(checks))
+
+
+def _of_output(name: str, about: str) -> str:
+    """What a check of a task is about: the whole, or something of it; of several outputs, with the output that it is of."""
+    return ", ".join(filter(None, (output_layer(name), about))) if name else about
 
 
 def _unchecked(check: Check) -> str:
@@ -174,13 +192,13 @@ def _layer(tally: LayerTally, probe: str = "") -> Check:
         return Check("deployment", tally.name, False, ", ".join(faults) + where + first, probe)
     worst = "no number" if tally.worst is None else f"{tally.worst:.1%}"
     fine = f"worst error {worst} of its {'measured bound' if tally.measured else 'bound'}{where}"
-    if tally.name != OUTPUT:
+    if not is_output(tally.name):
         fine = f"{tally.values:,} values, {tally.explained} explained flips, {fine}"
     return Check("deployment", tally.name, True, fine, probe)
 
 
 def _explained(layers: tuple[LayerTally, ...], allowed: float) -> Check:
-    flips, values = sum(t.explained for t in layers), sum(t.values for t in layers if t.name != OUTPUT)
+    flips, values = sum(t.explained for t in layers), sum(t.values for t in layers if not is_output(t.name))
     share = flips / max(values, 1)
     return Check("deployment", "", share <= allowed, f"{flips} of {values} spikes flipped by rounding ({share:.1e})")
 

@@ -253,6 +253,8 @@ class Verification:
         shard: `(i, n)` if only every n-th chunk was run, starting with the i-th; None for a whole run.
         checks: what holds or fails whatever the policy: contract, proof, algebra, failures to run.
         layers, task: the deployment and task levels, on the data.
+        outputs: of a network with several outputs, the task of each by its name; `task` is None then. Labels go with the first of
+            them that can be one class a sample.
         reference: whose code the candidate was held against, in words.
         settings: T, kind of input and the like, each as text with its own origin: `4 (default)`.
     """
@@ -278,6 +280,21 @@ class Verification:
     seconds: float = 0.0
     reference: str = ""
     settings: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, Task] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The task of every output by its name, which is empty for the only one."""
+        return {**({} if self.task is None else {"": self.task}), **self.outputs}
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of samples on which both decide alike, the least of several outputs; None if no task was looked at."""
+        return min((task.agreement for task in self.tasks.values()), default=None)
+
+    def with_tasks(self, tasks: dict[str, Task]) -> Verification:
+        """The same with other `tasks`."""
+        return replace(self, task=tasks.get(""), outputs={name: task for name, task in tasks.items() if name})
 
 
 def _earlier(a: tuple[int, int] | None, b: tuple[int, int] | None) -> tuple[int, int] | None:

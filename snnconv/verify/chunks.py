@@ -14,7 +14,7 @@ from snnconv.verify.deployment import Compared
 from snnconv.verify.journal import Journal
 from snnconv.verify.levels import Run
 from snnconv.verify.running import ShapeMismatch, failure, run_bare
-from snnconv.verify.task import tally, tally_bare
+from snnconv.verify.task import tally_outputs, tally_outputs_bare
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the share of it that is done."""
@@ -48,27 +48,29 @@ def verify_chunks(result: Verification, run: Run, progress: Progress, journal: J
     return result if run.plan.shard else replace(result, data=replace(result.data, length=result.data.samples))
 
 
-def _seen(run: Run, chunk: Chunk) -> tuple[Compared | None, Task | None]:
+def _seen(run: Run, chunk: Chunk) -> tuple[Compared | None, dict[str, Task]]:
     """What one chunk shows on the levels that are wanted."""
+    names = run.reference.source.program.contract.readouts
     if not run.observes:
-        (reference,), (alone,) = run.reference.source.outputs(chunk.x), run_bare(run.candidate, chunk.x)
-        return None, tally_bare(tally(reference, alone, chunk.y), reference, alone, alone, None)
+        reference, alone = run.reference.source.outputs(chunk.x), run_bare(run.candidate, chunk.x)
+        tasks = tally_outputs(names, reference, alone, chunk.y)
+        return None, tally_outputs_bare(tasks, reference, alone, alone)
     compared = run.compare(chunk.x, chunk.start)
     if "task" not in run.plan.levels:
-        return compared, None
-    (reference,), (candidate,), (bound,) = compared.reference, compared.candidate, compared.output_bounds
-    task = tally(reference, candidate, chunk.y, compared.explained)
+        return compared, {}
+    tasks = tally_outputs(names, compared.reference, compared.candidate, chunk.y, compared.explained)
     if chunk.index % _UNWATCHED:
-        return compared, task
-    (bare,) = run_bare(run.candidate, chunk.x)
-    return compared, tally_bare(task, reference, candidate, bare, bound, compared.explained)
+        return compared, tasks
+    outputs = compared.reference, compared.candidate, run_bare(run.candidate, chunk.x)
+    return compared, tally_outputs_bare(tasks, *outputs, compared.output_bounds, compared.explained)
 
 
-def _add(result: Verification, compared: Compared | None, task: Task | None) -> Verification:
+def _add(result: Verification, compared: Compared | None, tasks: dict[str, Task]) -> Verification:
     """`result` with what one more chunk has shown."""
     layers = result.layers
     if compared is not None:
         layers = tuple(a + b for a, b in zip(layers, compared.layers, strict=True)) if layers else tuple(compared.layers)
     difference = result.difference or (compared.difference if compared is not None else None)
-    total = task if result.task is None or task is None else result.task + task
-    return replace(result, layers=layers, task=total, difference=difference)
+    before = result.tasks
+    totals = {name: before[name] + task if name in before else task for name, task in tasks.items()}
+    return replace(result, layers=layers, difference=difference).with_tasks(totals)

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from snnconv.engines import RunFailure
+from snnconv.ir.time import Outputs
 from snnconv.results import Task
 from snnconv.verify import masks
+
+
+def tally_outputs(
+    names: Collection[str], reference: Outputs, candidate: Outputs, labels: Tensor | None, explained: Tensor | None = None
+) -> dict[str, Task]:
+    """What `tally` says of every output of one chunk, by the names of the outputs; `labels` go with one of them alone.
+
+    Raises `RunFailure` for another number of outputs.
+    """
+    if not len(names) == len(reference) == len(candidate):
+        raise RunFailure(f"there are {len(candidate)} outputs, not {len(reference)}")
+    labelled = next((name for name, y in zip(names, reference, strict=True) if _is_class_score(y)), next(iter(names)))
+    return {
+        name: tally(a, b, labels if name == labelled else None, explained)
+        for name, a, b in zip(names, reference, candidate, strict=True)
+    }
+
+
+def tally_outputs_bare(
+    tasks: dict[str, Task],
+    reference: Outputs,
+    candidate: Outputs,
+    bare: Outputs,
+    bounds: Outputs | None = None,
+    explained: Tensor | None = None,
+) -> dict[str, Task]:
+    """The `tasks` of a chunk with what `tally_bare` says of each."""
+    if len(bare) != len(reference):
+        raise RunFailure(f"there are {len(bare)} outputs, not {len(reference)}")
+    each = zip(tasks.items(), reference, candidate, bare, bounds or [None] * len(bare), strict=True)
+    return {name: tally_bare(task, a, b, alone, bound, explained) for (name, task), a, b, alone, bound in each}
 
 
 def tally(reference: Tensor, candidate: Tensor, labels: Tensor | None, explained: Tensor | None = None) -> Task:
@@ -71,6 +104,11 @@ def _decisions(y: Tensor) -> Tensor:
         return torch.zeros(len(y), dtype=torch.int64)
     whole = y.sum(1) if y.dim() in (3, 5) else y
     return whole.argmax(1) if whole.dim() > 1 else whole
+
+
+def _is_class_score(y: Tensor) -> bool:
+    """Whether an output decides on one class of several for each sample."""
+    return y.dim() in (2, 3) and y.shape[-1] > 1
 
 
 def _agreeing(expected: Tensor, found: Tensor) -> Tensor:

@@ -71,4 +71,5 @@ verifications = st.builds(
     thresholds=few(thresholds),
     notes=few(st.text()),
     seconds=reals,
+    outputs=st.dictionaries(st.text(min_size=1), tasks, max_size=2),
 )
