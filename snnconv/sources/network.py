@@ -19,6 +19,7 @@ from snnconv.ir.program import Origin, TimeContract
 from snnconv.results import DEFAULT
 from snnconv.sources.afresh import starting_afresh, without_memory
 from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_forward
+from snnconv.sources.calling.returned import EVERY
 from snnconv.sources.fidelity import alike, faithful
 from snnconv.sources.options import NETWORK
 from snnconv.sources.own_resets import ensure_resets_change_nothing
@@ -92,11 +93,16 @@ class Network:
         settings = dict(self.origin.settings)
         if found.timesteps != self.contract.timesteps:
             settings["timesteps"] = f"{found.timesteps} ({NETWORK})"
+        if found.outputs:
+            settings["output"] = f"{found.output} ({settings['output'].rpartition(' (')[2]}"
+        elif settings.get("output", "").startswith(f"{EVERY} ("):
+            del settings["output"]  # there is but one
         if found.output and "output" not in settings:
             settings["output"] = f"{found.output} ({DEFAULT})"
+        outputs = tuple((name, self.contract.readout) for name in found.outputs)
         return replace(
             self,
-            contract=replace(self.contract, timesteps=found.timesteps),
+            contract=replace(self.contract, timesteps=found.timesteps, outputs=outputs),
             origin=replace(self.origin, settings=settings),
             notes=(*self.notes, *found.notes),
         )

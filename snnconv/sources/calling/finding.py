@@ -31,7 +31,7 @@ from snnconv.sources.calling.entries import entries
 from snnconv.sources.calling.forwards import Forward, SingleStep, WholeRun
 from snnconv.sources.calling.handed_states import counter_of, find_handed_states
 from snnconv.sources.calling.random_numbers import Generators
-from snnconv.sources.calling.returned import Part, choose, parts, parts_over_time
+from snnconv.sources.calling.returned import EVERY, Choice, Part, choose, parts, parts_over_time
 from snnconv.sources.calling.watching import RunsOnImages, Unfit, Watched, watch
 from snnconv.user_code import UserCodeError, described
 
@@ -46,7 +46,7 @@ class Found:
     Attributes:
         forward: that.
         timesteps: for how many steps it runs.
-        output: the name of the output that was chosen among several; empty if there was no choice.
+        output: the names of the outputs that were chosen among several, in words; empty if there was no choice.
         notes: in words, what was chosen.
         whole: if that is one step a call, how the network takes all steps in one call as well; None if it does not.
     """
@@ -56,6 +56,12 @@ class Found:
     output: str = ""
     notes: tuple[str, ...] = ()
     whole: Forward | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the outputs, if there are several."""
+        names = tuple(output.name for output in self.forward.outputs)
+        return names if len(names) > 1 else ()
 
     def starting_from(self, fresh: FreshState) -> Found:
         """The same, every run of which starts from that state."""
@@ -75,7 +81,7 @@ def find_forward(
     Args:
         fixed: what the user or his factory said, by the name of the setting, and where; T and the readout follow from the network
             if they are not among it.
-        wanted: the name of the output, if the user gave one.
+        wanted: the names of the outputs, with commas, or `EVERY`, if the user gave some.
 
     Raises `Refused` if the network cannot be called step by step, does not run or draws random numbers, and `InputError` if there
     is no output `wanted`.
@@ -174,6 +180,9 @@ class _Search:
                     f"the network takes one time step a call, and all steps in one call ({layout}), where {error.what}", ONE_WAY
                 ) from error
             else:
+                if found.outputs != whole.outputs:
+                    listed = (", ".join(outputs) or "one output" for outputs in (found.outputs, whole.outputs))
+                    raise Refused(f"the network returns {' in one step, and '.join(listed)} in all steps ({layout})", ONE_WAY)
                 return replace(found, timesteps=whole.timesteps, whole=whole.forward)
         return found
 
@@ -204,11 +213,12 @@ class _Search:
                 raise Unfit(*seen.called_twice())
             return None
         outputs = [part for part in parts(seen.returned) if not _is_state(part, states.places.values())]
-        chosen, note = self._choose(outputs or list(parts(seen.returned)), seen.returned)
-        self._ensure_batch(chosen)
-        found = self._found(
-            replace(told, outputs=(chosen.output,), states=states), self.contract.timesteps, outputs, chosen, note
-        )
+        choice = self._choose(outputs or list(parts(seen.returned)), seen.returned)
+        forward = replace(told, outputs=tuple(part.output for part in choice.parts), states=states)
+        found = self._found(forward, self.contract.timesteps, outputs, choice)
+        if outputs and self.wanted == EVERY:
+            left_out = (f"{name} is a state of the network, and no output" for name in states.places)
+            found = replace(found, notes=(*found.notes, *left_out))
         if told.first is None:
             return found
         return replace(found, notes=(*found.notes, f"its forward is told the first step of a run: {told.first}=True"))
@@ -230,9 +240,11 @@ class _Search:
         found = list(parts_over_time(one.returned, seen.returned, timesteps))
         if timesteps == 1:
             found = self._with_time(layout, count, one)
-        chosen, note = self._choose(found, seen.returned)
-        self._ensure_batch(chosen)
-        return self._found(WholeRun(layout, count, (chosen.output,)), timesteps, found, chosen, note)
+        if self.wanted == EVERY:
+            _ensure_told_from_one_step(found, seen.returned if timesteps > 1 else one.returned)
+        choice = self._choose(found, seen.returned)
+        outputs = tuple(part.output for part in choice.parts)
+        return self._found(WholeRun(layout, count, outputs), timesteps, found, choice)
 
     def _one_step(self, layout: Layout, steps: int, whole: Watched) -> tuple[StepCount, Watched]:
         """Where T stands, and a run for one step, which calls the neurons that the `whole` run of so many steps did.
@@ -325,13 +337,16 @@ class _Search:
         generator = torch.Generator().manual_seed(t)
         return torch.rand(batch, *self.contract.input_shape, generator=generator)
 
-    def _choose(self, found: list[Part], returned: Any) -> tuple[Part, str]:
+    def _choose(self, found: list[Part], returned: Any) -> Choice:
         floats = [part for part in found if part.value.is_floating_point()]
         if not floats and self.wanted is None:
             kind = "nothing" if returned is None else f"a {type(returned).__name__}"
             what = "; ".join(f"{part} of {part.value.dtype}" for part in found) or kind
             raise Refused(f"the network returns {what}", "its forward must return a float tensor, or several: no decision")
-        return choose(floats, self.wanted)
+        choice = choose(floats, self.wanted, [part for part in found if not part.value.is_floating_point()])
+        for part in choice.parts:
+            self._ensure_batch(part)
+        return choice
 
     def _ensure_batch(self, chosen: Part) -> None:
         """Raise `Refused` unless the samples of a batch are the first dimension of the output of a step."""
@@ -344,13 +359,23 @@ class _Search:
                 "its forward must return one float tensor [B, ...] a time step",
             )
 
-    def _found(self, forward: Forward, timesteps: int, outputs: list[Part], chosen: Part, note: str) -> Found:
-        name = chosen.output.name if len(outputs) > 1 else ""
-        return Found(forward, timesteps, name, (note,) if note else ())
+    def _found(self, forward: Forward, timesteps: int, outputs: list[Part], choice: Choice) -> Found:
+        names = ", ".join(part.output.name for part in choice.parts) if len(outputs) > 1 else ""
+        return Found(forward, timesteps, names, choice.notes)
 
 
 def _is_state(part: Part, places: Collection[Any]) -> bool:
     return any(part.output.path[: len(place)] == place for place in places)
+
+
+def _ensure_told_from_one_step(found: Collection[Part], returned: Any) -> None:
+    """Raise `Refused` for a tensor of a whole run that is none of those that were `found`: nobody knows its part of one step."""
+    for part in parts(returned):
+        if part.value.dim() and not any(part.output.path[: len(known.output.path)] == known.output.path for known in found):
+            raise Refused(
+                f"the network returns {part}, and a run of one step returns nothing like it",
+                "leave it out of --output, or let it differ in one dimension alone, which is time",
+            )
 
 
 def _of_one_step(part: Part) -> Tensor:

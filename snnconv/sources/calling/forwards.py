@@ -26,6 +26,10 @@ class Forward(Protocol):
     """How a network is called over time; `str` of it says so in words."""
 
     @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The outputs in what it returns."""
+
+    @property
     def fresh(self) -> FreshState:
         """The state that every run starts from."""
 

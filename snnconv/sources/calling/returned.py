@@ -1,4 +1,4 @@
-"""What the forward of a network returns: which part of it is the output, and whether time is a dimension of it."""
+"""What the forward of a network returns: which parts of it are the outputs, and whether time is a dimension of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ Path = tuple[int | str, ...]
 """The way to a part of what is returned: indices and names, empty for the whole."""
 LISTED = "listed"
 """Time is a list of one tensor per step."""
+EVERY = "all"
+"""What the user gives for every output."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """The part of what a forward returns that is the network's output.
+    """A part of what a forward returns that is an output of the network.
 
     Attributes:
         path: the way to it.
@@ -105,29 +107,65 @@ def parts_over_time(one: Any, several: Any, timesteps: int, path: Path = ()) -> 
             yield from parts_over_time(ours[key], theirs[key], timesteps, (*path, key))
 
 
-def choose(found: Sequence[Part], wanted: str | None) -> tuple[Part, str]:
-    """The part that is the output: the one that is `wanted`, the only one, or the spikes of spikes and potentials.
+@dataclass(frozen=True)
+class Choice:
+    """The parts of what is returned that are the outputs, in their order, and what is to be said of that."""
 
-    Returns it with a note in words, empty if there was no choice. Raises `InputError` if `wanted` is none of them, and `Refused`
-    if the user has to choose.
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
+
+
+def choose(found: Sequence[Part], wanted: str | None, others: Sequence[Part] = ()) -> Choice:
+    """The outputs of a network: those that are `wanted`, which may be `EVERY`, or the only one, or the spikes of spikes and
+    potentials.
+
+    `others` are what it returns besides: no real numbers. Raises `InputError` if there is no output that is `wanted`, and
+    `Refused` if the user has to choose.
     """
-    names = [part.output.name for part in found]
-    if wanted is not None:
-        if wanted in names:
-            return found[names.index(wanted)], ""
-        listed = "; ".join(map(str, found))
-        raise InputError(f"the network has no output '{wanted}'", f"{meant(wanted, names)}it returns {listed}")
+    if wanted is not None and wanted != EVERY:
+        return Choice(_wanted(found, wanted))
     if not found:
         raise Refused("the network returns no tensor", "its forward must return one float tensor, or several")
-    found = _worth_a_choice(found)
-    first, *others = found
-    if not others:
-        return first, ""
-    if is_spikes(first.value) and all(other.value.shape == first.value.shape for other in others):
-        listed = ", ".join(other.output.name for other in others)
-        return first, f"output {first.output.name}, the spikes, was taken; {listed} was left out (--output)"
-    listed = "; ".join(map(str, found))
-    raise Refused(f"the network has {len(found)} outputs: {listed}", f"choose one, as in --output {names[0]}")
+    worth = _worth_a_choice(found)
+    if wanted == EVERY:
+        return Choice(tuple(worth), tuple(_left_out([*found, *others], worth)))
+    first, *further = worth
+    if not further:
+        return Choice((first,))
+    if is_spikes(first.value) and all(other.value.shape == first.value.shape for other in further):
+        listed = ", ".join(other.output.name for other in further)
+        return Choice((first,), (f"output {first.output.name}, the spikes, was taken; {listed} was left out (--output)",))
+    listed = "; ".join(map(str, worth))
+    todo = f"choose one, as in --output {worth[0].output.name}, or some, as in a,b, or take them together with --output {EVERY}"
+    raise Refused(f"the network has {len(worth)} outputs: {listed}", todo)
+
+
+def _wanted(found: Sequence[Part], wanted: str) -> tuple[Part, ...]:
+    """The parts that are called so: one, or several with commas."""
+    named = {part.output.name: part for part in found}
+    if not any(isinstance(part.output.path[0], int) for part in found if part.output.path):
+        named = {**{str(i): part for i, part in enumerate(found)}, **named}
+    listed = [wanted] if wanted in named else [name.strip() for name in wanted.split(",")]
+    for i, name in enumerate(listed):
+        if name not in named:
+            names = [part.output.name for part in found]
+            raise InputError(
+                f"the network has no output '{name}'", f"{meant(name, names)}it returns {'; '.join(map(str, found))}"
+            )
+        if name in listed[:i]:
+            raise InputError(f"--output names {name} twice", "name each output once")
+    return tuple(named[name] for name in listed)
+
+
+def _left_out(found: Sequence[Part], outputs: Sequence[Part]) -> Iterator[str]:
+    """Notes on what is returned and is no output, though all of them were asked for."""
+    for part in found:
+        if any(part is output for output in outputs):
+            continue
+        same = next((output for output in outputs if output.value is part.value), None)
+        kind = f"the same tensor as {same.output.name}" if same is not None else str(part.value.dtype).removeprefix("torch.")
+        what = "a number" if same is None and not part.value.dim() and part.value.is_floating_point() else kind
+        yield f"{part.output.name} is returned as well, and left out: it is {what}"
 
 
 def _worth_a_choice(found: Sequence[Part]) -> list[Part]:
