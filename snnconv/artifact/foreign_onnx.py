@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from snnconv.artifact.artifact import Foreign
 from snnconv.artifact.metadata import Metadata, foreign
-from snnconv.artifact.onnx_file import OnnxFile, ours, read_model
+from snnconv.artifact.onnx_file import OnnxFile, names_of_outputs, ours, read_model
 from snnconv.files import Content
 from snnconv.ir.program import TimeContract
 
@@ -23,7 +23,11 @@ def read_onnx(content: Content) -> OnnxFile | ForeignOnnx:
 
 @dataclass(frozen=True)
 class ForeignOnnx(Foreign):
-    """An ONNX file without metadata of snnconv. Its input is its only one, its output the first."""
+    """An ONNX file without metadata of snnconv.
+
+    Its input is its only one, its output the first. Several are found by the names that snnconv would give them, or by their
+    order if there are as many.
+    """
 
     model: onnx.ModelProto
     path: Path
@@ -47,18 +51,22 @@ class ForeignOnnx(Foreign):
             return (
                 f"its graph takes {len(inputs)} inputs ({names}) and gives {len(self.model.graph.output)} outputs, not 1 of each"
             )
+        wanted = names_of_outputs(contract)
+        if len(self._outputs(contract)) < len(wanted):
+            given = ", ".join(value.name for value in self.model.graph.output)
+            return f"its graph gives {len(self.model.graph.output)} outputs ({given}), not {len(wanted)} ({', '.join(wanted)})"
         kind = inputs[0].type.tensor_type
         declared = [dim.dim_value or dim.dim_param or "?" for dim in kind.shape.dim] if kind.HasField("shape") else None
-        wanted = contract.batch_shape(1)[1:]
+        sample = contract.batch_shape(1)[1:]
         said = f"its input {inputs[0].name} is"
         if kind.elem_type != TensorProto.FLOAT:
             kinds = TensorProto.DataType
             return f"{said} {kinds.Name(kind.elem_type) if kind.elem_type in kinds.values() else 'of no type'}, not FLOAT"
         if declared is None:
             return ""
-        sizes = zip(declared[1:], wanted, strict=False)
-        if len(declared) != len(wanted) + 1 or any(isinstance(size, int) and size != other for size, other in sizes):
-            return f"{said} {declared}, but the source takes {['batch', *wanted]}"
+        sizes = zip(declared[1:], sample, strict=False)
+        if len(declared) != len(sample) + 1 or any(isinstance(size, int) and size != other for size, other in sizes):
+            return f"{said} {declared}, but the source takes {['batch', *sample]}"
         return ""
 
     def under(self, contract: TimeContract) -> OnnxFile:
@@ -66,8 +74,17 @@ class ForeignOnnx(Foreign):
         dims = [value.type.tensor_type.shape.dim for value in self._inputs[:1]]
         batch = dims[0][0].dim_value or None if dims and dims[0] else None
         metadata = Metadata("sequence", batch, contract, {}, False, sha256_of_source="")
-        x, y = (next((value.name for value in values), "") for values in (self._inputs, self.model.graph.output))
-        return OnnxFile(self.model, self.sha256, metadata, {}, self.format, x, (y,))
+        x = next((value.name for value in self._inputs), "")
+        return OnnxFile(self.model, self.sha256, metadata, {}, self.format, x, self._outputs(contract))
+
+    def _outputs(self, contract: TimeContract) -> tuple[str, ...]:
+        """The names of the outputs of `contract` in the graph; none if they are not to be found."""
+        given, wanted = [value.name for value in self.model.graph.output], names_of_outputs(contract)
+        if len(wanted) == 1:
+            return tuple(given[:1])
+        if set(wanted) <= set(given):
+            return tuple(wanted)
+        return tuple(given) if len(given) == len(wanted) else ()
 
     @property
     def _inputs(self) -> list[onnx.ValueInfoProto]:

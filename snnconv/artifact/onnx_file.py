@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from snnconv.artifact.metadata import Metadata, read_metadata
 from snnconv.errors import InputError, first_line
 from snnconv.files import Content, reading
+from snnconv.ir.program import TimeContract
 
 METADATA_KEY = "snnconv"
 _VALUES = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
@@ -72,6 +74,20 @@ class OnnxFile:
         states = [f"{v.name} is {numbers.get(v.name)}" for v in graph.output if v.name in made]
         said = [f"value {numbers.get(v.name, v.name)} {v.type}" for v in graph.value_info]
         return [*sorted(opsets), *ends, *sorted(held), *nodes, *ways, *states, *sorted(said)]
+
+
+def names_of_outputs(contract: TimeContract, taken: Collection[str] = ()) -> list[str]:
+    """What outputs are called in a graph: `y`, or the network's own names of several, none of them `taken`.
+
+    An index is put behind `y`, and what is no letter, digit or dot becomes a `_`: `logits`, `heads.1`, `y.0`.
+    """
+    names: list[str] = []
+    for name in contract.readouts:
+        legal = re.sub(r"[^0-9A-Za-z_.]", "_", name if re.match(r"[A-Za-z_]", name) else f"y.{name}".rstrip("."))
+        while legal in (*taken, *names):
+            legal += "_"
+        names.append(legal)
+    return names
 
 
 def constants_of(model: onnx.ModelProto) -> dict[str, Tensor]:

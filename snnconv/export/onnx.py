@@ -24,7 +24,7 @@ from onnxscript import opset18 as op
 
 from snnconv.artifact.foreign_onnx import read_onnx
 from snnconv.artifact.formats import Export, Format
-from snnconv.artifact.onnx_file import METADATA_KEY
+from snnconv.artifact.onnx_file import METADATA_KEY, names_of_outputs
 from snnconv.errors import Refused, first_line
 from snnconv.export.simplified_onnx import simplified
 from snnconv.ir.over_batch import OVER_BATCH
@@ -83,18 +83,9 @@ def input_names(lowered: Lowered) -> list[str]:
 
 
 def output_names(lowered: Lowered, taken: Collection[str] = ()) -> list[str]:
-    """`y`, or the network's own names of several outputs, none of them `taken`; then `next_state.<name>` of a step.
-
-    An index is put behind `y`, and what is no letter, digit or dot becomes a `_`: `logits`, `heads.1`, `y.0`.
-    """
+    """The names of the network's outputs (`names_of_outputs`), none of them `taken`; then `next_state.<name>` of a step."""
     following = [f"next_state.{name}" for name in lowered.state_names if lowered.form == "step"]
-    names: list[str] = []
-    for name in lowered.contract.readouts:
-        legal = re.sub(r"[^0-9A-Za-z_.]", "_", name if re.match(r"[A-Za-z_]", name) else f"y.{name}".rstrip("."))
-        while legal in (*taken, *names, *following):
-            legal += "_"
-        names.append(legal)
-    return [*names, *following]
+    return [*names_of_outputs(lowered.contract, [*taken, *following]), *following]
 
 
 def _exported(lowered: Lowered, batch: int | None) -> torch.export.ExportedProgram:

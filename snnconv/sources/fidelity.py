@@ -88,10 +88,12 @@ def _reading_out(source: Source, fitting: _Fitting) -> Source:
     if chosen == contract.readouts:
         return source
     first, *others = dict.fromkeys(chosen.values())
-    if _is_given(source, "readout") and contract.readout not in chosen.values():
+    given = _is_given(source, "readout")
+    if given and contract.readout not in chosen.values():
         raise Refused(f"the network reads out by itself, by {first}, not by {contract.readout}", f"give --readout {first}")
     said = ", ".join(f"{name} {readout}" for name, readout in chosen.items()) if others else first
-    origin = replace(program.origin, settings={**program.origin.settings, "readout": f"{said} ({NETWORK})"})
+    where = f"{program.origin.settings['readout'].rpartition(' (')[2].rstrip(')')} and {NETWORK}" if given else NETWORK
+    origin = replace(program.origin, settings={**program.origin.settings, "readout": f"{said} ({where})"})
     contract = contract.reading_out(first) if not others else replace(contract, outputs=tuple(chosen.items()))
     return replace(source, program=replace(program, contract=contract, origin=origin))
 

@@ -339,7 +339,7 @@ class _Search:
 
     def _choose(self, found: list[Part], returned: Any) -> Choice:
         floats = [part for part in found if part.value.is_floating_point()]
-        if not floats and self.wanted is None:
+        if not floats and self.wanted in (None, EVERY):
             kind = "nothing" if returned is None else f"a {type(returned).__name__}"
             what = "; ".join(f"{part} of {part.value.dtype}" for part in found) or kind
             raise Refused(f"the network returns {what}", "its forward must return a float tensor, or several: no decision")

@@ -128,6 +128,10 @@ def choose(found: Sequence[Part], wanted: str | None, others: Sequence[Part] = (
         raise Refused("the network returns no tensor", "its forward must return one float tensor, or several")
     worth = _worth_a_choice(found)
     if wanted == EVERY:
+        names = [part.output.name for part in worth]
+        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if twice is not None:
+            raise Refused(f"the network returns two outputs called {twice}", "give each a name of its own")
         return Choice(tuple(worth), tuple(_left_out([*found, *others], worth)))
     first, *further = worth
     if not further:
@@ -136,7 +140,8 @@ def choose(found: Sequence[Part], wanted: str | None, others: Sequence[Part] = (
         listed = ", ".join(other.output.name for other in further)
         return Choice((first,), (f"output {first.output.name}, the spikes, was taken; {listed} was left out (--output)",))
     listed = "; ".join(map(str, worth))
-    todo = f"choose one, as in --output {worth[0].output.name}, or some, as in a,b, or take them together with --output {EVERY}"
+    one, another = (part.output.name for part in worth[:2])
+    todo = f"choose one, as in --output {one}, or several, as in --output {one},{another}, or take them all with --output {EVERY}"
     raise Refused(f"the network has {len(worth)} outputs: {listed}", todo)
 
 
