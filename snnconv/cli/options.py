@@ -63,7 +63,14 @@ KeepNorm = Annotated[
 ]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE.npy", help="Integer labels [N] that go with an .npy of samples.")]
 Leak = Annotated[float | None, typer.Option(help="Leak of the neurons, if the checkpoint does not hold it.")]
-Output = Annotated[str | None, typer.Option("--output", metavar="NAME|INDEX", help="Output of a network that returns several.")]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        metavar="NAME|INDEX,...|all",
+        help="Outputs of a network that returns several, in this order; one that is called all by its index.",
+    ),
+]
 PolicySettings = Annotated[
     list[str] | None,
     typer.Option(

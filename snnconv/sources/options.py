@@ -40,7 +40,7 @@ class SourceOptions:
         input: "static" (one image shown T times) or "event" (T frames).
         input_shape: shape of one frame, `(C, H, W)`.
         readout: mean, sum, last, max or none.
-        output: the name or index of the output, if the network has several.
+        output: the name or index of the output, several of them with commas, or "all", if the network has several.
         leak, threshold, strict: constants of the neurons that a state-dict does not hold.
         weights: the set of weights in a checkpoint that holds several, by its keys: `checkpoint/model_ema`.
         ignore: patterns of keys of a checkpoint that are left out, with `*` for any characters.
