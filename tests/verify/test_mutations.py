@@ -32,6 +32,7 @@ from tests.verify.damage import (
     onnx,
     operators,
     oracle,
+    outputs,
     over_time,
     per_step,
     program,
@@ -41,7 +42,7 @@ from tests.verify.damage import (
 )
 from tests.verify.damage.workbench import Case
 
-FAMILIES = (constants, onnx, torchscript, program, per_step, read_outs, memories, found_neurons, operators, over_time)
+FAMILIES = (constants, onnx, torchscript, program, per_step, read_outs, memories, found_neurons, operators, over_time, outputs)
 """Importing a family registers its kinds."""
 
 SLIPS: dict[str, str] = {}
@@ -173,7 +174,7 @@ def test_many_kinds_flip_no_spike_on_the_data() -> None:
 @pytest.mark.sample(6)
 @pytest.mark.parametrize("event", [False, True], ids=["still", "frames"])
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS, ids=lambda part: part.lstrip("."))
-@pytest.mark.parametrize("network", workbench.NETS)
+@pytest.mark.parametrize("network", [*workbench.NETS, workbench.HEADS])
 def test_no_sound_artifact_is_accused(network: str, suffix: str, form: str, event: bool, record_property: Record) -> None:
     readouts = READOUTS if SHARE >= 1 else READOUTS[event::2]
     cases = [Case(network, suffix, form, event, readout) for readout in readouts]

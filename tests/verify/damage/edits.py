@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from snnconv.artifact.formats import Export
 from snnconv.export import format_of
-from snnconv.ir.nodes import outputs
+from snnconv.ir.nodes import results
 from snnconv.ir.program import SpikingProgram, neuron_calls, put, share, tensors
 from tests.verify.damage import mechanisms, register, workbench
 from tests.verify.damage.program import Wrong, encoded
@@ -104,7 +104,7 @@ def memories(g: fx.Graph) -> list[fx.Node]:
 
 def left(g: fx.Graph) -> list[fx.Node]:
     """What the step leaves in them."""
-    return list(outputs(g))[1 + len(neuron_calls(g)) :]
+    return results(g).following[len(neuron_calls(g)) :]
 
 
 def leave(g: fx.Graph, which: int, value: fx.Node) -> None:

@@ -114,13 +114,13 @@ def _sound_on_trials(case: Case) -> Seen:
 def everything(candidate: Candidate, x: Tensor) -> Iterator[tuple[str, Tensor]]:
     """All that can be seen of an artifact, watched and not, once and again."""
     for again in ("", ", again"):
-        yield f"output, unwatched{again}", candidate.run(x)
+        yield from ((f"output {i}, unwatched{again}", y) for i, y in enumerate(candidate.outputs(x)))
         seen = candidate.observe(x)
-        yield f"output{again}", seen.y
+        yield from ((f"output {i}{again}", y) for i, y in enumerate(seen.outputs))
         for kind, values in (("potential", seen.potentials), ("spikes", seen.spikes), ("memory", seen.memories)):
             for name, steps in values.items():
                 yield from ((f"{kind} of {name} at step {step}{again}", value) for step, value in enumerate(steps))
-    yield "output, one sample alone", candidate.run(x[:1])
+    yield from ((f"output {i}, one sample alone", y) for i, y in enumerate(candidate.outputs(x[:1])))
     first = getattr(getattr(candidate, "module", None), "initial_state", None)
     if first is not None:
         yield from ((f"first state of {name}", value) for name, value in first(2).items())

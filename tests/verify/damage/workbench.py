@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,10 +25,14 @@ from snnconv.verify.probes import near_thresholds
 from snnconv.verify.reference import FreshExport
 from tests.networks import NETWORKS, inputs, source_of, steps
 from tests.references import reference_to
+from tests.several import several
 
 NETS = {**NETWORKS, "steps": steps}
+HEADS = "heads"
+"""A network with several outputs: the scores of two heads, which are alike in shape, and spikes."""
 TIMESTEPS = 3
 SOURCES: dict[str, Callable[[], Source]] = {name: lambda make=make: source_of(make(), TIMESTEPS) for name, make in NETS.items()}
+SOURCES[HEADS] = lambda: several(HEADS, "logits,aux,spikes")
 """Every network by its name, under the contract that its cases have by default."""
 SAMPLES = 6
 EXPORTED = {".onnx": "onnx", ".ts": "torchscript", ".pt2": "pt2"}
@@ -83,7 +87,7 @@ def folded(case: Case, dtype: torch.dtype = torch.float32) -> SpikingProgram:
 
 
 def _under_contract(program: SpikingProgram, case: Case) -> SpikingProgram:
-    return replace(program, contract=replace(program.contract, event=case.event, readout=case.readout))
+    return replace(program, contract=replace(program.contract.reading_out(case.readout), event=case.event))
 
 
 @cache
@@ -127,7 +131,7 @@ def _under_another_contract(case: Case) -> bytes:
     """One step is the same graph under every contract, and torch's exporter is slow: only the metadata is made anew."""
     model = onnx.load_from_string(artifact(Case(case.network, ".onnx", "step")))
     (held,) = model.metadata_props
-    held.value = json.dumps({**json.loads(held.value), "contract": asdict(folded(case).contract)}, sort_keys=True)
+    held.value = json.dumps({**json.loads(held.value), "contract": folded(case).contract.plain()}, sort_keys=True)
     return model.SerializeToString(deterministic=True)
 
 
