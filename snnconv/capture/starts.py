@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -71,22 +71,35 @@ def ensure_starts(net: nn.Module, memories: Collection[Memory], contract: TimeCo
         )
 
 
+class _First(NamedTuple):
+    """A tensor or number that was there first: its value then, itself, and how often it had been changed in place."""
+
+    value: Tensor
+    itself: Any
+    version: int
+
+    def is_left(self, found: Any) -> bool:
+        """Whether it is what was `found` at the end of the step, which so did not go on from it."""
+        return found is self.itself and getattr(found, "_version", 0) == self.version
+
+
 class _Seen:
     """What there is in the place of each memory, a tensor or a number, when the step begins, and what is set first in it."""
 
     def __init__(self, memories: Collection[Memory]) -> None:
         self._memories = memories
-        self._held: dict[Memory, Tensor] = {}
-        self._set: dict[Memory, Tensor] = {}
+        self._held: dict[Memory, _First] = {}
+        self._set: dict[Memory, _First] = {}
 
     def start(self, memory: Memory) -> Start:
         """From what a memory starts: what is held, if anything is."""
         held = self._held.get(memory)
         if held is not None and memory.loop is not None:
-            return HELD if held.any() else None
-        value = self._set.get(memory) if held is None else held
-        if value is None or not value.any():
+            return HELD if held.value.any() else None
+        first = self._set.get(memory) if held is None else held
+        if first is None or not first.value.any():
             return None
+        value = first.value
         if bool((value == value.flatten()[0]).all()):
             return value.flatten()[0].item()
         of_samples = value.dim() > len(memory.shape)
@@ -95,15 +108,21 @@ class _Seen:
     @contextmanager
     def watching(self, net: nn.Module) -> Iterator[None]:
         """A block in which the network makes its first step."""
+        ended: set[LoopRun | None] = set()
 
         def arrived(loop: LoopRun | None, iteration: int, variables: dict[str, Any]) -> None:
-            for memory in self._memories if iteration == 0 else ():
-                if memory.loop == loop:
+            for memory in [memory for memory in self._memories if memory.loop == loop]:
+                there = held_by(net, memory, variables).get(memory.variable or memory.attribute)
+                if iteration == 0:
                     self._set.pop(memory, None)
-                    self._note(self._held, memory, held_by(net, memory, variables).get(memory.variable or memory.attribute))
+                    self._note(self._held, memory, there)
+                elif memory in self._set and self._set[memory].is_left(value_at(there, memory.inside)):
+                    del self._set[memory]
+            if iteration:
+                ended.add(loop)
 
         def passed(loop: LoopRun, variables: dict[str, Any]) -> None:
-            for memory in self._memories:
+            for memory in self._memories if loop not in ended else ():
                 if memory.loop == loop and memory.variable:
                     self._note(self._set, memory, variables.get(memory.variable))
 
@@ -114,6 +133,7 @@ class _Seen:
                 stack.enter_context(watching_loops(arrived, passed))
             arrived(None, 0, {})
             yield
+            arrived(None, 1, {})
 
     def _hear(self, path: str, name: str, value: Any) -> None:
         for memory in self._memories:
@@ -121,10 +141,11 @@ class _Seen:
                 self._note(self._set, memory, value)
 
     @staticmethod
-    def _note(where: dict[Memory, Tensor], memory: Memory, value: Any) -> None:
+    def _note(where: dict[Memory, _First], memory: Memory, value: Any) -> None:
         found = value_at(value, memory.inside)
         if memory not in where and isinstance(found, Tensor | int | float):
-            where[memory] = found.detach().clone() if isinstance(found, Tensor) else torch.tensor(found)
+            kept = found.detach().clone() if isinstance(found, Tensor) else torch.tensor(found)
+            where[memory] = _First(kept, found, getattr(found, "_version", 0))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from snnconv.verify import verify
 from tests.adapters.conversions import in_turn, verified
 from tests.references import reference_to
 from tests.sources.test_written_out import source_of
-from tests.sources.written_out import CHANNELS, CLASSES, Above, Image
+from tests.sources.written_out import CHANNELS, CLASSES, Above, Cells, Image
 
 
 class Full(Image):
@@ -235,3 +235,9 @@ def test_a_first_step_that_is_computed_otherwise_is_refused_by_name() -> None:
     torch.manual_seed(0)
     with pytest.raises(Refused, match=r"its first step otherwise than from 0 or another constant in what it keeps \(h\)"):
         source_of(Hidden().eval())
+
+
+def test_what_the_first_step_leaves_is_no_start_though_it_is_the_same_for_every_input() -> None:
+    torch.manual_seed(0)
+    program = source_of(Cells().eval()).program  # the second cell is given a bias alone at first
+    assert "forward.s2.1" in program.memories and not program.counts_steps
