@@ -11,6 +11,7 @@ floats, leak and reset from what it carries, measured in the same way. Then it m
     identify    the neuron in every type, confirmed
     places      a layer that is called at several places
     firing      where a layer fires that is none of them
+    jumps       functions that fire without a comparison
     written_out where a network fires whose neurons have no layer
     adapter     the adapter of a layer that was identified
 """

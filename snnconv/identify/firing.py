@@ -8,6 +8,7 @@ neuron is:
     u >= 0.5     the neuron fires on u, from 0.5 on
     u >= theta   the neuron fires on u - theta, from 0 on; in floats that is the same decision
     u < 0.5      it holds where the neuron that fires from 0.5 on is silent
+    sign(u)      two neurons: `snnconv.identify.jumps`
 
 What is inside another neuron is that neuron's own.
 """
@@ -26,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 from snnconv.adapters import Adapter, reset_with_network, teach
 from snnconv.adapters.recognition import adapter_of
+from snnconv.identify.jumps import Jumps
 from snnconv.ir.neuron import Neuron
 
 _GREATER = dict.fromkeys(("gt", "__gt__", "greater"), True) | dict.fromkeys(("ge", "__ge__", "greater_equal"), False)
@@ -99,12 +101,15 @@ def split_off(layer: nn.Module, found: Sequence[Comparison]) -> None:
     while hasattr(layer, name):
         name += "_"
     names = [name if len(found) == 1 else f"{name}{i}" for i in range(1, len(found) + 1)]
+    # Asked now, because asking may run a layer, which must not be while the network is traced.
+    neurons = [path for path, inner in layer.named_modules() if path and _is_neuron(inner)]
     for inner, comparison in zip(names, found, strict=True):
         layer.add_module(inner, Firing(comparison))
 
     @functools.wraps(kind.forward)
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        with _Giving([self.get_submodule(inner) for inner in names]):
+        inside = [self.get_submodule(path) for path in (*neurons, *names)]
+        with _Giving([self.get_submodule(inner) for inner in names], lambda called: any(called is one for one in inside)):
             return kind.forward(self, *args, **kwargs)
 
     layer.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
@@ -119,13 +124,13 @@ class _Compared:
     silent: bool = False
 
 
-def _compared(function: Any, args: tuple[Any, ...]) -> _Compared | None:
-    """The same of a call of torch; None if it is no comparison of floats."""
+def _compared(function: Any, args: tuple[Any, ...], is_neuron: Callable[[nn.Module], bool]) -> _Compared | None:
+    """The same of a call of torch; None if it is no comparison of floats, or is made inside a layer that `is_neuron`."""
     name = getattr(function, "__name__", "")
     if len(args) != 2 or name not in _GREATER | _LESS or not isinstance(args[0], Tensor):
         return None
     u, other = args
-    if not u.is_floating_point() or _is_in_neuron():
+    if not u.is_floating_point() or _is_in(is_neuron):
         return None
     if isinstance(other, Tensor):
         if not other.is_floating_point() or not max(u.dim(), other.dim()):
@@ -138,43 +143,73 @@ def _compared(function: Any, args: tuple[Any, ...]) -> _Compared | None:
     return None
 
 
-def _is_in_neuron() -> bool:
-    """Whether a layer that is known as a neuron is being called."""
+def _is_neuron(layer: nn.Module) -> bool:
+    """Whether a layer is known as a neuron."""
+    return adapter_of(layer) is not None
+
+
+def _is_in(is_neuron: Callable[[nn.Module], bool]) -> bool:
+    """Whether a layer that `is_neuron` is being called."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         frame = frame.f_back
-        if frame.f_code is _CALL and adapter_of(frame.f_locals["self"]) is not None:
+        if frame.f_code is _CALL and is_neuron(frame.f_locals["self"]):
             return True
     return False
 
 
-class _Recording(TorchFunctionMode):
+class _ByComparisons(TorchFunctionMode):
+    """Computes what jumps by comparisons, and hands these over as they are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jumps = Jumps()
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if (jumping := self._jumps.of(func, args, kwargs or {}, self._compare)) is not None:
+            return jumping
+        result = self.called(func, args, kwargs or {})
+        self._jumps.note(func, args, kwargs or {}, result)
+        return result
+
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Make a call of torch that does not jump."""
+        raise NotImplementedError
+
+    def _compare(self, u: Tensor, number: float, strict: bool) -> Tensor:
+        holds: Tensor = self.called(torch.gt if strict else torch.ge, (u, number), {})
+        return holds.to(u.dtype)
+
+
+class _Recording(_ByComparisons):
     def __init__(self, batch: int) -> None:
         super().__init__()
         self.made: list[Made] = []
         self._batch, self._weights = batch, list[int]()
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        compared, result = _compared(func, args), func(*args, **(kwargs or {}))
-        self._weights += [id(a) for a in (*args, *(kwargs or {}).values()) if isinstance(a, nn.Parameter) and a.dim() > 1]
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Note what is compared."""
+        compared, result = _compared(func, args, _is_neuron), func(*args, **kwargs)
+        self._weights += [id(a) for a in (*args, *kwargs.values()) if isinstance(a, nn.Parameter) and a.dim() > 1]
         if compared is not None and result.shape[:1] == (self._batch,):
             self.made.append(Made(compared.comparison, tuple(self._weights), args))
             self._weights = []
         return result
 
 
-class _Giving(TorchFunctionMode):
-    """Gives the comparisons of each step to `layers`, in their order."""
+class _Giving(_ByComparisons):
+    """Gives the comparisons of each step to `layers`, in their order; those inside a layer that `is_neuron` are its own."""
 
-    def __init__(self, layers: list[nn.Module]) -> None:
+    def __init__(self, layers: list[nn.Module], is_neuron: Callable[[nn.Module], bool]) -> None:
         super().__init__()
-        self._layers, self._given = layers, 0
+        self._layers, self._given, self._is_neuron = layers, 0, is_neuron
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Let the next layer compare."""
         layer = self._layers[self._given % len(self._layers)]
-        compared = _compared(func, args)
+        compared = _compared(func, args, self._is_neuron)
         if compared is None or compared.comparison != layer.comparison:
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
         self._given += 1
         spikes = layer(compared.potential())
         return spikes == 0 if compared.silent else spikes != 0

@@ -65,7 +65,8 @@ def identify(runs: Mapping[torch.dtype, Outputs], shape: tuple[int, ...], steps:
 def confirm(neuron: Neuron, outputs: Outputs, shape: tuple[int, ...], dtype: torch.dtype, steps: int) -> None:
     """Raise `NotCanonical` unless the layer spikes as `neuron` does, over `steps` steps of noise around its threshold.
 
-    Nor may it do otherwise after a step at which all of its currents are 0, or make it fire, or in a larger batch.
+    Nor may it do otherwise after a step at which all of its currents are 0, or make it fire, or in a larger batch, or return
+    another value where it is on its threshold.
     """
     live = torch.where(neuron.threshold.isfinite(), neuron.threshold, torch.zeros_like(neuron.threshold))
     unit = live.abs() + (live == 0).to(dtype)
@@ -79,6 +80,15 @@ def confirm(neuron: Neuron, outputs: Outputs, shape: tuple[int, ...], dtype: tor
         except NotCanonical as error:
             raise NotCanonical("does otherwise where all of its currents are 0, or all make it fire") from error
     _ensure_any_batch(outputs, currents)
+    _ensure_decided(live.expand_as(currents[:1]), outputs, currents)
+
+
+def _ensure_decided(on: Tensor, outputs: Outputs, currents: Tensor) -> None:
+    """Raise `NotCanonical` if a fresh layer returns a third value for the currents `on` its threshold, or next to it."""
+    near = [torch.nextafter(on, torch.full_like(on, to)) for to in (-torch.inf, torch.inf)]
+    seen = torch.cat([outputs(x[:1]).flatten() for x in (currents, on, *near)])
+    if len(seen[seen != 0].unique()) > 1:
+        raise NotCanonical("returns another value on its threshold than above and below it")
 
 
 def _confirm_on(currents: Tensor, neuron: Neuron, outputs: Outputs) -> None:

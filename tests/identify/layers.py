@@ -207,6 +207,13 @@ class Loop(nn.Module):
         return torch.stack(spikes)
 
 
+def undecided(x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """Half a spike on its threshold itself."""
+    v = 0.5 * v + x
+    spikes = 0.5 * (torch.sign(v - 1) + 1)
+    return spikes, v * (1 - spikes)
+
+
 def two_spikes(x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     v = v + x
     spikes = v.floor().clamp(0, 2)

@@ -174,7 +174,7 @@ class WrittenOut(nn.Module):
         self.membrane, y = torch.zeros(x.shape[0], 4, 6, 6), torch.zeros(x.shape[0], 5)
         for _ in range(self.timesteps):
             self.membrane = 0.9 * self.membrane + self.conv(x)
-            spikes = (self.membrane - 0.4).sign().relu()
+            spikes = (self.membrane - 0.4).sigmoid().round()
             self.membrane = self.membrane - 0.4 * spikes
             y = y + self.head(spikes.flatten(1))
         return y

@@ -193,6 +193,7 @@ def spikes_in(layer: nn.Module, interface: Interface, currents: list[Tensor]) ->
 OTHERS = {
     "fires with values 0, 1, 2": Loop(layers.two_spikes),
     "fires with values -1, 0, 1": Loop(layers.ternary),
+    "returns another value on its threshold than above and below it": Loop(layers.undecided),
     "draws random numbers, or remembers earlier samples": Loop(layers.drawn),
     "lets its neurons depend on each other": Loop(layers.lateral),
     "keeps more after a spike than a reset leaves (an adaptive threshold, a refractory period?)": Loop(layers.adaptive, 2),

@@ -36,7 +36,7 @@ STEPS = {"helped": 1, "leaky read-out": 0}
 def run(net: nn.Module, name: str, x: Tensor) -> Tensor:
     """What the network's own forward returns for images `x`, read out."""
     with torch.no_grad():
-        if name == "stepping":
+        if name in ("stepping", "graded"):
             return torch.stack([net(x) for _ in range(T)]).mean(0)
         if name in STEPS:
             x = torch.stack([x] * T, STEPS[name])

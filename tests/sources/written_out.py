@@ -349,6 +349,57 @@ class Reading(Cells):
         return total
 
 
+class Signed(Image):
+    """Spikes of -1 and 1, by their signs, and of 0 and 1, by a step function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        u1 = torch.zeros(x.shape[0], CHANNELS, 6, 6)
+        u2 = torch.zeros(x.shape[0], CHANNELS, 3, 3)
+        outs = []
+        for _ in range(self.timesteps):
+            u1 = 0.5 * u1 + self.conv1(x)
+            s = torch.sign(u1 - 0.1)
+            u1 = u1 - 0.1 * s
+            u2 = 0.5 * u2 + self.conv2(s)
+            s = torch.heaviside(u2 - 0.2, torch.tensor(0.0))
+            u2 = u2 * (1 - s)
+            outs.append(self.head(s.flatten(1)))
+        return torch.stack(outs).mean(0)
+
+
+class Count(torch.autograd.Function):
+    """As many spikes as there are thresholds in a potential, up to 4; its gradient is that of the potential there."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor) -> Tensor:
+        return torch.round(torch.clamp(u, min=0, max=4))
+
+
+class GradedLayer(nn.Module):
+    """A neuron of integer spikes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u: Any = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.u = 0.25 * self.u + x
+        spikes: Tensor = Count.apply(5 * self.u)
+        self.u = self.u - spikes / 5
+        return spikes / 4
+
+
+class Graded(Image):
+    """Such layers, one step a call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act1, self.act2 = GradedLayer(), GradedLayer()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.act2(self.conv2(self.act1(self.conv1(x)))).flatten(1))
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "locals": Locals,
     "looked up": Looked,
@@ -362,4 +413,6 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "besides": Besides,
     "cells": Cells,
     "reading": Reading,
+    "signed": Signed,
+    "graded": Graded,
 }
