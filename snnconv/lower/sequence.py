@@ -199,9 +199,12 @@ class _Builder:
 
     def _started(self, node: fx.Node, t: int, steps: dict[fx.Node, list[fx.Node]]) -> fx.Node:
         """What step `t` finds in a memory that starts from a constant: at first that, added to the 0 that is there."""
-        memory, first = operand(node, 0), self.new[operand(node, 1)]
+        memory, first = operand(node, 0), operand(node, 1)
         found = steps[memory][t] if memory in steps else self._slice(memory, t)
-        return found if t else self.graph.call_function(_ATEN.add.Tensor, (found, first))
+        if t:
+            return found
+        start = steps[first][0] if first in steps else self._slice(first, 0)
+        return self.graph.call_function(_ATEN.add.Tensor, (found, start))
 
     def _slice(self, value: fx.Node, t: int) -> fx.Node:
         """A value of all steps at one of them; any other as it is."""

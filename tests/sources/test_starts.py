@@ -112,6 +112,22 @@ class Looping(Stepping):
         return out / self.timesteps
 
 
+class Frames(Image):
+    """A threshold that adapts, made for the size of the batch before the loop over frames `[B, T, ...]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = torch.zeros(x.shape[0], CHANNELS, 6, 6)
+        theta = 0.2 * torch.ones(x.shape[0], CHANNELS, 6, 6)
+        outs = []
+        for t in range(x.shape[1]):
+            u = 0.8 * u + self.conv1(x[:, t])
+            s = (u > theta).float()
+            theta = 0.9 * theta + 0.1 * s
+            u = u * (1 - s)
+            outs.append(self.head(self.conv2(s).flatten(1)))
+        return torch.stack(outs).mean(0)
+
+
 class Late(Image):
     """A variable that the first iteration sets, the last spikes long ago, and the largest output so far."""
 
@@ -156,6 +172,7 @@ NETWORKS: dict[str, Callable[[], Image]] = {
     "learned": Learned,
     "stepping": Stepping,
     "looping": Looping,
+    "frames": Frames,
     "late": Late,
     "held": Held,
 }
@@ -175,9 +192,9 @@ def run(net: Image, name: str, x: Tensor) -> Tensor:
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_that_starts_from_constants_is_equivalent_to_its_own_forward(name: str, tmp_path: Path) -> None:
-    net = made(name)
-    source = source_of(net)
-    x = 2 * torch.rand(8, *net.input_shape, generator=torch.Generator().manual_seed(1))
+    net, event = made(name), name == "frames"
+    source = source_of(net, event)
+    x = 2 * torch.rand(8, *([net.timesteps] if event else []), *net.input_shape, generator=torch.Generator().manual_seed(1))
     expected = run(copy.deepcopy(net), name, x)
     torch.testing.assert_close(source.program.run(x), expected)
     assert source.program.counts_steps and source.program.memories

@@ -17,9 +17,9 @@ from tests.adapters.conversions import in_turn, mixed_signs, verified
 from tests.sources.written_out import CLASSES, NETWORKS, Above, Image, Locals, T
 
 
-def source_of(net: nn.Module) -> Source:
-    """The source of a network that nobody said anything about."""
-    contract = TimeContract(T, net.input_shape)
+def source_of(net: nn.Module, event: bool = False) -> Source:
+    """The source of a network that nobody said anything about but what it is given: images, or frames."""
+    contract = TimeContract(T, net.input_shape, event)
     return capture_source(copy.deepcopy(net), contract, Origin("tests", "0" * 64, {"readout": "mean (default)"}))
 
 
