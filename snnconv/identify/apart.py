@@ -13,7 +13,7 @@ from snnconv.fresh_state import FreshState
 from snnconv.identify.adapter import Identified
 from snnconv.identify.calling import Alone, Calling
 from snnconv.identify.facts import NotCanonical
-from snnconv.identify.firing import Comparison, comparisons, split_off
+from snnconv.identify.firing import Comparison, made_in, seems_to_loop, split_off
 from snnconv.identify.identify import amplitude, confirm, identify
 from snnconv.ir.neuron import Neuron
 from snnconv.user_code import UserCodeError
@@ -62,9 +62,10 @@ class Apart:
         Raises `UserCodeError` if it does not run.
         """
         run, steps = self._runs[torch.float32], self._whole()
-        found = comparisons(lambda: run.outputs(torch.zeros(steps, _BATCH, *shape)), _BATCH)
+        made = made_in(lambda: run.outputs(torch.zeros(steps, _BATCH, *shape)), _BATCH)
+        found = tuple(each.comparison for each in made)
         of_a_step = found[: len(found) // steps]
-        if found != of_a_step * steps:
+        if found != of_a_step * steps or seems_to_loop(made[: len(of_a_step)]):
             return ()
         layer = copy.deepcopy(self._layer)
         split_off(layer, of_a_step)
@@ -113,9 +114,9 @@ class Apart:
         return neurons
 
     def _keeps_something(self, shape: tuple[int, ...]) -> bool:
-        """Whether what it returns at one step depends on the steps before."""
-        steps = self._steps(2)
-        x = 2 * torch.randn(steps, 8, *shape, generator=torch.Generator().manual_seed(0))
+        """Whether what it returns at one step depends on the steps before, on currents of any size: it may scale them down."""
+        steps, sizes = self._steps(2), torch.logspace(0, 7, 8, base=4).reshape(-1, *[1] * len(shape))
+        x = 2 * sizes * torch.randn(steps, 8, *shape, generator=torch.Generator().manual_seed(0))
         other = torch.cat([x[:1].flip(1), x[1:]])
         run = self._runs[torch.float32]
         return not torch.equal(run.outputs(x)[1:], run.outputs(other)[1:])

@@ -42,6 +42,12 @@ class Found:
     notes: tuple[str, ...] = ()
     comparisons: dict[str, tuple[Comparison, ...]] = field(default_factory=dict)
 
+    @property
+    def tells(self) -> tuple[int, int, int, int]:
+        """How much was found: neurons, layers of which it is known when they fire, facts about others, and facts at all."""
+        split = [found for found in self.comparisons.values() if found]
+        return len(self.neurons), len(split), len([fact for fact in self.facts.values() if fact != DEPENDENT]), len(self.facts)
+
 
 def find(module: nn.Module, contract: TimeContract) -> Found:
     """The layers of `module` that are canonical neurons, those left out that have an adapter or are inside one that has.
@@ -53,7 +59,7 @@ def find(module: nn.Module, contract: TimeContract) -> Found:
     for call in calls(module, contract):
         found = Found()
         _search(module, "", recorded(copy.deepcopy(module), call), call.steps, found)
-        if len(found.neurons) > len(best.neurons) or not best.neurons | best.facts:
+        if found.tells > best.tells:
             best = found
         if best.neurons and not best.facts:
             break

@@ -89,6 +89,16 @@ def made_in(run: Callable[[], object], batch: int) -> list[Made]:
     return seen.made
 
 
+def seems_to_loop(made: Sequence[Made]) -> bool:
+    """Whether a neuron seems to have run for several steps, as one does that takes channels for steps: no weights are between."""
+
+    def goes_on(start: int, length: int) -> bool:
+        return all(made[i + length].is_another_step_of(made[i]) for i in range(start, start + 2 * length))
+
+    lengths = range(1, len(made) // 3 + 1)
+    return any(goes_on(start, length) for length in lengths for start in range(len(made) - 3 * length + 1))
+
+
 def split_off(layer: nn.Module, found: Sequence[Comparison]) -> None:
     """Let `layer`, in place, make the comparisons that were `found` in one step of it by layers of its own.
 

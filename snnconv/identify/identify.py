@@ -31,7 +31,7 @@ _CONSTANTS = ("leak", "shift", "reset", "synaptic_decay")
 
 
 def amplitude(outputs: Outputs, shape: tuple[int, ...], dtype: torch.dtype, steps: int) -> float | None:
-    """What a layer returns for a spike; None if it returns anything but a few values, and so no spikes.
+    """What a layer returns for a spike; None if it returns anything but a few values or integers, and so no spikes.
 
     Raises `NotCanonical` unless it returns nothing but this value and 0, the same again for the same currents, and for each
     element what its own currents alone make it.
@@ -39,12 +39,14 @@ def amplitude(outputs: Outputs, shape: tuple[int, ...], dtype: torch.dtype, step
     currents = _noise(shape, dtype, steps, scale=1.0)
     seen = outputs(currents)
     if len(seen.unique()) > FEW:
+        if torch.equal(seen, seen.round()):
+            raise NotCanonical("fires with any number of spikes at a step")
         return None
     if not torch.equal(seen, outputs(currents)):
         raise NotCanonical("draws random numbers, or remembers earlier samples")
     values = seen[seen != 0].unique()
     if len(values) > 1 or not bool(values.isfinite().all()):
-        raise NotCanonical(f"fires with values {', '.join(f'{v:g}' for v in seen.unique().tolist())}")
+        raise NotCanonical(f"fires with values {', '.join(f'{v:g}' for v in (seen + 0).unique().tolist())}")
     _ensure_elements_apart(outputs, currents, seen)
     return values.item() if len(values) else 1.0
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from snnconv.errors import SnnconvError
 from snnconv.first_look.calls import calls
-from snnconv.identify.firing import Comparison, Made, made_in
+from snnconv.identify.firing import Comparison, Made, made_in, seems_to_loop
 from snnconv.ir.program import TimeContract
 
 _MOST = 3
@@ -43,17 +43,7 @@ def _lengths(made: Sequence[Made]) -> list[int]:
     """How many comparisons may make a step: as few as repeat, and all, unless there is a loop over steps among them."""
     periods = [length for length in range(1, len(made) // 2 + 1) if len(made) % length == 0 and _repeats(made, length)]
     lengths = [*periods[:_MOST], len(made)] if made else []
-    return [length for length in lengths if not _loops(made[:length])]
-
-
-def _loops(made: Sequence[Made]) -> bool:
-    """Whether a neuron seems to run for several steps, as one does that takes channels for steps: no weights are in between."""
-
-    def goes_on(start: int, length: int) -> bool:
-        return all(made[i + length].is_another_step_of(made[i]) for i in range(start, start + 2 * length))
-
-    lengths = range(1, len(made) // 3 + 1)
-    return any(goes_on(start, length) for length in lengths for start in range(len(made) - 3 * length + 1))
+    return [length for length in lengths if not seems_to_loop(made[:length])]
 
 
 def _repeats(made: Sequence[Made], length: int) -> bool:

@@ -12,6 +12,7 @@ from snnconv import adapters, identify
 from snnconv.errors import Refused
 from snnconv.ir.program import Origin, SpikingProgram, TimeContract
 from snnconv.sources.calling import Forward
+from snnconv.sources.copying import ensure_copyable
 from snnconv.sources.handed_places import a_neuron_for_each_place
 from snnconv.sources.held_batch import follow_the_batch
 from snnconv.sources.hidden_state import layers_with_state
@@ -47,7 +48,7 @@ def capture_source(
     """
     module = _in_evaluation_mode(module, origin.arch)
     neurons_of(module, origin.arch)
-    _ensure_copyable(module, origin.arch)
+    ensure_copyable(module, origin.arch)
     own_notes = (*notes, *begin_by_resets(module, contract), *follow_the_batch(module, contract))
     identified = _identified(module, contract)
     notes = (*own_notes, *identified.notes, *a_neuron_for_each_place(module, contract))
@@ -124,12 +125,6 @@ def _identified(module: nn.Module, contract: TimeContract) -> identify.Found:
         if comparisons and not any(f"{neuron}.".startswith(f"{path}.") for neuron in found.neurons):
             identify.split_off(module.get_submodule(path), comparisons)
     return found
-
-
-def _ensure_copyable(module: nn.Module, arch: str) -> None:
-    """Raise `UserCodeError` if the module cannot be copied; what follows works on copies."""
-    with running_user_code(f"--arch {arch}", "copying it"):
-        copy.deepcopy(module)
 
 
 def _unknown_layers(network: Network) -> dict[str, str]:

@@ -220,6 +220,20 @@ def two_spikes(x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     return spikes, v - spikes
 
 
+def counted(x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """As many spikes as there are thresholds in the potential."""
+    v = v + 4 * x
+    spikes = v.clamp(min=0).floor()
+    return spikes, v - spikes
+
+
+def faint(x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """A thousandth of a current is taken."""
+    v = 0.5 * v + 0.001 * x
+    spikes = (v > 1).to(x.dtype)
+    return spikes, v * (1 - spikes)
+
+
 def ternary(x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     v = v + x
     spikes = (v > 1).to(x.dtype) - (v < -1).to(x.dtype)

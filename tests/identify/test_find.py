@@ -193,6 +193,7 @@ def spikes_in(layer: nn.Module, interface: Interface, currents: list[Tensor]) ->
 OTHERS = {
     "fires with values 0, 1, 2": Loop(layers.two_spikes),
     "fires with values -1, 0, 1": Loop(layers.ternary),
+    "fires with any number of spikes at a step": Loop(layers.counted),
     "returns another value on its threshold than above and below it": Loop(layers.undecided),
     "draws random numbers, or remembers earlier samples": Loop(layers.drawn),
     "lets its neurons depend on each other": Loop(layers.lateral),
@@ -216,6 +217,11 @@ def test_what_is_no_canonical_neuron_is_named_with_the_fact(fact: str) -> None:
 def test_a_neuron_that_does_otherwise_at_a_step_without_currents_or_with_spikes_everywhere_is_none(step: layers.Step) -> None:
     found = found_in(Loop(step), repeated(0))
     assert found.facts == {"lif": "does otherwise where all of its currents are 0, or all make it fire"}
+
+
+def test_a_neuron_that_takes_little_of_its_current_is_one() -> None:
+    note = "lif (Loop): identified by its behaviour: leak 0.5, threshold 1000, hard reset to 0, fires above it"
+    assert found_in(Loop(layers.faint), repeated(0)).notes == (note,)
 
 
 def test_a_neuron_that_does_otherwise_in_a_large_batch_is_none() -> None:

@@ -29,7 +29,7 @@ def made(name: str) -> nn.Module:
     return mixed_signs(NETWORKS[name]()).eval()
 
 
-STEPS = {"helped": 1, "leaky read-out": 0}
+STEPS = {"helped": 1, "leaky read-out": 0, "batch first": 1}
 """Where the networks that are given frames have their steps; the others are given an image."""
 
 
@@ -41,7 +41,7 @@ def run(net: nn.Module, name: str, x: Tensor) -> Tensor:
         if name in STEPS:
             x = torch.stack([x] * T, STEPS[name])
         y = net(x)
-    return y.mean(1) if name == "helped" else y
+    return y.mean(1) if name in ("helped", "batch first") else y
 
 
 @pytest.mark.sample(1)
@@ -66,6 +66,12 @@ def test_what_is_kept_is_named_by_the_variable_or_the_attribute() -> None:
         "the network (Helped): taken as it is, firing at 2 places of its forward where that compares"
     )
     assert list(source_of(made("stepping")).program.memories) == ["u.0", "u.1"]
+
+
+def test_features_are_not_taken_for_steps_by_a_layer_that_is_copied_by_its_arguments() -> None:
+    source = source_of(made("batch first"))
+    assert source.program.memories == {"act1.u": (12,), "act1.raised": (12,), "act2.u": (9,), "act2.raised": (9,)}
+    assert list(source.program.neurons) == ["act1.fires", "act2.fires"]
 
 
 def test_a_layer_whose_returned_potential_is_read_is_no_neuron_but_its_comparison_is() -> None:

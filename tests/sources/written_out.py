@@ -400,6 +400,53 @@ class Graded(Image):
         return self.head(self.act2(self.conv2(self.act1(self.conv1(x)))).flatten(1))
 
 
+class AdaptiveOverTime(nn.Module):
+    """A neuron with a threshold that adapts, over `[B, T, ...]`; it takes a tenth of its current, and copies itself by its
+    arguments."""
+
+    def __init__(self, kept: float) -> None:
+        super().__init__()
+        self.kept, self.rate = kept, torch.zeros(())
+        self.u: Any = None
+        self.raised: Any = None
+
+    def __deepcopy__(self, memo: Any) -> AdaptiveOverTime:
+        return AdaptiveOverTime(self.kept)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.u is None or self.u.shape != x[:, 0].shape:
+            self.u = torch.zeros_like(x[:, 0])
+            self.raised = torch.zeros_like(self.u)
+        spikes = []
+        for t in range(x.shape[1]):
+            self.u = self.kept * self.u + 0.1 * x[:, t]
+            spikes.append((self.u > 0.1 + self.raised).float())
+            self.raised = 0.8 * self.raised + 0.1 * spikes[-1]
+            self.u = self.u - 0.1 * spikes[-1]
+        self.rate = torch.stack(spikes).sum() / (len(spikes) * spikes[0].numel())
+        return torch.stack(spikes, 1)
+
+
+class BatchFirst(nn.Module):
+    """Such layers, and linear ones, of which those may take features for steps."""
+
+    input_shape = (8,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.act1, self.fc2, self.act2 = (
+            nn.Linear(8, 12),
+            AdaptiveOverTime(0.9),
+            nn.Linear(12, 9),
+            AdaptiveOverTime(0.5),
+        )
+        self.head, self.timesteps = nn.Linear(9, CLASSES), T
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.act2(4 * self.fc2(self.act1(3 * self.fc1(x)))))
+        return y
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "locals": Locals,
     "looked up": Looked,
@@ -415,4 +462,5 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "reading": Reading,
     "signed": Signed,
     "graded": Graded,
+    "batch first": BatchFirst,
 }

@@ -37,6 +37,7 @@ _FULL = (_ATEN.full.default, _ATEN.new_full.default)
 
 def drop_batch_size(graph: fx.Graph) -> fx.Graph:
     """Take the batch size out of reshapes, expansions and constants. Raises `Refused` if it is used in any other way."""
+    graph.eliminate_dead_code()  # a rate that is kept for whoever asks depends on no output
     x = next(iter(graph.find_nodes(op="placeholder")))
     for node in list(graph.nodes):
         if not _reads_sizes(node) or _is_size(node):
