@@ -11,7 +11,7 @@ import torch
 from snnconv.engines import open_candidate
 from snnconv.export import export, format_of
 from snnconv.fold import fold
-from tests.adapters.conversions import loaded, verified
+from tests.adapters.conversions import ARTIFACTS, loaded, verified
 from tests.golden import read
 from tests.norms import settled
 from tests.sources import authors_style
@@ -50,4 +50,4 @@ def test_a_small_network_of_the_same_parts_is_equivalent(tmp_path: Path) -> None
     assert source.settings["timesteps"] == "3 (network)"
     with torch.no_grad():
         torch.testing.assert_close(source.program.run(images), net.eval()(images), rtol=1e-5, atol=1e-6)
-    verified(source, tmp_path, images)
+    verified(source, tmp_path, images, (ARTIFACTS[0], ARTIFACTS[3]))

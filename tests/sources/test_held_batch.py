@@ -125,6 +125,7 @@ class Scaling(Held):
         return super().forward(x * self.batch_size)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", [Mixing, Scaling])
 def test_a_size_that_is_more_than_a_shape_is_refused(
     kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

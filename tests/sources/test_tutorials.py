@@ -248,7 +248,7 @@ def arch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], nn.Module]],
     return named
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", TUTORIALS, ids=lambda kind: kind.__name__)
 def test_a_network_of_a_tutorial_converts_as_it_stands(kind: Any, arch: Any, tmp_path: Path) -> None:
     shown, output = TUTORIALS[kind]

@@ -86,12 +86,14 @@ def test_what_a_loop_keeps_is_noted() -> None:
     assert source_of(made("besides")).notes[-1] == note
 
 
+@pytest.mark.long
 def test_the_loop_of_each_layer_has_a_memory_of_its_own() -> None:
     source = source_of(made("ternary"))
     assert list(source.program.memories) == ["act1.forward.u", "act2.forward.u"]
     assert list(source.program.neurons) == ["act1.fires1", "act1.fires2", "act2.fires1", "act2.fires2"]
 
 
+@pytest.mark.long
 def test_a_sum_over_time_is_left_to_the_readout() -> None:
     source = source_of(made("looked up"))
     assert list(source.program.memories) == ["mem.0", "mem.3", "mem.6"]

@@ -209,7 +209,7 @@ def own(net: nn.Module, x: Tensor, name: str) -> Tensor:
         return net(x.transpose(0, 1) if name.endswith("frames") else x)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_with_an_entry_for_each_step_is_equivalent(name: str, tmp_path: Path) -> None:
     net, x = made(name), inputs(name)
