@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import replace
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
+from snnconv.artifact.formats import Export
+from snnconv.export import onnx
+from snnconv.ir import pt2
+
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
+
+_exported: dict[tuple[Any, ...], bytes] = {}
 
 torch.set_num_threads(1)
 
@@ -39,6 +49,19 @@ def _translations_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(from_torchlib))
         yield
+
+
+@pytest.fixture
+def exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was exported to ONNX before is not exported again: torch's exporter is slow, and its file follows from the program."""
+
+    def encode(export: Export) -> bytes:
+        key = sha256(pt2.encode(export.program)).digest(), export.form, export.batch, json.dumps(export.metadata)
+        if key not in _exported:
+            _exported[key] = onnx.to_onnx(export)
+        return _exported[key]
+
+    monkeypatch.setattr(onnx, "FORMAT", replace(onnx.FORMAT, encode=encode))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,6 +17,8 @@ from snnconv.sources import SourceOptions, load_source
 from snnconv.testing import NotEquivalent, assert_equivalent
 from tests.cli.run import ARCH, place
 
+pytestmark = pytest.mark.usefixtures("exported_once")
+
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

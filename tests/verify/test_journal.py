@@ -31,6 +31,8 @@ from tests.networks import inputs, per_channel, source_of
 
 SAMPLES = 6
 
+pytestmark = pytest.mark.usefixtures("exported_once")
+
 
 @cache
 def source() -> Source:

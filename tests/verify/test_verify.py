@@ -19,6 +19,8 @@ from snnconv.verify import Plan, Reference, verify
 from tests.artifacts import written
 from tests.networks import NETWORKS, inputs, source_of
 
+once = pytest.mark.usefixtures("exported_once")
+
 
 @pytest.fixture(scope="module")
 def source() -> Source:
@@ -44,6 +46,7 @@ def test_every_time_contract_is_verified_in_every_format(suffix: str, readout: s
     assert result.equivalent, result.faults
 
 
+@once
 def test_every_layer_has_a_proof_and_a_deployment_check(source: Source, tmp_path: Path) -> None:
     result = run(source, artifact(source, tmp_path / "net.onnx"))
     proven = {check.layer for check in result.checks if check.level == "proof"}
@@ -68,6 +71,7 @@ def test_another_number_of_steps_is_another_contract(source: Source, tmp_path: P
     assert "timesteps is 5 in the artifact, 4 in the source" in result.faults[0].detail
 
 
+@once
 def test_another_network_fails_in_every_layer_that_differs(source: Source, tmp_path: Path) -> None:
     other = NETWORKS["per_channel"]()
     with torch.no_grad():
@@ -80,6 +84,7 @@ def test_another_network_fails_in_every_layer_that_differs(source: Source, tmp_p
     assert ("deployment", "act3") not in failed, "a fault must not be counted again downstream"
 
 
+@once
 def test_labels_give_the_accuracy_on_both_sides(source: Source, tmp_path: Path) -> None:
     x = inputs(source)
     labels = source.run(x).argmax(-1)
@@ -90,6 +95,7 @@ def test_labels_give_the_accuracy_on_both_sides(source: Source, tmp_path: Path) 
     assert result.verification.task.accuracy_candidate == pytest.approx(5 / 6)
 
 
+@once
 def test_the_policy_decides_on_agreement(source: Source, tmp_path: Path) -> None:
     result = run(source, artifact(source, tmp_path / "net.onnx"), policy=Policy(logit_error=0.0))
     assert [check.level for check in result.faults] == ["task"]
@@ -103,6 +109,7 @@ def test_spike_rates_are_those_of_both_sides(source: Source, tmp_path: Path) -> 
 
 
 @pytest.mark.long
+@once
 def test_chunks_do_not_change_the_result(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = artifact(source, tmp_path / "net.onnx")
     whole = run(source, path)
