@@ -50,18 +50,19 @@ def graph(family: str, name: str, networks: Iterable[str], mutants: int = 4, **o
     return add
 
 
-def sequence(family: str, name: str, networks: Iterable[str], mutants: int = 4, **options: Any) -> Callable[[Edit], Edit]:
-    """Register an edit of the sequences to which those programs are lowered."""
+def lowered(
+    family: str, name: str, networks: Iterable[str], mutants: int = 4, form: str = "sequence", **options: Any
+) -> Callable[[Edit], Edit]:
+    """Register an edit of what those programs are lowered to, in one form."""
 
     def add(edit: Edit) -> Edit:
         def damage(case: Case, artifact: bytes, rng: Random) -> bytes:
             format = format_of(Path(f"net{case.suffix}"))
             export = Export(workbench.folded(case), case.form, None, format.packages)
-            changed = replace(export.lowered, graph=edited(export.lowered.graph, edit, rng))
-            vars(export)["lowered"] = changed
+            vars(export)["lowered"] = replace(export.lowered, graph=edited(export.lowered.graph, edit, rng))
             return format.encode(export)
 
-        register(family, name, damage, mechanisms.on(networks, "sequence"), mutants, **{"shown": True, **options})
+        register(family, name, damage, mechanisms.on(networks, form), mutants, **{"shown": True, **options})
         return edit
 
     return add

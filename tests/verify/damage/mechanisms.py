@@ -21,6 +21,7 @@ from tests.adapters import test_snntorch_recurrent as recurrent
 from tests.fold.test_kept_norms import source_with
 from tests.identify.test_conversion import PAPERS, Paper, normed
 from tests.sources import psp_norm_style, written_out
+from tests.sources import test_starts as starts
 from tests.sources.test_attention import transformer
 from tests.sources.test_written_out import made as written
 from tests.sources.test_written_out import source_of as written_source
@@ -131,6 +132,10 @@ WRITTEN_OUT = {
     if name in ("locals", "norm of each step", "stepping", "ternary", "cells", "reading")
 }
 WRITTEN_OUT = {f"written out, {name}": found for name, found in WRITTEN_OUT.items()}
+STARTING = {
+    f"starting, {name}": Mechanism(lambda name=name: written_source(starts.made(name)), readout=readout)
+    for name, readout in (("full", "mean"), ("learned", "last"), ("stepping", "mean"), ("late", "last"))
+}
 FILTERS = {f"PSP, {name}": psp(name) for name in ("exponential", "alpha")}
 KEPT = {f"kept {kind}": Mechanism(lambda kind=kind: source_with(kind, (kind,))) for kind in ("layer", "group", "instance", "rms")}
 STEPS = {"embedding of time": Mechanism(embedded)}
@@ -147,7 +152,7 @@ AROUND = {
 }
 MECHANISMS = {
     **{**READ_OUTS, **MEMORIES, **RECURRENT, **IDENTIFIED, **WRITTEN_OUT, **FILTERS},
-    **{**KEPT, **STEPS, **ATTENTION, **AROUND},
+    **{**STARTING, **KEPT, **STEPS, **ATTENTION, **AROUND},
 }
 workbench.SOURCES.update({name: mechanism.make for name, mechanism in MECHANISMS.items()})
 

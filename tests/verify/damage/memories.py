@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from functools import partial
 from random import Random
 
@@ -10,9 +11,10 @@ from torch import fx
 
 from snnconv.ir.nodes import reached
 from snnconv.ir.program import SpikingProgram, neuron_calls
+from snnconv.ir.starting import STARTING_FROM
 from tests.verify.damage import edits
 from tests.verify.damage.edits import ATEN, behind, calls, factor, leave, left, memories, numbers, with_constant
-from tests.verify.damage.mechanisms import FILTERS, MEMORIES, RECURRENT, WRITTEN_OUT
+from tests.verify.damage.mechanisms import FILTERS, MEMORIES, RECURRENT, STARTING, WRITTEN_OUT
 
 FEEDBACK = {
     "feedback": "back.weight",
@@ -91,8 +93,9 @@ def of_another_sample(g: fx.Graph, rng: Random) -> None:
 
 
 def halved(g: fx.Graph, rng: Random) -> None:
-    """What is kept is kept in half precision."""
-    found = behind(g, memories(g)[some(g, rng)], ATEN.to.dtype, rng.choice([torch.float16, torch.bfloat16]))
+    """What is kept, if it is more than spikes, is kept in half precision."""
+    real = [memory for memory, value in zip(memories(g), left(g), strict=True) if value.target is not operator.getitem]
+    found = behind(g, rng.choice(real), ATEN.to.dtype, rng.choice([torch.float16, torch.bfloat16]))
     behind(g, found, ATEN.to.dtype, torch.float32)
 
 
@@ -192,3 +195,42 @@ def _(g: fx.Graph, rng: Random) -> None:
     call = rng.choice(neuron_calls(g))
     arriving = [node for node in calls(g, "conv2d") if call in reached([node], lambda n: list(n.users))]
     call.args = (arriving[-1], *call.args[1:])
+
+
+# What is kept from a constant on
+
+
+FIRST = "first values"
+FINITE = tuple(name for name in STARTING if name != "starting, late")
+
+
+def start(g: fx.Graph, rng: Random) -> fx.Node:
+    """Where a memory is read that starts from a constant."""
+    return rng.choice(g.find_nodes(op="call_function", target=STARTING_FROM))
+
+
+@edits.graph(FIRST, "another first value", FINITE, 6)
+def _(g: fx.Graph, rng: Random) -> None:
+    node = start(g, rng)
+    with g.inserting_before(node):
+        edits.with_argument(node, 1, g.call_function(ATEN.mul.Tensor, (node.args[1], factor(rng))))
+
+
+@edits.graph(FIRST, "zeros for a first value", STARTING, 6)
+def _(g: fx.Graph, rng: Random) -> None:
+    node = start(g, rng)
+    node.replace_all_uses_with(node.args[0])
+
+
+@edits.graph(FIRST, "the first value at every step", FINITE, 6)
+def _(g: fx.Graph, rng: Random) -> None:
+    node = start(g, rng)
+    memory, first = node.args
+    with g.inserting_before(node):
+        nothing = g.call_function(ATEN.mul.Tensor, (memory, 0.0))
+        node.replace_all_uses_with(g.call_function(ATEN.add.Tensor, (nothing, first)))
+
+
+@edits.lowered(FIRST, "the first value at the second step", STARTING, 6, form="step")
+def _(g: fx.Graph, rng: Random) -> None:
+    edits.with_argument(rng.choice(calls(g, "eq")), 1, 1)

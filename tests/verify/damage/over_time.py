@@ -38,7 +38,7 @@ LOOKING = (
 )
 """Those whose loops read what was computed for all steps before."""
 WAYS = ("matmul of a map", "attention of a tokens", "kept group", *ATTENTION)
-sequence = partial(edits.sequence, "time and batch")
+sequence = partial(edits.lowered, "time and batch")
 
 
 def turned(g: fx.Graph, value: fx.Node, timesteps: int) -> fx.Node:

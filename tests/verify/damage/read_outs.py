@@ -17,7 +17,7 @@ from tests.verify.damage.mechanisms import READ_OUTS
 
 FAMILY = "membrane read-outs"
 FIRING = ("hard", "soft", "leaky")
-program, graph, sequence = (partial(add, FAMILY) for add in (edits.program, edits.graph, edits.sequence))
+program, graph, sequence = (partial(add, FAMILY) for add in (edits.program, edits.graph, edits.lowered))
 
 
 @program("leak of what is read", [name for name in READ_OUTS if name != "added"], 8)
