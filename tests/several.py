@@ -91,6 +91,34 @@ class Untouched(Body):
         return self.head(second.flatten(1)), x, self.conv1(x)
 
 
+class Median(nn.Module):
+    """Every step, and what no read-out gives: a median over time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.act, self.head = nn.Linear(8, 12), LIF(threshold=0.2), nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        scores = torch.stack([self.head(self.act(self.fc(x))) for _ in range(TIMESTEPS)])
+        return {"steps": scores, "median": scores.median(0)[0]}
+
+
+class Weights(Median):
+    """Its scores, and its weights, which are of no sample."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        scores = torch.stack([self.head(self.act(self.fc(x))) for _ in range(TIMESTEPS)])
+        return {"steps": scores, "weights": self.head.weight}
+
+
+class Correlated(Median):
+    """Its scores, and how the steps go together, which no single step has a part in."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        scores = torch.stack([self.head(self.act(self.fc(x))) for _ in range(TIMESTEPS)], 1)
+        return {"steps": scores, "together": scores @ scores.transpose(1, 2)}
+
+
 NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "heads": (Heads, SHAPE),
     "detector": (Detector, SHAPE),
@@ -99,9 +127,17 @@ NETWORKS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
 }
 
 
+REFUSED: dict[str, tuple[type[nn.Module], str]] = {
+    "median": (Median, r"reads out output median over time by itself, .*; or leave median out of --output"),
+    "weights": (Weights, r"returns as weights torch.float32 of shape \[4, 12\].*; or leave weights out of --output"),
+    "together": (Correlated, r"returns together \[\d+, 3, 3\], and a run of one step returns nothing like it; leave it out of"),
+}
+"""Networks of which one output stands against the others, and what is said of it."""
+
+
 def several(name: str, output: str = "all", event: bool = False, readout: str = "") -> Source:
     """The source of a network, by the outputs that are asked for; a `readout` is one that the user gave."""
-    kind, shape = NETWORKS[name]
+    kind, shape = NETWORKS[name] if name in NETWORKS else (REFUSED[name][0], (8,))
     settings = {"output": f"{output} (option)", "readout": f"{readout} (option)" if readout else "mean (default)"}
     contract = TimeContract(TIMESTEPS, shape, event, readout or "mean")
     return capture_source(trained(kind()), contract, Origin("tests.several", "0" * 64, settings), output=output)

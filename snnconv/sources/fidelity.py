@@ -193,9 +193,10 @@ def _misfit(output: str, reads_out: bool) -> tuple[str, str]:
     """What is said of an output that no readout of the program's steps gives, and what to do about it."""
     if reads_out:
         words = f"the network reads out {f'output {output} ' if output else ''}over time by itself, and neither by "
+        todo = f"let it return every step; --readout takes {', '.join(READOUTS)}"
         return (
             f"{words}{', '.join(READOUTS[:-2])} nor by {READOUTS[-2]}",
-            f"let it return every step; --readout takes {', '.join(READOUTS)}",
+            f"{todo}; or leave {output} out of --output" if output else todo,
         )
     which = f"output {output}" if output else "the output"
     return f"{which} of the network does not follow from its neurons' spikes at each step alone", _STATELESS

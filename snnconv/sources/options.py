@@ -185,7 +185,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "input": (str,),
     "input_shape": (list, str),
     "readout": (str,),
-    "output": (str, int),
+    "output": (str, int, list),
     "leak": (int, float),
     "threshold": (int, float),
     "strict": (bool,),
@@ -210,7 +210,7 @@ def _typed(path: Path, key: str, name: str, value: Any) -> Any:
         except InputError as error:
             raise InputError(f"{path}: {error.what}", error.todo) from error
     if name == "output":
-        return str(value)
+        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
     if name == "keep_norm":
         return parse_norms(",".join(map(str, value)) if isinstance(value, list) else str(value))
     return float(value) if isinstance(value, int) and name in ("leak", "threshold") else value

@@ -11,14 +11,15 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from torch import fx
+from torch import fx, nn
 
 from snnconv.data import Data
 from snnconv.engines import open_candidate
-from snnconv.errors import SnnconvError
+from snnconv.errors import Refused, SnnconvError
 from snnconv.fold import fold
 from snnconv.ir.nodes import results
 from snnconv.ir.program import SpikingProgram, put, share, tensors
+from snnconv.nn import LIF
 from snnconv.results.document import document_of, verification_report
 from snnconv.results.reading import from_plain, read_results
 from snnconv.results.shards import merge
@@ -26,9 +27,9 @@ from snnconv.results.verdict import Policy, Verdict, judge
 from snnconv.sources import Source
 from snnconv.verify import Plan, verify
 from tests.artifacts import artifact, written
-from tests.networks import inputs
+from tests.networks import inputs, source_of, trained
 from tests.references import reference_to
-from tests.several import NETWORKS, several
+from tests.several import NETWORKS, REFUSED, several
 
 FORMS = [("n.onnx", "sequence"), ("n.onnx", "step"), ("n.ts", "sequence"), ("n.ts", "step"), ("n.pt2", "step")]
 
@@ -92,6 +93,35 @@ def test_one_output_and_all_of_them_is_as_without_asking() -> None:
     asked, plain = several("heads", "logits"), several("heads", "aux,logits")
     assert not asked.program.contract.outputs
     assert [name for name, _ in plain.program.contract.outputs] == ["aux", "logits"]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_output_that_cannot_be_exported_is_refused_by_name_and_the_others_can(name: str) -> None:
+    with pytest.raises(Refused, match=REFUSED[name][1]):
+        several(name)
+    assert several(name, "steps").program.contract.readout == "mean"
+
+
+class CalledOutput(nn.Module):
+    """Its neuron bears the name under which its output is judged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.output, self.head = nn.Linear(8, 12), LIF(threshold=0.2), nn.Linear(12, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.output(self.fc(x)))
+
+
+def test_a_neuron_that_is_called_output_is_judged_beside_the_output(tmp_path: Path) -> None:
+    of = source_of(trained(CalledOutput()), 3, shape=(8,))
+    program = fold(of.program)
+    neuron = program.neurons["output"]
+    wrong_leak = replace(program, neurons={"output": replace(neuron, leak=neuron.leak * 1.01)})
+    for candidate, faults in ((program, set()), (wrong_leak, {"output"})):
+        verdict = judged(of, candidate, tmp_path / "n.ts", "sequence", plan=Plan(("deployment",)))
+        assert [tally.name for tally in verdict.verification.layers] == ["output", "output"]
+        assert wrong(verdict) == faults
 
 
 # Damage

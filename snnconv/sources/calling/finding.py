@@ -345,18 +345,20 @@ class _Search:
             raise Refused(f"the network returns {what}", "its forward must return a float tensor, or several: no decision")
         choice = choose(floats, self.wanted, [part for part in found if not part.value.is_floating_point()])
         for part in choice.parts:
-            self._ensure_batch(part)
+            self._ensure_batch(part, among_others=len(choice.parts) > 1)
         return choice
 
-    def _ensure_batch(self, chosen: Part) -> None:
+    def _ensure_batch(self, chosen: Part, among_others: bool) -> None:
         """Raise `Refused` unless the samples of a batch are the first dimension of the output of a step."""
         value = chosen.value
         step = value.select(chosen.output.time, 0) if isinstance(chosen.output.time, int) else value
         step = value[0] if isinstance(chosen.output.time, str) else step
         if step.dim() == 0 or len(step) != self.batch:
+            name = chosen.output.name
+            which, todo = (f"as {name} ", f"; or leave {name} out of --output") if among_others else ("", "")
             raise Refused(
-                f"the network returns {step.dtype} of shape {list(step.shape)} for a batch of {self.batch}",
-                "its forward must return one float tensor [B, ...] a time step",
+                f"the network returns {which}{step.dtype} of shape {list(step.shape)} for a batch of {self.batch}",
+                f"its forward must return one float tensor [B, ...] a time step{todo}",
             )
 
     def _found(self, forward: Forward, timesteps: int, outputs: list[Part], choice: Choice) -> Found:
