@@ -17,6 +17,7 @@ from snnconv.adapters.registration import (
     NETWORK_RESETS,
     Adapter,
     takes_all_steps_itself,
+    taught,
 )
 from snnconv.capture import Interface
 from snnconv.ir.neuron import Neuron
@@ -86,8 +87,11 @@ def added_later(module: nn.Module) -> frozenset[str]:
 
 
 def _spiking(module: nn.Module) -> Iterator[tuple[str, nn.Module, Adapter]]:
-    """Every spiking layer, with its path and its adapter."""
+    """Every spiking layer, with its path and its adapter; none inside a layer that was taught as one neuron itself."""
+    whole: list[str] = []
     for path, layer in module.named_modules():
         known = adapter_of(layer)
-        if known is not None:
+        if known is not None and not any(path.startswith(outer) for outer in whole):
             yield path, layer, known
+        if taught(layer) is not None:
+            whole.append(f"{path}.")

@@ -108,6 +108,7 @@ def _try(layer: nn.Module, path: str, seen: Recorded, steps: int, found: Found) 
         else:
             if known is not None:
                 found.neurons[path] = known
+                found.comparisons[path] = alone.comparisons(shape)
                 if seen.count > 1 and not calling.per_step and alone.starts_afresh(shape):
                     found.places[path] = seen.count
                 return True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -59,10 +60,8 @@ def capture_source(
     except Refused as refused:
         written_out = source_of_written_out(network, forward)
         if not isinstance(written_out, Source) and identified.neurons and not identified.places:
-            # It may compute with the states that these return, which a neuron's are not.
-            without = replace(network, module=_without(module, identified.neurons), notes=own_notes)
-            again = source_of_written_out(without, forward)
-            written_out = again if isinstance(again, Source) else written_out
+            again = _without_identified(replace(network, notes=own_notes), identified, forward)
+            written_out = again if again is not None else written_out
         if isinstance(written_out, Source):
             return written_out
         why = most_telling(network, unknown, identified, refused, written_out)
@@ -70,12 +69,23 @@ def capture_source(
     return replace(source, notes=(*source.notes, *_taken_as_they_are(unknown, source.program)))
 
 
-def _without(module: nn.Module, identified: Collection[str]) -> nn.Module:
-    """A copy of the module in which the layers that were identified are layers like others."""
-    copied = copy.deepcopy(module)
-    for path in identified:
-        adapters.unteach(copied.get_submodule(path))
-    return copied
+def _without_identified(network: Network, identified: identify.Found, forward: Forward | None) -> Source | None:
+    """The source of a network in which the layers that were identified are layers like others; None if there is none.
+
+    They may start from other potentials than 0, or the network may compute with the states that they return, which a neuron's
+    are not.
+    """
+    plain, split = copy.deepcopy(network.module), copy.deepcopy(network.module)
+    for path in identified.neurons:
+        adapters.unteach(plain.get_submodule(path))
+        adapters.unteach(split.get_submodule(path))
+        identify.split_off(split.get_submodule(path), identified.comparisons[path])
+    as_they_are = replace(network, module=split, neurons=neurons_of(split, network.origin.arch))
+    with suppress(Refused):
+        source = as_they_are.source(forward)
+        return replace(source, notes=(*source.notes, *_taken_as_they_are(_unknown_layers(as_they_are), source.program)))
+    written_out = source_of_written_out(replace(network, module=plain), forward)
+    return written_out if isinstance(written_out, Source) else None
 
 
 def _taken_as_they_are(unknown: Mapping[str, str], program: SpikingProgram) -> list[str]:

@@ -75,7 +75,7 @@ class Biased(Remembering):
 
 
 def test_a_first_step_that_is_none_on_zeros_is_refused() -> None:
-    with pytest.raises(Refused, match=r"its first step otherwise than from zeros in what it keeps \(kept\)"):
+    with pytest.raises(Refused, match=r"its first step otherwise than from 0 or another constant in what it keeps \(kept\)"):
         source_of(Biased().eval())
 
 

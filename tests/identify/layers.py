@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 
@@ -130,6 +131,46 @@ class Kept(nn.Module):
         spike = self.v > 0.25
         self.v = self.v.masked_fill(spike, -0.1)
         return spike.to(x.dtype)
+
+
+class Preloaded(nn.Module):
+    """One step a call, as in networks that were converted: it starts from half the threshold, and a spike is as high as that."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.reset()
+
+    def reset(self) -> None:
+        self.v: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.v is None:
+            self.v = torch.ones_like(x) * self.threshold * 0.5
+        self.v = self.v + x
+        spike = (self.v >= self.threshold).to(x.dtype)
+        self.v = self.v - spike * self.threshold
+        return spike * self.threshold
+
+
+class Primed(nn.Module):
+    """A framework's neuron that is given half its threshold before its first step, and scales what it is given and gives."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale, self.t = scale, 0
+        self.neuron = neuron.IFNode(v_reset=None)
+
+    def reset(self) -> None:
+        self.t = 0
+        self.neuron.reset()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x / self.scale
+        if self.t == 0:
+            self.neuron(torch.ones_like(x) * 0.5)
+        self.t += 1
+        return self.neuron(x) * self.scale
 
 
 class Cell(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.errors import Refused
-from snnconv.sources import factory
+from snnconv.sources import Source, factory, network
 from tests.adapters.conversions import in_turn, loaded, verified
 from tests.identify import layers
 from tests.identify.test_find import STEPS, handed, handed_both, merged, per_step, repeated, told_to_begin
@@ -50,6 +50,8 @@ PAPERS: dict[str, tuple[nn.Module, Any]] = {
     "merged": (layers.Merged(), merged),
     "online": (layers.Online(), told_to_begin),
     "kept": (layers.Kept(), per_step),
+    "preloaded": (layers.Preloaded(0.8), per_step),
+    "primed": (layers.Primed(0.8), per_step),
     "handed in": (layers.Cell(), handed),
     "membrane first": (layers.MembraneFirst(), handed_both),
     "synaptic current": (layers.CurrentBased(), repeated(0)),
@@ -68,6 +70,24 @@ def test_a_network_in_the_style_of_a_paper_is_equivalent(name: str, tmp_path: Pa
     source = loaded(net, "paper:net", tmp_path)
     x = torch.rand(8, 2, 6, 6) * 3
     verified(source, tmp_path, x, in_turn(PAPERS, name))
+
+
+def test_a_layer_that_is_its_neuron_but_for_roundings_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that starts from half its threshold is a neuron with half of it in exact arithmetic, and not always in floats."""
+    torch.manual_seed(0)
+    net = Paper(layers.Preloaded(0.8), normed(per_step))
+
+    def faithful(source: Source) -> Source:
+        if "lif" in source.program.neurons:
+            raise Refused("neuron lif (Preloaded) spikes otherwise than its adapter says", "")
+        return source
+
+    monkeypatch.setattr(network, "faithful", faithful)
+    monkeypatch.setattr(factory, "imported", lambda arch, called: lambda: net)
+    source = loaded(net, "paper:net", tmp_path)
+    assert "lif (Preloaded): taken as it is, what is kept from step to step being a state (lif.v)" in source.notes
+    assert source.program.neurons.keys() == {"lif.fires"} and source.program.memories.keys() == {"lif.v"}
+    verified(source, tmp_path, torch.rand(8, 2, 6, 6) * 3, (("n.onnx", "sequence"),))
 
 
 class Places(nn.Module):

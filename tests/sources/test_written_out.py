@@ -76,7 +76,7 @@ def test_features_are_not_taken_for_steps_by_a_layer_that_is_copied_by_its_argum
 
 def test_a_layer_whose_returned_potential_is_read_is_no_neuron_but_its_comparison_is() -> None:
     source = source_of(made("reading"))
-    assert list(source.program.neurons) == ["fires1", "fires2"]
+    assert list(source.program.neurons) == ["cell1.fires", "cell2.fires"]
     assert list(source.program.memories) == ["forward.s1.0", "forward.s2.0"]
 
 
