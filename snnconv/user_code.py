@@ -23,6 +23,12 @@ from snnconv.hints import factory_meant, meant
 _PACKAGE = Path(__file__).parent
 HOOKING_ROOMS = (_PACKAGE / "verify", _PACKAGE / "engines")
 """Where snnconv hooks into a network that the user's code runs."""
+ON_CPU = (
+    "leave other devices out, and let what is made follow the input, as by x.new_zeros(...) or .to(x.device): it runs on a CPU"
+)
+"""What to do about code that asks for another device."""
+_DEVICE = re.compile(r"CUDA|NVIDIA|MPS backend|expected all tensors to be on the same device", re.IGNORECASE)
+"""Words of an error of such code."""
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
 _STANDARD, _INSTALLED = (Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib"))
 FRAMEWORKS = {"snntorch": 1, "spikingjelly": 2}
@@ -76,7 +82,9 @@ def running_user_code(text: str, doing: str, todo: str = "") -> Iterator[None]:
         # A generator of ours that is not read to its end gets a GeneratorExit; one from a line of the user's is the user's error.
         if _is_ours(error) or (isinstance(error, GeneratorExit) and not _place(error)):
             raise
-        raise UserCodeError(f"{text}: {doing} fails: {described(error)}", "" if _place(error) else todo) from error
+        what = described(error)
+        todo = "" if _place(error) else todo
+        raise UserCodeError(f"{text}: {doing} fails: {what}", ON_CPU if _DEVICE.search(what) else todo) from error
 
 
 def described(error: BaseException, with_type: bool = True) -> str:

@@ -16,15 +16,13 @@ from snnconv.errors import Refused, first_line
 from snnconv.ir.per_step import EntryAt
 from snnconv.ir.program import TimeContract
 from snnconv.ir.time import Outputs
-from snnconv.user_code import UserCodeError, described, running_user_code
+from snnconv.user_code import ON_CPU, UserCodeError, described, running_user_code
 
 _BATCH = 2
 _SIZES = (1.0, 1e3, 1e6)
 """Of the values of inputs on which a network is compared with what it does on a blank one."""
 _MISSHAPEN = re.compile(r"shape|size|dimension|channel|element|multiplied|\dD", re.IGNORECASE)
 """Words of an error that another shape of the input may help against."""
-_DEVICE = re.compile(r"CUDA|NVIDIA|MPS backend|expected all tensors to be on the same device", re.IGNORECASE)
-"""Words of an error of a network that asks for another device."""
 
 
 def carried_attributes(net: nn.Module, paths: Collection[str], contract: TimeContract, call: Call) -> dict[str, frozenset[str]]:
@@ -108,9 +106,8 @@ def does_not_run(error: UserCodeError, contract: TimeContract) -> Refused:
     """The refusal of a network that fails with `error`."""
     cause = error.__cause__ or error
     said = first_line(cause)
-    todo = "give the shape of one frame with --input-shape C,H,W" if _MISSHAPEN.search(said) else ""
-    if _DEVICE.search(said):
-        todo = "let what its forward makes follow its input, as in x.new_zeros(...) or .to(x.device): it is run on the CPU"
+    shaped = "give the shape of one frame with --input-shape C,H,W" if _MISSHAPEN.search(said) else ""
+    todo = ON_CPU if error.todo == ON_CPU else shaped
     return Refused(
         f"one step of the network does not run on an input of shape {list(contract.input_shape)}: {described(cause)}", todo
     )

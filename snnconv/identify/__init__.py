@@ -24,6 +24,17 @@ from snnconv.identify.find import Found, find
 from snnconv.identify.firing import split_off
 from snnconv.identify.identify import identify
 from snnconv.identify.places import split
-from snnconv.identify.written_out import comparisons_of_steps
+from snnconv.identify.written_out import comparisons_of_steps, why_no_step
 
-__all__ = ["Found", "Identified", "NotCanonical", "comparisons_of_steps", "find", "identify", "listed", "split", "split_off"]
+__all__ = [
+    "Found",
+    "Identified",
+    "NotCanonical",
+    "comparisons_of_steps",
+    "find",
+    "identify",
+    "listed",
+    "split",
+    "split_off",
+    "why_no_step",
+]

@@ -19,6 +19,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -27,8 +28,9 @@ from torch.overrides import TorchFunctionMode
 
 from snnconv.adapters import Adapter, reset_with_network, teach
 from snnconv.adapters.recognition import adapter_of
-from snnconv.identify.jumps import Jumps
+from snnconv.identify.jumps import TO_INTEGERS, Jumps
 from snnconv.ir.neuron import Neuron
+from snnconv.user_code import is_library, place_of
 
 _GREATER = dict.fromkeys(("gt", "__gt__", "greater"), True) | dict.fromkeys(("ge", "__ge__", "greater_equal"), False)
 _LESS = dict.fromkeys(("lt", "__lt__", "less"), True) | dict.fromkeys(("le", "__le__", "less_equal"), False)
@@ -87,6 +89,13 @@ def made_in(run: Callable[[], object], batch: int) -> list[Made]:
     with _Recording(batch) as seen:
         run()
     return seen.made
+
+
+def lines_that_fire(run: Callable[[], object], batch: int) -> tuple[list[str], list[str]]:
+    """The lines of the user's code, in words, that compare samples, and those that round them to any integer, as they come."""
+    with _Recording(batch, with_lines=True) as seen:
+        run()
+    return seen.compares_in, seen.rounds_in
 
 
 def seems_to_loop(made: Sequence[Made]) -> bool:
@@ -168,6 +177,14 @@ def _is_in(is_neuron: Callable[[nn.Module], bool]) -> bool:
     return False
 
 
+def _own_line() -> str:
+    """The innermost line of the user's code that is being run, in words; empty if there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    return "" if frame is None else place_of(frame.f_code.co_filename, frame.f_lineno)
+
+
 class _ByComparisons(TorchFunctionMode):
     """Computes what jumps by comparisons, and hands these over as they are made."""
 
@@ -192,16 +209,23 @@ class _ByComparisons(TorchFunctionMode):
 
 
 class _Recording(_ByComparisons):
-    def __init__(self, batch: int) -> None:
+    def __init__(self, batch: int, with_lines: bool = False) -> None:
         super().__init__()
         self.made: list[Made] = []
-        self._batch, self._weights = batch, list[int]()
+        self.compares_in: list[str] = []
+        self.rounds_in: list[str] = []
+        self._batch, self._weights, self._with_lines = batch, list[int](), with_lines
 
     def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note what is compared."""
         compared, result = _compared(func, args, _is_neuron), func(*args, **kwargs)
         self._weights += [id(a) for a in (*args, *kwargs.values()) if isinstance(a, nn.Parameter) and a.dim() > 1]
-        if compared is not None and result.shape[:1] == (self._batch,):
+        of_samples = getattr(result, "shape", ())[:1] == (self._batch,)
+        if self._with_lines and of_samples and compared is not None:
+            self.compares_in.append(_own_line())
+        if self._with_lines and of_samples and getattr(func, "__name__", "") in TO_INTEGERS:
+            self.rounds_in.append(_own_line())
+        if compared is not None and of_samples:
             self.made.append(Made(compared.comparison, tuple(self._weights), args))
             self._weights = []
         return result

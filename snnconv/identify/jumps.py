@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 Compare = Callable[[Tensor, float, bool], Tensor]
 """`u > number`, or `u >= number` if the last argument is False, in the type of `u`."""
-_TO_INTEGERS: dict[str, Callable[[float], int]] = {"floor": math.floor, "ceil": math.ceil, "round": round}
+TO_INTEGERS: dict[str, Callable[[float], int]] = {"floor": math.floor, "ceil": math.ceil, "round": round}
 """Each rounds as torch does, which has the same name for it: what lies half way goes to the even number."""
 _CLAMPS = ("clamp", "clip")
 _MOST = 16
@@ -43,9 +43,9 @@ class Jumps:
         if name == "heaviside" and (len(args) == 2 or "values" in kwargs):
             above, values = compare(u, 0.0, True), args[1] if len(args) == 2 else kwargs["values"]
             return above + (compare(u, 0.0, False) - above) * values
-        if name in _TO_INTEGERS and len(args) == 1 and not kwargs and id(u) in self._clamped:
+        if name in TO_INTEGERS and len(args) == 1 and not kwargs and id(u) in self._clamped:
             _, low, high = self._clamped[id(u)]
-            return _levels(name, u, _TO_INTEGERS[name](low), _TO_INTEGERS[name](high), compare)
+            return _levels(name, u, TO_INTEGERS[name](low), TO_INTEGERS[name](high), compare)
         if name in _CLAMPS and id(u) in self._whole and (bounds := _bounds(args, kwargs)) is not None:
             _, of, rounding = self._whole[id(u)]
             low, high = bounds
@@ -59,7 +59,7 @@ class Jumps:
             return
         if name in _CLAMPS and (bounds := _bounds(args, kwargs)) is not None:
             self._clamped[id(result)] = (result, *bounds)
-        if name in _TO_INTEGERS and len(args) == 1 and not kwargs:
+        if name in TO_INTEGERS and len(args) == 1 and not kwargs:
             self._whole[id(result)] = (result, args[0], name)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from torch import nn
 
 from snnconv.errors import SnnconvError
-from snnconv.first_look.calls import calls
-from snnconv.identify.firing import Comparison, Made, made_in, seems_to_loop
+from snnconv.first_look.calls import Call, calls
+from snnconv.identify.firing import Comparison, Made, lines_that_fire, made_in, seems_to_loop
 from snnconv.ir.program import TimeContract
 
 _MOST = 3
@@ -37,6 +38,32 @@ def comparisons_of_steps(module: nn.Module, contract: TimeContract) -> Iterator[
             if guess not in seen:
                 seen.add(guess)
                 yield guess
+
+
+def why_no_step(module: nn.Module, contract: TimeContract) -> tuple[str, str] | None:
+    """What a network of which no step was found does where it fires, and what to do about it; None if it never does."""
+    further = replace(contract, timesteps=contract.timesteps + 2)
+    for call, on_more_frames in zip(calls(module, contract), calls(module, further), strict=False):
+        compares, rounds = _lines(module, call)
+        if call.layout != "image" and 0 < len(compares) < len(_lines(module, on_more_frames)[0]):
+            return (
+                f"the network fires where its forward compares, first in {compares[0]}, and what it does there does not repeat "
+                "from frame to frame: it may go over the frames more than once, backwards perhaps, or go on behind the last",
+                "let each time step follow from its own frame and from what the steps before left",
+            )
+        if len(rounds) > len(set(rounds)):
+            return (
+                f"the network fires any number of spikes at a step where it rounds to an integer, in {rounds[0]}",
+                "bound their number, as in torch.clamp(torch.floor(u), 0, 4)",
+            )
+    return None
+
+
+def _lines(module: nn.Module, call: Call) -> tuple[list[str], list[str]]:
+    try:
+        return lines_that_fire(partial(call, copy.deepcopy(module)), call.batch)
+    except SnnconvError:
+        return [], []
 
 
 def _lengths(made: Sequence[Made]) -> list[int]:

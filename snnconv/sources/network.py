@@ -18,7 +18,7 @@ from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Origin, TimeContract
 from snnconv.results import DEFAULT
 from snnconv.sources.afresh import starting_afresh, without_memory
-from snnconv.sources.calling import Forward, Found, SingleStep, WholeRun, find_forward
+from snnconv.sources.calling import Forward, Found, OtherSteps, SingleStep, WholeRun, find_forward
 from snnconv.sources.calling.returned import EVERY
 from snnconv.sources.fidelity import alike, faithful
 from snnconv.sources.options import NETWORK
@@ -31,6 +31,10 @@ from snnconv.user_code import running_user_code
 
 class NotCalled(Refused):
     """What stands against the ways in which a network may be called over time."""
+
+
+class Astray(NotCalled):
+    """It calls its neurons for another number of steps than it is given frames."""
 
 
 class LoopRefused(Refused):
@@ -86,7 +90,8 @@ class Network:
             if adapters.takes_all_steps(self.module):
                 step = one_step(self.module, self.contract.timesteps)
                 ensure_steps_apart(self.module, step, WholeRun("time first"), self.contract, refused)
-            raise NotCalled(refused.what, refused.todo) from (refused.__cause__ or refused)
+            kind = Astray if isinstance(refused, OtherSteps) else NotCalled
+            raise kind(refused.what, refused.todo) from (refused.__cause__ or refused)
 
     def _following(self, found: Found) -> Network:
         """The same with the contract, settings and notes that follow from the network itself."""

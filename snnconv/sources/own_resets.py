@@ -28,7 +28,7 @@ from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import TimeContract
 from snnconv.sources.currents import typical_current
 from snnconv.sources.source import Source
-from snnconv.user_code import UserCodeError, is_library, running_user_code
+from snnconv.user_code import ON_CPU, UserCodeError, is_library, running_user_code
 
 _NAMES = ("reset", "reset_state", "reset_states", "reset_mem", "reset_membrane", "reset_hidden", "reset_neurons")
 _BEGINNINGS = ("init_state", "init_states", "init_hidden", "init_mem", "init_membrane")
@@ -38,8 +38,8 @@ _BEGINNINGS = ("init_state", "init_states", "init_hidden", "init_mem", "init_mem
 def begin_by_resets(module: nn.Module, contract: TimeContract) -> tuple[str, ...]:
     """Call the resets of a `module` that does not run before they were called, in place; returns a note in words if so.
 
-    A reset that must be given the size of the batch is given 1. Resets that fail, or do not always come to the same, are left
-    alone.
+    A reset that must be given the size of the batch is given 1. Resets that do not always come to the same are left alone, and so
+    are those that fail, unless for want of another device: then `Refused` is raised.
     """
     if not any(_beginnings(module)) or _runs(module, contract):
         return ()
@@ -61,14 +61,19 @@ def _hold_the_same(some: nn.Module, others: nn.Module) -> bool:
 
 
 def _begun(module: nn.Module) -> str:
-    """Call the resets; the first in words, empty if there is none or one fails."""
+    """Call the resets; the first in words, empty if there is none or one fails.
+
+    Raises `Refused` if one asks for another device.
+    """
     called = []
     for path, method in _beginnings(module):
         given = dict.fromkeys(_required(method), 1)
         try:
             with torch.no_grad(), running_user_code("the network", f"its {method.__name__}()"):
                 method(**given)
-        except UserCodeError:
+        except UserCodeError as error:
+            if error.todo == ON_CPU:
+                raise Refused(error.what, ON_CPU) from error
             return ""
         called.append(_in_words(path, method))
     return called[0] if called else ""

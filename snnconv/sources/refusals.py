@@ -11,6 +11,7 @@ from snnconv.capture import NO_NEURON
 from snnconv.errors import Refused
 from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Origin
+from snnconv.sources.calling.random_numbers import DRAWS
 from snnconv.sources.network import LoopRefused, Network
 
 _TAUGHT = "teach it in the file of the factory: from snnconv.adapters import adapter"
@@ -52,6 +53,8 @@ def most_telling(
 ) -> Refused:
     """The most telling of what stands against a network: as it is (`refused`), or with the neurons that are written out in its
     forward. `unknown` are the classes of the layers that keep a state and have no adapter, by path."""
+    if refused.what.startswith(DRAWS):
+        return refused
     named = refused.what == NO_NEURON[0] and identified.facts
     if isinstance(written_out, LoopRefused) and not named:
         return written_out
@@ -64,4 +67,7 @@ def most_telling(
         path, fact = next(iter(identified.facts.items()))
         kind = type(network.module.get_submodule(path)).__name__
         return Refused(f"{path} ({kind}) is no neuron that snnconv knows: it {fact}", _NEURONS)
+    if refused.what == NO_NEURON[0] and written_out is None:
+        told = identify.why_no_step(network.module, network.contract)
+        return refused if told is None else Refused(*told)
     return written_out if written_out is not None and refused.what == NO_NEURON[0] else refused

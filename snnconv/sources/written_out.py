@@ -11,7 +11,7 @@ from snnconv import identify
 from snnconv.capture import is_in_inference_form
 from snnconv.errors import Refused
 from snnconv.sources.calling import Forward
-from snnconv.sources.network import LoopRefused, Network, NotCalled, neurons_of
+from snnconv.sources.network import Astray, LoopRefused, Network, NotCalled, neurons_of
 from snnconv.sources.source import Source
 
 
@@ -21,12 +21,14 @@ def source_of_written_out(network: Network, forward: Forward | None) -> Source |
     `forward` is how it is called over time, if that is known.
     """
     first: Refused | None = None
+    astray: Refused | None = None
     for comparisons in identify.comparisons_of_steps(network.module, network.contract):
         split = copy.deepcopy(network.module)
         identify.split_off(split, comparisons)
         try:
             source = replace(network, module=split, neurons=neurons_of(split, network.origin.arch)).source(forward)
-        except NotCalled:
+        except NotCalled as refused:
+            astray = astray or (refused if isinstance(refused, Astray) else None)
             continue
         except Refused as refused:
             if first is None or (isinstance(refused, LoopRefused) and not isinstance(first, LoopRefused)):
@@ -36,7 +38,7 @@ def source_of_written_out(network: Network, forward: Forward | None) -> Source |
             return source  # folding says what stands against it
         if source.program.memories:
             return replace(source, notes=(*source.notes, _note(network.module, len(comparisons), source)))
-    return first
+    return astray or first
 
 
 def _note(module: nn.Module, count: int, source: Source) -> str:

@@ -175,7 +175,7 @@ class OnAnotherDevice(Locals):
         ),
         pytest.param(
             OnAnotherDevice,
-            r"CUDA.*\.cuda\(\).*; let what its forward makes follow its input",
+            r"CUDA.*\.cuda\(\).*; leave other devices out, and let what is made follow the input",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there"),
         ),
     ],

@@ -13,5 +13,6 @@ from __future__ import annotations
 
 from snnconv.sources.calling.finding import ONE_WAY, Found, find_forward
 from snnconv.sources.calling.forwards import Forward, HandedStates, SingleStep, WholeRun
+from snnconv.sources.calling.watching import OtherSteps
 
-__all__ = ["ONE_WAY", "Forward", "Found", "HandedStates", "SingleStep", "WholeRun", "find_forward"]
+__all__ = ["ONE_WAY", "Forward", "Found", "HandedStates", "OtherSteps", "SingleStep", "WholeRun", "find_forward"]

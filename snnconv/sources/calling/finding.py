@@ -32,7 +32,7 @@ from snnconv.sources.calling.forwards import Forward, SingleStep, WholeRun
 from snnconv.sources.calling.handed_states import counter_of, find_handed_states
 from snnconv.sources.calling.random_numbers import Generators
 from snnconv.sources.calling.returned import EVERY, Choice, Part, choose, parts, parts_over_time
-from snnconv.sources.calling.watching import RunsOnImages, Unfit, Watched, watch
+from snnconv.sources.calling.watching import OtherSteps, RunsOnImages, Unfit, Watched, watch
 from snnconv.user_code import UserCodeError, described
 
 ONE_WAY = "let its forward take one of the two, or do the same in both"
@@ -118,7 +118,7 @@ class _Search:
             except RunsOnImages:
                 raise
             except Unfit as failure:
-                failures.append((self.reached + 0.5, failure))
+                failures.append((self.reached + failure.telling, failure))
             except UserCodeError as failure:
                 failures.append((self.reached, failure))
             else:
@@ -232,7 +232,7 @@ class _Search:
         if steps != again:
             raise Unfit("the number of time steps of the network follows the size of the batch")
         if layout != "image" and steps != timesteps:
-            raise Unfit(f"the network runs for {steps} time steps, and was given {timesteps}", f"pass --timesteps {steps}")
+            raise self._other_number(layout, timesteps, steps)
         count, one = self._one_step(layout, steps, seen)
         timesteps = self._timesteps(layout, count, steps)
         if timesteps != steps:
@@ -245,6 +245,26 @@ class _Search:
         choice = self._choose(found, seen.returned)
         outputs = tuple(part.output for part in choice.parts)
         return self._found(WholeRun(layout, count, outputs), timesteps, found, choice)
+
+    def _other_number(self, layout: Layout, timesteps: int, steps: int) -> Unfit:
+        """Why a network runs for so many steps on another number of frames."""
+        try:
+            further = timesteps + 2
+            each, left = divmod(self._run(layout, further, self.batch, StepCount((), further)).steps(self.batch) - steps, 2)
+        except (Unfit, UserCodeError):
+            each, left = 0, 0
+        if not left and each > 1 and steps == each * timesteps:
+            return OtherSteps(
+                f"the network calls its neurons {each} times for each frame: it goes over the frames again, backwards perhaps, "
+                f"or a neuron stands in {each} places",
+                "let it go over the frames once, and give each place its own neuron",
+            )
+        if not left and each == 1 and steps > timesteps:
+            return OtherSteps(
+                f"the network goes on for {steps - timesteps} time steps beside the frames that it is given",
+                "let it be given a frame for each step, blank ones if need be",
+            )
+        return Unfit(f"the network runs for {steps} time steps, and was given {timesteps}", f"pass --timesteps {steps}")
 
     def _one_step(self, layout: Layout, steps: int, whole: Watched) -> tuple[StepCount, Watched]:
         """Where T stands, and a run for one step, which calls the neurons that the `whole` run of so many steps did.

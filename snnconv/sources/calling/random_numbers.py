@@ -10,6 +10,7 @@ import pickle
 import random
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,8 @@ from snnconv.first_look.own_code import own_functions, read_by
 from snnconv.user_code import is_library, place_of
 
 _Run = Callable[[], Any]
+DRAWS = "the network draws random numbers at inference"
+"""How a refusal of a network that does begins."""
 
 
 class Generators:
@@ -37,15 +40,21 @@ class Generators:
         ]
 
     def ensure_untouched(self, run: _Run) -> None:
-        """Let the network run, and raise `Refused` with the line if that draws from one of them."""
+        """Let the network run, and raise `Refused` with the line if that draws from one of them, whatever else it does."""
         before = self._state()
-        run()
+        try:
+            run()
+        except Refused as refused:
+            self._ensure(before, run, refused)
+            raise
+        self._ensure(before, run)
+
+    def _ensure(self, before: list[Any], run: _Run, refused: Refused | None = None) -> None:
         if self._state() != before:
             place = self._line(run)
             raise Refused(
-                f"the network draws random numbers at inference{place and f', in {place}'}",
-                "take them out of its forward: an artifact does not draw the same ones",
-            )
+                f"{DRAWS}{place and f', in {place}'}", "take them out of its forward: an artifact does not draw the same ones"
+            ) from refused
 
     def _state(self) -> list[Any]:
         return [state() for state in self._states]
@@ -67,7 +76,8 @@ class Generators:
         tracing = sys.gettrace()
         sys.settrace(trace)
         try:
-            run()
+            with suppress(Refused):  # whoever runs it has said so
+                run()
         finally:
             sys.settrace(tracing)
         return found[-1]
