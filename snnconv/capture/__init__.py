@@ -19,6 +19,7 @@ from snnconv.capture.probing_batch import probing_batch
 from snnconv.capture.samples_apart import ANY_BATCH, SAMPLES_APART, is_in_inference_form
 from snnconv.capture.selection import SELECTIONS, Selection
 from snnconv.capture.slots import Call, Feedback, Filter, Interface
+from snnconv.capture.starts import another_start
 from snnconv.capture.step import NO_NEURON, capture
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Interface",
     "Selection",
     "Several",
+    "another_start",
     "capture",
     "does_not_run",
     "is_in_inference_form",

@@ -8,7 +8,7 @@ if self.theta is None: self.theta = torch.full_like(x, 0.3)           set in the
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -64,11 +64,15 @@ def ensure_starts(net: nn.Module, memories: Collection[Memory], contract: TimeCo
     if not all(
         a.shape == b.shape and torch.allclose(a, b, 1e-5, 1e-6, equal_nan=True) for a, b in zip(found, expected, strict=True)
     ):
-        kept = ", ".join(memory.name for memory in memories)
-        raise Refused(
-            f"the network computes its first step otherwise than from 0 or another constant in what it keeps ({kept})",
-            "set what it keeps to a constant before its first step, and compute that step as every other one",
-        )
+        raise Refused(*another_start(memory.name for memory in memories))
+
+
+def another_start(names: Iterable[str]) -> tuple[str, str]:
+    """What stands against a network whose first step is not that on the starts of the memories of these names; what to do."""
+    return (
+        f"the network computes its first step otherwise than from 0 or another constant in what it keeps ({', '.join(names)})",
+        "set what it keeps to a constant before its first step, and compute that step as every other one",
+    )
 
 
 class _First(NamedTuple):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from snnconv import adapters
-from snnconv.capture import ANY_BATCH, SAMPLES_APART, Filter, Interface
+from snnconv.capture import ANY_BATCH, SAMPLES_APART, Filter, Interface, another_start
 from snnconv.errors import Refused
 from snnconv.identify.agreement import differences
 from snnconv.ir.neuron import Neuron
@@ -175,7 +175,8 @@ def _fault_between(source: Source, x: Tensor, outputs: Outputs, seen: dict[str, 
     together, alone = _Driving(seen, slice(None), tolerance), _Driving(seen, slice(-1, None), tolerance)
     every = program.outputs(x, drive=together)
     if together.first_other is not None:
-        return (together.first_other, _STATELESS), ()
+        starts_elsewhere = together.first_other_at == 0 and program.memories
+        return another_start(program.memories) if starts_elsewhere else (together.first_other, _STATELESS), ()
     last = program.outputs(x[-1:], drive=alone)
     if alone.first_other is not None or not all(_close(a, b[-1:], tolerance) for a, b in zip(last, every, strict=True)):
         return ("the output of a sample depends on the other samples of its batch", SAMPLES_APART), ()
@@ -207,18 +208,21 @@ class _Driving:
 
     Attributes:
         first_other: in words, the first neuron whose current is not the one that was seen.
+        first_other_at: at which step, counted from 0.
     """
 
     def __init__(self, seen: Mapping[str, _Seen], rows: slice, tolerance: float) -> None:
         self._seen, self._rows, self._tolerance = seen, rows, tolerance
         self._steps = dict.fromkeys(seen, 0)
         self.first_other: str | None = None
+        self.first_other_at = -1
 
     def __call__(self, name: str, current: Tensor, spikes: Tensor) -> Driven:
         """The spikes and the potential that were seen."""
         t, watched = self._steps[name], self._seen[name]
         self._steps[name] += 1
         if self.first_other is None and not _close(current, watched.currents[t][self._rows], self._tolerance):
+            self.first_other_at = t
             self.first_other = f"what neuron {name} is given at step {t + 1} does not follow from that step alone"
         return Driven(watched.spikes[t][self._rows], watched.potentials[t][self._rows])
 

@@ -248,10 +248,25 @@ class Hidden(Image):
         return self.h
 
 
-def test_a_first_step_that_is_computed_otherwise_is_refused_by_name() -> None:
+class Fed(Image):
+    """The first step lacks the bias of what feeds back, which no input may show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lif, self.back = LIF(0.5, 30.0), nn.Conv2d(CHANNELS, CHANNELS, 1)
+        self.h: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        fed = 0 if self.h is None else self.back(self.h)
+        self.h = self.lif(self.conv1(x) + fed)
+        return self.head(avg_pool2d(self.h, 2).flatten(1))
+
+
+@pytest.mark.parametrize("kind", [Hidden, Fed])
+def test_a_first_step_that_is_computed_otherwise_is_refused_by_name(kind: type[Image]) -> None:
     torch.manual_seed(0)
     with pytest.raises(Refused, match=r"its first step otherwise than from 0 or another constant in what it keeps \(h\)"):
-        source_of(Hidden().eval())
+        source_of(kind().eval())
 
 
 def test_what_the_first_step_leaves_is_no_start_though_it_is_the_same_for_every_input() -> None:
