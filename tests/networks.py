@@ -10,6 +10,7 @@ from snnconv.ir.neuron import Neuron
 from snnconv.ir.program import Origin, SpikingProgram, TimeContract
 from snnconv.nn import BNTT, LIF, MPBN, TEBN, neurons
 from snnconv.sources import Source
+from snnconv.sources.capturing import capture_source
 
 SHAPE = (2, 8, 8)
 
@@ -151,6 +152,11 @@ def source_of(
     table: dict[str, Neuron] = {name: neuron.neuron() for name, neuron in neurons(net).items()}
     contract = TimeContract(timesteps, shape, event, readout)
     return Source(capture(net, table, contract, Origin("tests.networks", "0" * 64)), net)
+
+
+def captured(net: nn.Module, contract: TimeContract, **settings: str) -> Source:
+    """The same for a network whose layers have adapters or are found, which may call them over time in any way."""
+    return capture_source(net, contract, Origin("tests", "0" * 64, settings))
 
 
 def program_of(net: nn.Module, **contract: object) -> SpikingProgram:

@@ -10,9 +10,9 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
-from snnconv.ir.program import Origin, TimeContract
+from snnconv.ir.program import TimeContract
 from snnconv.sources import Source
-from snnconv.sources.capturing import capture_source
+from tests.networks import captured
 
 T, WIDTH, INPUTS, CLASSES = 6, 12, 8, 5
 Use = Callable[[Any, Tensor], Tensor]
@@ -129,7 +129,7 @@ def made(name: str) -> nn.Module:
 def source_of(net: nn.Module, readout: str = "mean") -> Source:
     """The source of a network; frames where it takes all steps at once."""
     event = any(getattr(inner, "step_mode", "s") == "m" for inner in net.modules())
-    return capture_source(net, TimeContract(T, (INPUTS,), event, readout), Origin("tests", "0" * 64))
+    return captured(net, TimeContract(T, (INPUTS,), event, readout))
 
 
 def inputs(source: Source, count: int = 24) -> Tensor:

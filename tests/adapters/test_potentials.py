@@ -21,7 +21,7 @@ from tests.potentials import FACTORIES, Net, added, after_call, called, inputs, 
 SILENT = ("never", "derived", "derived_all_steps", "mean_potential", "largest_potential", "listed", "leaky_none")
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", FACTORIES)
 def test_a_potential_that_is_read_is_exported_and_verified(name: str, tmp_path: Path) -> None:
     source = source_of(made(name), "max" if name == "largest_potential" else "mean")

@@ -60,7 +60,7 @@ PAPERS: dict[str, tuple[nn.Module, Any]] = {
 }
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_network_in_the_style_of_a_paper_is_equivalent(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     neuron, forward = PAPERS[name]

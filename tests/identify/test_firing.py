@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from snnconv import adapters
 from snnconv.identify.firing import Comparison, comparisons, split_off
-from snnconv.ir.program import Origin, TimeContract
-from snnconv.sources.capturing import capture_source
+from snnconv.ir.program import TimeContract
+from tests.networks import captured
 
 T = 5
 
@@ -100,7 +100,7 @@ class Looping(Network):
 def test_a_network_with_such_a_layer_keeps_its_memory(name: str, kind: type[Network]) -> None:
     torch.manual_seed(0)
     net = kind(DECISIONS[name][0]).eval()
-    source = capture_source(copy.deepcopy(net), TimeContract(T, (6,)), Origin("tests", "0" * 64))
+    source = captured(copy.deepcopy(net), TimeContract(T, (6,)))
     assert list(source.program.neurons) == ["act.fires"]
     assert set(source.program.memories) == {"act.u", "act.after"}
     x = 4 * torch.rand(32, 6, generator=torch.Generator().manual_seed(1)) - 1

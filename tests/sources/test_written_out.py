@@ -10,17 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from snnconv.errors import Refused
-from snnconv.ir.program import Origin, TimeContract
+from snnconv.ir.program import TimeContract
 from snnconv.sources import Source
-from snnconv.sources.capturing import capture_source
 from tests.adapters.conversions import in_turn, mixed_signs, verified
+from tests.networks import captured
 from tests.sources.written_out import CLASSES, NETWORKS, Above, Image, Locals, T
 
 
 def source_of(net: nn.Module, event: bool = False) -> Source:
     """The source of a network that nobody said anything about but what it is given: images, or frames."""
-    contract = TimeContract(T, net.input_shape, event)
-    return capture_source(copy.deepcopy(net), contract, Origin("tests", "0" * 64, {"readout": "mean (default)"}))
+    return captured(copy.deepcopy(net), TimeContract(T, net.input_shape, event), readout="mean (default)")
 
 
 def made(name: str) -> nn.Module:

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from snnconv.ir.program import Origin, TimeContract
+from snnconv.ir.program import TimeContract
 from snnconv.sources import Source
-from snnconv.sources.capturing import capture_source
 from tests import networks, potentials, remembering
 from tests.adapters import test_snntorch_recurrent as recurrent
 from tests.fold.test_kept_norms import source_with
@@ -41,9 +40,9 @@ class Mechanism(NamedTuple):
     readout: str = "mean"
 
 
-def captured(net: nn.Module, shape: tuple[int, ...], timesteps: int = T) -> Source:
+def captured(net: nn.Module, shape: tuple[int, ...]) -> Source:
     """The source of a network of which nothing is said but T and the shape of its input."""
-    return capture_source(net.eval(), TimeContract(timesteps, shape), Origin("tests", "0" * 64))
+    return networks.captured(net.eval(), TimeContract(T, shape))
 
 
 def potential(name: str, event: bool = False, readout: str = "mean") -> Mechanism:
@@ -73,7 +72,7 @@ def in_a_forward(name: str, readout: str = "mean") -> Mechanism:
 
 def psp(name: str) -> Mechanism:
     net = psp_norm_style
-    return Mechanism(lambda: captured(net.settled(net.made(name, 4)), net.INPUT_SHAPE))
+    return Mechanism(lambda: captured(net.settled(net.made(name, 2)), net.INPUT_SHAPE))
 
 
 class TimeEmbedding(nn.Module):
