@@ -149,10 +149,11 @@ def fed_back(folded: SpikingProgram) -> str:
     return next(path for path in FEEDBACK.values() if path in held)
 
 
-@program("a feedback weight that is another", [name for name in FEEDBACK if name != "snntorch alpha_soft"], 8)
+@program("feedback weights of one neuron", [name for name in FEEDBACK if name != "snntorch alpha_soft"], 8)
 def _(folded: SpikingProgram, rng: Random) -> SpikingProgram:
     def change(weight: torch.Tensor) -> torch.Tensor:
-        weight.view(-1)[rng.randrange(weight.numel())] += rng.choice([-1, 1]) * rng.uniform(0.05, 0.5)
+        rows = weight.view(len(weight) if weight.dim() else 1, -1)
+        rows[rng.randrange(len(rows))] += rng.choice([-1, 1]) * rng.uniform(0.05, 0.5)
         return weight
 
     return with_constant(folded, fed_back(folded), change)
