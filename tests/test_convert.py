@@ -36,10 +36,10 @@ def run(source: Source, checkpoint: Path, *targets: Target) -> Conversion:
 
 
 def test_one_conversion_makes_and_verifies_every_target(source: Source, checkpoint: Path, tmp_path: Path) -> None:
-    targets = [Target(tmp_path / "a.onnx"), Target(tmp_path / "a.ts"), Target(tmp_path / "step.onnx", None, "step")]
+    targets = [Target(tmp_path / "a.onnx"), Target(tmp_path / "a.ts"), Target(tmp_path / "step.ts", None, "step")]
     result = run(source, checkpoint, *targets)
     assert result.equivalent
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "a.ts", "step.onnx"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "a.ts", "step.ts"]
     assert [m.size for m in result.measures] == [path.stat().st_size for path in (checkpoint, *(t.path for t in targets))]
     assert all(m.latency > 0 for m in result.measures)
 

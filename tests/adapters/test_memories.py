@@ -29,7 +29,7 @@ def test_what_is_kept_is_exported_and_verified(name: str, tmp_path: Path) -> Non
         assert {tally.name for tally in found.layers} >= set(source.program.memories)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("readout", ["sum", "last", "none"])
 @pytest.mark.parametrize("name", ["feedback", "gated"])
 def test_frames_go_through_a_loop_and_are_read_out(name: str, readout: str, tmp_path: Path) -> None:

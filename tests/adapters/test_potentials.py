@@ -32,7 +32,7 @@ def test_a_potential_that_is_read_is_exported_and_verified(name: str, tmp_path: 
         assert bool(last.spikes_reference) != (name in SILENT)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("readout", READOUTS)
 def test_a_potential_is_read_out_like_any_output(readout: str, tmp_path: Path) -> None:
     source = source_of(made("soft"), readout)

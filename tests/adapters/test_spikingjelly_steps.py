@@ -198,6 +198,7 @@ class Over(nn.Module):
         return self.conv(x_seq.permute(1, 2, 0, 3, 4)).permute(2, 0, 1, 3, 4)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", MIXING)
 def test_a_network_that_mixes_time_steps_is_refused_with_the_place(name: str, tmp_path: Path) -> None:
     with pytest.raises(Refused, match=MIXING[name][1]):

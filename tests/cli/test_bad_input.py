@@ -966,6 +966,7 @@ def test_a_wrong_checkpoint_is_one_line_in_a_process_of_its_own(tmp_path: Path, 
     check(run_process("convert", path, *ARCH, "-o", out / "n.onnx"), USAGE, STATES["shape"][1])
 
 
+@pytest.mark.long
 def test_a_wrong_candidate_is_one_line_in_a_process_of_its_own(raw: Path, tmp_path: Path) -> None:
     path = tmp_path / "n.ts"
     path.write_bytes(half_of(made("net.ts")))

@@ -419,7 +419,7 @@ DAMAGES: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_a_damaged_artifact_is_not_equivalent(kind: str, here: Path) -> None:
     change, words = DAMAGES[kind]
@@ -542,12 +542,14 @@ def test_an_older_artifact_stays_where_the_new_one_fails(here: Path, monkeypatch
 # Forms, inputs, options.
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("suffix", ["onnx", "ts"])
 def test_the_step_form_converts(suffix: str, here: Path) -> None:
     result = run("convert", "net.pth", *ARCH, "-o", f"n.{suffix}", "--time", "step", "--data", "data.npz")
     assert (result.code, result.err) == (0, "")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("suffix", ["onnx", "ts"])
 def test_event_input_converts(suffix: str, here: Path) -> None:
     np.savez("events.npz", x=np.random.default_rng(0).random((3, 2, 2, 8, 8), np.float32).round())
@@ -571,6 +573,7 @@ def test_a_format_may_be_named_where_the_suffix_is_silent(here: Path) -> None:
     assert torch.jit.load("model.bin")(torch.zeros(1, 2, 8, 8)).shape == (1, 5)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("order", [("--config", "snn.toml", "--timesteps", "3"), ("--timesteps", "3", "--config", "snn.toml")])
 def test_an_option_overrides_the_configuration_wherever_it_stands(order: tuple[str, ...], here: Path) -> None:
     Path("snn.toml").write_text(f'arch = "{ARCH[1]}"\ntimesteps = 6\nreadout = "last"\n')
@@ -597,11 +600,11 @@ def test_options_say_what_of_a_checkpoint_is_taken(here: Path) -> None:
     more = {f"net.{key}".replace("net.head.", "last."): value for key, value in state.items()}
     torch.save({"model": state, "best": {"ema": {**more, "old.weight": torch.ones(2), "older": torch.ones(2)}}}, "sets.pth")
     options = ("--weights", "best/ema", "--ignore", "old.*", "--ignore", "older", "--rename", "last=net.head")
-    result = run("convert", "sets.pth", *ARCH, *options, "-o", "n.onnx", "--data", "data.npz")
+    result = run("convert", "sets.pth", *ARCH, *options, "-o", "n.ts", "--data", "data.npz")
     assert result.code == 0
     for note in ("state-dict found under 'ema' in 'best'", "ignored as asked: 'old.weight', 'older'", "prefix 'net.' dropped"):
         assert note in " ".join(result.out.split())
-    assert run("verify", "sets.pth", "n.onnx", *ARCH, "--data", "data.npz").code == 0  # the other set holds the same weights
+    assert run("verify", "sets.pth", "n.ts", *ARCH, "--data", "data.npz").code == 0  # the other set holds the same weights
 
 
 @pytest.mark.parametrize(

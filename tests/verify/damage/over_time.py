@@ -37,6 +37,8 @@ LOOKING = (
     *WRITTEN_OUT,
 )
 """Those whose loops read what was computed for all steps before."""
+IN_ORDER = ("long", "delay", "filtered", "filtered_all_steps", "snntorch conv", "snntorch alone", "snntorch alpha_soft", *FILTERS)
+"""Those in which more than a mean over time reads what loops give."""
 WAYS = ("matmul of a map", "attention of a tokens", "kept group", *ATTENTION)
 sequence = partial(edits.lowered, "time and batch")
 
@@ -92,7 +94,7 @@ def _(g: fx.Graph, rng: Random) -> None:
     with_argument(node, 2, rng.choice([t for t in range(node.args[3]) if t != node.args[2]]))
 
 
-@sequence("two steps of a loop exchanged", REMEMBERING, 8)
+@sequence("two steps of a loop exchanged", IN_ORDER, 8)
 def _(g: fx.Graph, rng: Random) -> None:
     node = rng.choice([node for node in calls(g, "cat") if len(node.args[0]) > 2])
     steps = list(node.args[0])
