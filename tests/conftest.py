@@ -87,12 +87,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("exam of the verifier")
         terminalreporter.write_line(f"mutation score: {_score(mutants)}")
         for family in dict.fromkeys(entry["family"] for entry in mutants):
-            terminalreporter.write_line(f"    {family:18}{_score([entry for entry in mutants if entry['family'] == family])}")
+            terminalreporter.write_line(f"    {family:22}{_score([entry for entry in mutants if entry['family'] == family])}")
         behaviour = [{**entry, "caught": entry["behaviour"]} for entry in mutants]
         quiet = [entry for entry in mutants if entry["quiet"]]
         for words, entries in (("flip no spike", quiet), ("by what they do", behaviour)):
             if entries:
-                terminalreporter.write_line(f"    {words:18}{_score(entries)}")
+                terminalreporter.write_line(f"    {words:22}{_score(entries)}")
         for entry in mutants:
             if entry["caught"] < entry["mutants"]:
                 missed = entry["mutants"] - entry["caught"]
