@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import snntorch
@@ -135,6 +136,7 @@ REFUSED: dict[str, tuple[type[nn.Module], str]] = {
 """Networks of which one output stands against the others, and what is said of it."""
 
 
+@cache
 def several(name: str, output: str = "all", event: bool = False, readout: str = "") -> Source:
     """The source of a network, by the outputs that are asked for; a `readout` is one that the user gave."""
     kind, shape = NETWORKS[name] if name in NETWORKS else (REFUSED[name][0], (8,))

@@ -16,6 +16,7 @@ from torch import fx, nn
 from snnconv.data import Data
 from snnconv.engines import open_candidate
 from snnconv.errors import Refused, SnnconvError
+from snnconv.export import FORMATS, encode
 from snnconv.fold import fold
 from snnconv.ir.nodes import results
 from snnconv.ir.program import SpikingProgram, put, share, tensors
@@ -26,7 +27,7 @@ from snnconv.results.shards import merge
 from snnconv.results.verdict import Policy, Verdict, judge
 from snnconv.sources import Source
 from snnconv.verify import Plan, verify
-from tests.artifacts import artifact, written
+from tests.artifacts import artifact
 from tests.networks import inputs, source_of, trained
 from tests.references import reference_to
 from tests.several import NETWORKS, REFUSED, several
@@ -34,7 +35,6 @@ from tests.several import NETWORKS, REFUSED, several
 FORMS = [("n.onnx", "sequence"), ("n.onnx", "step"), ("n.ts", "sequence"), ("n.ts", "step"), ("n.pt2", "step")]
 
 
-@cache
 def source(name: str = "heads", event: bool = False, readout: str = "") -> Source:
     return several(name, event=event, readout=readout)
 
@@ -50,6 +50,12 @@ def judged(
     reference = reference_to(of, fold(of.program))
     candidate = artifact(program, path, form)
     return judge(verify(reference, candidate, data or Data(inputs(of, 6), None, "noise"), ("source", path.name), plan))
+
+
+@cache
+def exported() -> bytes:
+    """The sound artifact in ONNX."""
+    return encode(folded(), FORMATS["onnx"])
 
 
 def wrong(verdict: Verdict, level: str = "") -> set[str]:
@@ -191,7 +197,7 @@ def test_an_output_that_is_wrong_is_found_and_named_and_the_others_are_sound(
 
 
 def test_swapped_names_in_a_file_are_found(tmp_path: Path) -> None:
-    model = onnx.load(written(folded(), tmp_path / "n.onnx"))
+    model = onnx.load_from_string(exported())
     names = {"logits": "aux", "aux": "logits"}
     for value in (*model.graph.output, *model.graph.node):
         if isinstance(value, onnx.NodeProto):
@@ -210,7 +216,7 @@ def test_swapped_names_in_a_file_are_found(tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_file_that_names_its_outputs_otherwise_is_no_file_or_wrong(told: object, tmp_path: Path) -> None:
-    model = onnx.load(written(folded(), tmp_path / "n.onnx"))
+    model = onnx.load_from_string(exported())
     (held,) = model.metadata_props
     held.value = json.dumps({**json.loads(held.value), "outputs": told})
     onnx.save(model, tmp_path / "n.onnx")
