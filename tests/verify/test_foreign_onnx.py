@@ -20,6 +20,7 @@ from snnconv.results.verdict import Verdict, judge
 from snnconv.sources import Source
 from snnconv.verify import Plan, Reference, verify
 from tests.networks import NETWORKS, inputs, source_of
+from tests.several import several
 
 
 @cache
@@ -111,3 +112,46 @@ def test_a_graph_that_does_not_fit_the_source_is_a_finding(name: str) -> None:
 def test_an_output_of_another_shape_is_a_finding() -> None:
     verdict = verified(of_graph([value("a")], ["a"]))
     assert verdict.word == "NOT EQUIVALENT" and "output is [6, 2, 8, 8], not [6, 5]" in verdict.faults[0].detail
+
+
+class HeadsOverTime(OverTime):
+    """The same of a network with several outputs."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return self.step.outputs(image)
+
+
+@cache
+def exported_heads(*names: str) -> bytes:
+    of, buffer = several("heads", "logits,aux"), io.BytesIO()
+    net = HeadsOverTime(of)
+    torch.onnx.export(net, (inputs(of, 2),), buffer, input_names=["image"], output_names=list(names), dynamo=False)
+    return buffer.getvalue()
+
+
+def reordered(data: bytes, *names: str) -> bytes:
+    model = onnx.load_from_string(data)
+    outputs = {value.name: value for value in model.graph.output}
+    del model.graph.output[:]
+    model.graph.output.extend(outputs[name] for name in names)
+    return model.SerializeToString()
+
+
+def test_several_outputs_are_found_by_their_names_in_any_order_and_others_left_alone() -> None:
+    of, data = several("heads", "logits,aux"), exported_heads("logits", "aux")
+    for found in (data, reordered(data, "aux", "logits")):
+        verdict = verified(found, of)
+        assert verdict.equivalent, verdict.faults
+        assert list(verdict.verification.outputs) == ["logits", "aux"]
+    assert verified(reordered(data, "aux", "logits"), several("heads", "logits")).faults, "of one alone the first is taken"
+
+
+def test_several_outputs_of_other_names_are_taken_in_their_order() -> None:
+    of, data = several("heads", "logits,aux"), exported_heads("a", "b")
+    assert verified(data, of).equivalent
+    assert {check.layer for check in verified(reordered(data, "b", "a"), of).faults} >= {"output logits", "output aux"}
+
+
+def test_too_few_outputs_break_the_contract() -> None:
+    (fault,) = verified(exported_heads("logits", "aux"), several("heads")).faults
+    assert fault.detail == "its graph gives 2 outputs (logits, aux), not 4 (logits, aux, map, spikes)"
