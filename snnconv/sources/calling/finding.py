@@ -373,7 +373,7 @@ class _Search:
         value = chosen.value
         step = value.select(chosen.output.time, 0) if isinstance(chosen.output.time, int) else value
         step = value[0] if isinstance(chosen.output.time, str) else step
-        if step.dim() == 0 or len(step) != self.batch:
+        if step.dim() == 0 or len(step) != self.batch or not step.numel():
             name = chosen.output.name
             which, todo = (f"as {name} ", f"; or leave {name} out of --output") if among_others else ("", "")
             raise Refused(

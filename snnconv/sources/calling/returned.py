@@ -168,16 +168,22 @@ def _left_out(found: Sequence[Part], outputs: Sequence[Part]) -> Iterator[str]:
         if any(part is output for output in outputs):
             continue
         same = next((output for output in outputs if output.value is part.value), None)
-        kind = f"the same tensor as {same.output.name}" if same is not None else str(part.value.dtype).removeprefix("torch.")
-        what = "a number" if same is None and not part.value.dim() and part.value.is_floating_point() else kind
+        what = f"the same tensor as {same.output.name}" if same is not None else _kind(part.value)
         yield f"{part.output.name} is returned as well, and left out: it is {what}"
 
 
+def _kind(value: Tensor) -> str:
+    """Why a tensor is no output, in words."""
+    if not value.is_floating_point():
+        return str(value.dtype).removeprefix("torch.")
+    return "empty" if value.dim() else "a number"
+
+
 def _worth_a_choice(found: Sequence[Part]) -> list[Part]:
-    """The parts without those that are another one again, and without the numbers beside the outputs of samples."""
+    """The parts without those that are another one again, and without numbers and empty tensors beside the outputs of samples."""
     once = {id(part.value): part for part in reversed(found)}
     parts = [part for part in found if once[id(part.value)] is part]
-    return [part for part in parts if part.value.dim()] or parts
+    return [part for part in parts if part.value.dim() and part.value.numel()] or parts
 
 
 def is_spikes(value: Tensor) -> bool:

@@ -29,11 +29,12 @@ def test_all_are_every_tensor_of_real_numbers_in_its_order() -> None:
 
 
 def test_of_all_those_that_are_left_out_are_named_with_the_reason() -> None:
-    choice = chosen({"scores": A, "again": A, "classes": NUMBERS, "loss": LOSS, "boxes": B}, "all")
+    choice = chosen({"scores": A, "again": A, "classes": NUMBERS, "loss": LOSS, "none": A[:, :0], "boxes": B}, "all")
     assert names(choice) == ["scores", "boxes"]
     assert choice.notes == (
         "again is returned as well, and left out: it is the same tensor as scores",
         "loss is returned as well, and left out: it is a number",
+        "none is returned as well, and left out: it is empty",
         "classes is returned as well, and left out: it is int64",
     )
 
