@@ -152,13 +152,13 @@ class Candidate(Deployment, ABC):
         return []
 
     @abstractmethod
-    def run(self, x: Tensor) -> Tensor:
-        """The output on `x` `[B, C, H, W]` or `[B, T, C, H, W]`, as a device would compute it; the first of several. Raises
-        `RunFailure`."""
-
     def outputs(self, x: Tensor) -> Outputs:
-        """All of them, in the order of the contract, for an engine that runs artifacts with several. Raises `RunFailure`."""
-        return (self.run(x),)
+        """The outputs on `x` `[B, C, H, W]` or `[B, T, C, H, W]`, as a device would compute them, in the order of the contract.
+        Raises `RunFailure`."""
+
+    def run(self, x: Tensor) -> Tensor:
+        """The first of the `outputs`, which is the only one of most networks."""
+        return self.outputs(x)[0]
 
     @abstractmethod
     def observe(self, x: Tensor) -> Observation:

@@ -95,10 +95,6 @@ class OnnxRuntime(Candidate):
             self.opened[names] = replace(self, model=model, engines={})
         return self.opened[names]
 
-    def run(self, x: Tensor) -> Tensor:
-        """The first of the `outputs`."""
-        return self.outputs(x)[0]
-
     def outputs(self, x: Tensor) -> Outputs:
         """The graph as it is, for a step form over all steps."""
         if self.form == "step":

@@ -41,10 +41,6 @@ class TorchProgram(Candidate):
             put(lowered.graph, path, value)
         return replace(self, lowered=lowered)
 
-    def run(self, x: Tensor) -> Tensor:
-        """The first of the `outputs`."""
-        return self.observe(x).y
-
     def outputs(self, x: Tensor) -> Outputs:
         """Step by step over `x`, read out."""
         return self.observe(x).outputs

@@ -42,10 +42,6 @@ class TorchScript(Candidate):
             held.copy_(values[name])
         return changed
 
-    def run(self, x: Tensor) -> Tensor:
-        """The first of the `outputs`."""
-        return self.outputs(x)[0]
-
     def outputs(self, x: Tensor) -> Outputs:
         """What its `forward` gives, for a step form over all steps."""
         with self._running():
