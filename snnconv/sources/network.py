@@ -98,9 +98,10 @@ class Network:
         settings = dict(self.origin.settings)
         if found.timesteps != self.contract.timesteps:
             settings["timesteps"] = f"{found.timesteps} ({NETWORK})"
+        given = settings.get("output", "")
         if found.outputs:
-            settings["output"] = f"{found.output} ({settings['output'].rpartition(' (')[2]}"
-        elif settings.get("output", "").startswith(f"{EVERY} ("):
+            settings["output"] = f"{found.output} ({given.rpartition(' (')[2] or f'{DEFAULT})'}"
+        elif given.startswith(f"{EVERY} ("):
             del settings["output"]  # there is but one
         if found.output and "output" not in settings:
             settings["output"] = f"{found.output} ({DEFAULT})"
