@@ -40,9 +40,11 @@ def to_onnx(export: Export) -> bytes:
 
     The metadata of the export become JSON in the model's `metadata_props`, with the names of every potential and spike added.
 
-    Raises `Refused` if an operator has no ONNX translation, or means something else there.
+    Raises `Refused` if an operator has no ONNX translation, or means something else there, and if a constant of the network is
+    called as an end of the graph is.
     """
     lowered = export.lowered
+    _ensure_free(lowered)
     names = _Names(lowered.form)
     program = _exported(lowered, export.batch)
     with _quiet():
@@ -75,6 +77,18 @@ def to_onnx(export: Export) -> bytes:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise Refused(f"ONNX cannot hold the network: {first_line(error)}", "TorchScript may: name the output *.ts") from error
     return proto.SerializeToString(deterministic=True)
+
+
+def _ensure_free(lowered: Lowered) -> None:
+    """Raise `Refused` for a constant that is called as an input is, or as the output: of several, the outputs make way."""
+    inputs, outputs = input_names(lowered), () if lowered.contract.outputs else output_names(lowered)
+    taken = next((name for name in lowered.constants() if name in (*inputs, *outputs)), None)
+    if taken is not None:
+        end = "an input" if taken in inputs else "an output"
+        raise Refused(
+            f"the network holds a constant called {taken}, as {end} of its ONNX graph is",
+            "rename it in the network, or export TorchScript: name the output *.ts",
+        )
 
 
 def input_names(lowered: Lowered) -> list[str]:

@@ -311,3 +311,24 @@ def test_a_step_shows_every_potential_under_its_name() -> None:
     model = onnx.load_from_string(encode(fold(program_of(per_channel())), "step"))
     made = {name for node in model.graph.node for name in node.output}
     assert {f"{neuron}.potential" for neuron in ("act1", "act2", "act3")} <= made
+
+
+class Scaled(nn.Module):
+    """Its scores, scaled by a constant of its own that bears a name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.act, self.head, self.name = LIF(), nn.Linear(6, 4), name
+        self.register_buffer(name, torch.full((4,), 2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.act(x)) * getattr(self, self.name)
+
+
+@pytest.mark.parametrize(("name", "end"), [("x", "an input"), ("y", "an output")])
+def test_a_constant_that_is_called_as_an_end_of_the_graph_is_refused_by_name(name: str, end: str) -> None:
+    program = fold(program_of(Scaled(name), shape=(6,)))
+    for form in ("sequence", "step"):
+        with pytest.raises(Refused, match=f"a constant called {name}, as {end} of its ONNX graph is; rename it"):
+            encode(program, form)
+        assert exporting.encode(program, TORCHSCRIPT, form)
