@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from snnconv.fold.passes import PASSES, FoldPass, FoldRefused, ordered
-from snnconv.fold.precision import rounded, twin
+from snnconv.fold.precision import drops, rounded, twin
 from snnconv.ir.passes import run_passes
 from snnconv.ir.program import SpikingProgram
 from snnconv.results import EXACT, REFUSED, ROUNDING
 
-__all__ = ["EXACT", "PASSES", "REFUSED", "ROUNDING", "FoldPass", "FoldRefused", "fold", "ordered", "twin"]
+__all__ = ["EXACT", "PASSES", "REFUSED", "ROUNDING", "FoldPass", "FoldRefused", "drops", "fold", "ordered", "twin"]
 
 
 def fold(program: SpikingProgram) -> SpikingProgram:

@@ -43,6 +43,19 @@ def twin(folded64: SpikingProgram, folded: SpikingProgram) -> SpikingProgram:
     return replace(folded64, neurons=neurons)
 
 
+def drops(folded64: SpikingProgram, folded: SpikingProgram) -> bool:
+    """Whether `twin` leaves out a constant of `folded64` because it rounds to nothing: `(v + 0.1) / 2` around a rest of -0.1."""
+
+    def dropped(exact: Neuron, like: Neuron, leaks: bool) -> bool:
+        optional = ((getattr(exact, name), getattr(like, name), neutral) for name, neutral in _NEUTRAL.items())
+        missing = [value != neutral for value, held, neutral in optional if value is not None and held is None]
+        missing += [exact.leak != 1] if not leaks else []
+        missing += [exact.reset != 0] if not like.resets else []
+        return any(bool(values.any()) for values in missing)
+
+    return any(dropped(neuron, folded.neurons[name], folded.leaks(name)) for name, neuron in folded64.neurons.items())
+
+
 def _following(exact: Neuron, folded: Neuron, leaks: bool) -> Neuron:
     held: dict[str, Any] = {}
     for name, neutral in _NEUTRAL.items():

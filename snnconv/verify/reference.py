@@ -13,7 +13,7 @@ from torch import Tensor
 from snnconv.engines import Deployment, open_content
 from snnconv.export import FORMATS, encode
 from snnconv.files import Content
-from snnconv.fold import fold, twin
+from snnconv.fold import drops, fold, twin
 from snnconv.ir.program import SpikingProgram
 from snnconv.lower import lower
 from snnconv.sources import Source
@@ -58,7 +58,16 @@ class Reference:
     @cached_property
     def folded64(self) -> SpikingProgram:
         """The fold of the source in float64, with the same optional constants as `folded`."""
-        return twin(fold(self.source64.program), self.folded)
+        return twin(self._exact, self.folded)
+
+    @cached_property
+    def drops(self) -> bool:
+        """Whether `folded64` lacks a constant of the source in float64, which rounds to nothing in the source's own type."""
+        return drops(self._exact, self.folded)
+
+    @cached_property
+    def _exact(self) -> SpikingProgram:
+        return fold(self.source64.program)
 
     @cached_property
     def magnitudes(self) -> Magnitudes:

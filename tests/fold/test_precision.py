@@ -10,22 +10,58 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from snnconv.data import Data
 from snnconv.engines import open_candidate
 from snnconv.fold import FoldRefused, fold, twin
-from snnconv.ir.program import put, tensors
+from snnconv.ir.program import TimeContract, put, tensors
 from snnconv.lower import lower
 from snnconv.nn import LIF, MPBN
 from snnconv.results.verdict import Verdict, judge
 from snnconv.verify import Plan, Reference, verify
-from tests.artifacts import written
+from tests.artifacts import artifact, written
 from tests.fold.test_fold import settled
 from tests.fold.test_linear_norm import Wired
-from tests.networks import inputs, program_of, source_of
+from tests.networks import captured, inputs, program_of, source_of
 
 C = 3
+
+
+class Resting(nn.Module):
+    """A neuron around a rest of -0.1 in float32, which is not the -0.1 of its code in float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("v", torch.tensor(-0.1), persistent=False)
+
+    def reset(self) -> None:
+        """Forget."""
+        self.v = torch.tensor(-0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.v = self.v + (x - (self.v + 0.1)) / 2.5
+        spike = self.v > 0.25
+        self.v = self.v.masked_fill(spike, -0.1)
+        return spike.to(x.dtype)
+
+
+def test_constants_that_round_to_nothing_are_no_difference(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 8), Resting(), nn.Linear(8, 3)).eval()
+    reference = Reference(captured(net, TimeContract(4, (6,))))
+    neuron, exact = reference.folded.neurons["1"], fold(reference.source64.program).neurons["1"]
+    assert neuron.shift is None and exact.shift is not None and 0 < abs(exact.shift.max()) < 1e-8
+    assert reference.drops
+    candidate = artifact(reference.folded, tmp_path / "net.ts", "step")
+    found = verify(reference, candidate, Data(3 * torch.rand(20, 6), None, "noise"), ("s", "net.ts"), fresh=True)
+    assert judge(found).equivalent, judge(found).faults
+
+
+def test_nothing_is_dropped_of_a_plain_neuron() -> None:
+    assert not Reference(source_of(nn.Sequential(nn.Linear(6, 8), LIF(0.7, 0.3), nn.Linear(8, 3)), shape=(6,))).drops
+
+
 LAYERS = {
     "linear": lambda: nn.Linear(C, C),
     "pointwise": lambda: nn.Conv1d(C, C, 1, bias=False),
