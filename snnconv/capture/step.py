@@ -79,7 +79,7 @@ def capture(
         memories = memories_of(net, neurons, contract, call)
     else:
         memories = memories_in_loops(net, neurons, contract, several)
-    memories = with_starts(net, memories, contract, call)
+    memories = with_starts(net, memories, contract, call) if memories else []
     fresh = copy.deepcopy(net)
     slots = _stand_ins(net, list(neurons), contract, call, interfaces or {})
     running = first_run.neurons_that_run(net, slots, contract, call)
