@@ -50,6 +50,7 @@ class Runs:
         """Give the layers of `module` the states that they were built with, and say so in a note if any had another."""
         if not self._after:
             return ()
+        self._follow_copy(module)
         with running_user_code("the factory", "a reset of its network"):
             adapters.reset(module)
             known = adapters.interfaces_of(module)
@@ -63,6 +64,17 @@ class Runs:
         for layer, names in left.items():
             hold(layer, found[layer], names - states[layer])
         return self._note(module, states)
+
+    def _follow_copy(self, module: nn.Module) -> None:
+        """Take what was seen of a network for what was seen of `module` too, if that may be a copy of it."""
+        copies = dict(module.named_modules())
+        for network, inputs in list(self._inputs.items()):
+            layers = dict(network.named_modules())
+            alike = layers.keys() == copies.keys() and all(type(layers[path]) is type(layer) for path, layer in copies.items())
+            if alike and module not in self._inputs:
+                self._inputs[module] = inputs
+                for seen in (self._before, self._after):
+                    seen.update({copies[path]: seen[layer] for path, layer in layers.items() if layer in seen})
 
     def _note(self, module: nn.Module, states: Mapping[nn.Module, set[str]]) -> tuple[str, ...]:
         layers = [(path, name) for path, layer in module.named_modules() for name in sorted(states.get(layer, ()))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,14 +175,17 @@ def test_a_network_that_its_factory_ran_starts_as_it_was_built(
     assert len(said) == (kind not in KNOWN)
 
 
-def test_the_note_names_what_was_taken_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_note_names_what_was_taken_back(copied: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def make() -> nn.Module:
         net = KINDS["adaptive"]()
-        net(torch.rand(1, 6))
-        return net
+        with torch.no_grad():
+            net(torch.rand(1, 6))
+        return copy.deepcopy(net) if copied else net
 
     names = "a.mem, a.raised, b.mem, b.raised"
-    assert source_of(make, monkeypatch, tmp_path).notes[0].endswith(f"what that left in {names} was taken back")
+    source = source_of(make, monkeypatch, tmp_path)
+    assert source.notes[0].endswith(f"what that left in {names} was taken back") and not source.program.counts_steps
 
 
 class Calibrated(Leaky):
