@@ -90,6 +90,7 @@ NETWORKS: dict[str, tuple[type[Net], str, dict[str, Any], Any]] = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_neuron_that_nobody_taught_is_found_in_it(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     kind, given, options, run = NETWORKS[name]

@@ -147,6 +147,7 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
 }
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_is_told_what_stands_against_it(name: str) -> None:
     if name == "begins elsewhere" and torch.cuda.is_available():

@@ -189,7 +189,7 @@ def run(net: Image, name: str, x: Tensor) -> Tensor:
         return torch.stack([net(x) for _ in range(net.timesteps)]).mean(0) if name in ("stepping", "held") else net(x)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_that_starts_from_constants_is_equivalent_to_its_own_forward(name: str, tmp_path: Path) -> None:
     net, event = made(name), name == "frames"
@@ -213,6 +213,7 @@ def test_a_start_of_0_needs_no_count_of_the_steps() -> None:
     assert set(program.memories) == {"act1.u", "act1.theta", "act2.u", "act2.theta"} and not program.counts_steps
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("form", ["sequence", "step"])
 def test_another_start_is_not_equivalent(form: str, tmp_path: Path) -> None:
     source = source_of(made("full"))
@@ -269,6 +270,7 @@ def test_a_first_step_that_is_computed_otherwise_is_refused_by_name(kind: type[I
         source_of(kind().eval())
 
 
+@pytest.mark.long
 def test_what_the_first_step_leaves_is_no_start_though_it_is_the_same_for_every_input() -> None:
     torch.manual_seed(0)
     program = source_of(Cells().eval()).program  # the second cell is given a bias alone at first

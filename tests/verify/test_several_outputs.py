@@ -62,7 +62,7 @@ def wrong(verdict: Verdict, level: str = "") -> set[str]:
     return {check.layer for check in verdict.faults if level in ("", check.level)}
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("file", "form"), FORMS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_artifact_of_all_outputs_is_equivalent_and_gives_what_the_network_does(
@@ -183,7 +183,7 @@ DAMAGES: dict[str, tuple[Damage, list[str]]] = {
 }
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("file", "form"), FORMS)
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_an_output_that_is_wrong_is_found_and_named_and_the_others_are_sound(

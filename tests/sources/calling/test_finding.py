@@ -609,7 +609,7 @@ REFUSED: dict[type[nn.Module], str] = {
 }
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("kind", REFUSED, ids=lambda kind: kind.__name__)
 def test_what_no_step_computes_is_refused_with_the_fact(kind: type[Net], tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
