@@ -161,23 +161,49 @@ def test_a_neuron_that_keeps_its_potential_from_place_to_place_is_refused(
 
 
 class CountedSteps(nn.Module):
-    """A neuron of the steps that it was made for, of currents `[T, B, C, H, W]` alone, that draws how much it fires."""
+    """A neuron of the steps that it was made for, of currents `[T, B, C, H, W]` alone."""
 
     def forward(self, x: Tensor) -> Tensor:
         _, _, _, _, _ = x.shape
         spikes, v = [], torch.zeros_like(x[0])
         for t in range(STEPS):
-            spike, v = layers.ternary(x[t], v)
-            spikes.append(spike * torch.randint(1, 3, spike.shape))
+            spike, v = self.step(x[t], v)
+            spikes.append(spike)
         return torch.stack(spikes)
 
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
 
+
+class Drawing(CountedSteps):
+    """It draws how much it fires."""
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        spike, v = layers.ternary(x, v)
+        return spike * torch.randint(1, 3, spike.shape), v
+
+
+class Counting(CountedSteps):
+    """It fires as often as its potential says."""
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        v = 0.5 * v + x
+        return v.relu().floor(), v - v.relu().floor()
+
+
+@pytest.mark.parametrize(
+    ("neuron", "what"),
+    [
+        (Drawing(), r"draws random numbers at inference, in test_conversion\.py line \d+ \(return spike \* torch\.randint"),
+        (Counting(), r"lif \(Counting\) is no neuron that snnconv knows: it fires with any number of spikes at a step"),
+    ],
+)
 def test_a_network_whose_neurons_are_of_another_kind_is_refused_with_what_they_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    neuron: nn.Module, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    net = Paper(CountedSteps(), repeated(0))
+    net = Paper(neuron, repeated(0))
     monkeypatch.setattr(factory, "imported", lambda arch, called: lambda: net)
-    with pytest.raises(Refused, match=r"draws random numbers at inference, in test_conversion\.py line \d+ \(spikes\.append"):
+    with pytest.raises(Refused, match=what):
         loaded(net, "paper:net", tmp_path)
 
 
