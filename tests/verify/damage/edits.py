@@ -24,14 +24,16 @@ Edit = Callable[[fx.Graph, Random], None]
 ATEN = torch.ops.aten
 
 
-def program(family: str, name: str, networks: Iterable[str], mutants: int = 4, **options: Any) -> Callable[[Wrong], Wrong]:
-    """Register damage to the folded programs of some networks, in every format and form."""
+def program(
+    family: str, name: str, networks: Iterable[str], mutants: int = 4, form: str = "", **options: Any
+) -> Callable[[Wrong], Wrong]:
+    """Register damage to the folded programs of some networks, in every format and form, or in one form."""
 
     def add(change: Wrong) -> Wrong:
         def damage(case: Case, artifact: bytes, rng: Random) -> bytes:
             return encoded(change(workbench.folded(case), rng), case)
 
-        register(family, name, damage, mechanisms.on(networks), mutants, **{"shown": True, **options})
+        register(family, name, damage, mechanisms.on(networks, form), mutants, **{"shown": True, **options})
         return change
 
     return add

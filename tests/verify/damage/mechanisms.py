@@ -126,7 +126,7 @@ IDENTIFIED = {
     name: paper(name) for name in ("batch first", "time last", "membrane norm", "merged", "synaptic current", "per element")
 }
 WRITTEN_OUT = {
-    name: in_a_forward(name, "sum" if name in ("adaptive", "looked up") else "mean")
+    name: in_a_forward(name, "sum" if name in ("adaptive", "looked up", "reading") else "mean")
     for name in written_out.NETWORKS
     if name in ("locals", "norm of each step", "stepping", "ternary", "cells", "reading")
 }

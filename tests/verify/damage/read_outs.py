@@ -64,7 +64,7 @@ def _(g: fx.Graph, rng: Random) -> None:
     answer(g, part(g, neuron_calls(g)[-1], POTENTIAL))
 
 
-@graph("what is carried for the potential", ("leaky", "leaky_none", "never", "mean_potential"))
+@graph("what is carried for the potential", ("leaky", "leaky_none", "never", "mean_potential"), form="step")
 def _(g: fx.Graph, rng: Random) -> None:
     answer(g, part(g, neuron_calls(g)[-1], NEXT_STATE))
 
@@ -74,7 +74,7 @@ def _(g: fx.Graph, rng: Random) -> None:
     answer(g, part(g, neuron_calls(g)[-1], SPIKES))
 
 
-@graph("spikes, or what is carried, for a hidden potential", ("added",))
+@graph("spikes, or what is carried, for a hidden potential", ("added",), form="step")
 def _(g: fx.Graph, rng: Random) -> None:
     first = neuron_calls(g)[0]
     part(g, first, POTENTIAL).replace_all_uses_with(part(g, first, rng.choice([SPIKES, NEXT_STATE])))
