@@ -95,6 +95,7 @@ class GatedReadOut(nn.Module):
         return self.last.v
 
 
+@pytest.mark.long
 def test_a_memory_goes_beside_a_potential_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     net = GatedReadOut()

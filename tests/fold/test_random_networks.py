@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,8 +112,12 @@ def network(block: Callable[[], nn.Module], neuron: Callable[[], nn.Module]) -> 
     return settled(nn.Sequential(*layers), seed=1)
 
 
+EXAMPLES = 40 if "SNNCONV_EXAM" in os.environ else 10
+"""So many networks are made up; more where there is time."""
+
+
 @seed(0)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(block=blocks, neuron=neurons(), timesteps=st.sampled_from([1, T]))
 def test_a_fold_computes_what_the_network_computes(
     block: Callable[[], nn.Module], neuron: Callable[[], nn.Module], timesteps: int

@@ -116,7 +116,7 @@ SHARED: dict[str, Callable[[], Places]] = {
 }
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.parametrize("name", SHARED)
 def test_a_neuron_that_each_place_calls_for_all_steps_is_one_neuron_for_each_place(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -219,6 +219,7 @@ BATCHLESS |= {_ATEN.new_full.default, _ATEN.expand.default, _ATEN.expand_as.defa
 """Calls above that no step of a network makes: they move the batch, or have its size."""
 
 
+@pytest.mark.sample(60)
 @pytest.mark.parametrize("row", [row for row in rows() if row.values[0].target not in BATCHLESS])
 def test_float32_stays_within_the_rule_and_the_magnitude_covers_the_value(row: Operator) -> None:
     net = Calling(row).eval()

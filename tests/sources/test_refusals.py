@@ -124,6 +124,8 @@ def unbounded(m: Any, x: Tensor) -> Tensor:
 
 AGAIN = r"does not repeat from frame to frame.*backwards perhaps, or go on behind the last; let each time step follow"
 RANDOM = r"draws random numbers at inference, in test_refusals.py line \d+ \(.*torch.rand_like.*; take them out of its forward"
+LONG = pytest.mark.long
+SLOW = ("backwards too", "backwards too, written out", "longer, written out")
 REFUSED: dict[str, tuple[nn.Module, str]] = {
     "backwards too": (
         Layers(both_ways),
@@ -147,8 +149,7 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
 }
 
 
-@pytest.mark.sample(6)
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LONG if name in SLOW else ()) for name in REFUSED])
 def test_it_is_told_what_stands_against_it(name: str) -> None:
     if name == "begins elsewhere" and torch.cuda.is_available():
         pytest.skip("the device is there")

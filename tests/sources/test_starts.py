@@ -213,7 +213,7 @@ def test_a_start_of_0_needs_no_count_of_the_steps() -> None:
     assert set(program.memories) == {"act1.u", "act1.theta", "act2.u", "act2.theta"} and not program.counts_steps
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["sequence", "step"])
 def test_another_start_is_not_equivalent(form: str, tmp_path: Path) -> None:
     source = source_of(made("full"))

@@ -67,6 +67,7 @@ def test_what_is_kept_is_named_by_the_variable_or_the_attribute() -> None:
     assert list(source_of(made("stepping")).program.memories) == ["u.0", "u.1"]
 
 
+@pytest.mark.long
 def test_features_are_not_taken_for_steps_by_a_layer_that_is_copied_by_its_arguments() -> None:
     source = source_of(made("batch first"))
     assert source.program.memories == {"act1.u": (12,), "act1.raised": (12,), "act2.u": (9,), "act2.raised": (9,)}

@@ -62,7 +62,7 @@ def tallies(source: Source, artifact: SpikingProgram, path: Path) -> dict[str, L
     return {tally.name: tally for tally in judged.layers}
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("suffix", [".onnx", ".ts"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_sound_artifact_is_within_the_measured_bound(name: str, suffix: str, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def _kinds() -> list:
     return [pytest.param(kind, marks=[known[name]] if name in known else [], id=name) for name, kind in KINDS.items()]
 
 
-@pytest.mark.sample(16)
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("kind", _kinds())
 def test_every_mutant_is_caught(kind: Kind, tmp_path: Path, record_property: Record) -> None:
     outcomes = [(mutant, outcome(mutant, tmp_path)) for mutant in mutants(kind)]
@@ -171,7 +171,7 @@ def test_many_kinds_flip_no_spike_on_the_data() -> None:
     assert sum(kind.quiet and str(kind) not in SLIPS for kind in KINDS.values()) >= 8
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("event", [False, True], ids=["still", "frames"])
 @pytest.mark.parametrize(("suffix", "form"), ARTIFACTS, ids=lambda part: part.lstrip("."))
 @pytest.mark.parametrize("network", [*workbench.NETS, workbench.HEADS])

@@ -69,6 +69,7 @@ def optimised(level: str, form: str, folder: Path) -> bytes:
 # Unproven.
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("form", ["sequence", "step"])
 def test_a_graph_that_onnx_runtime_optimised_is_unproven_and_every_other_level_speaks(form: str, tmp_path: Path) -> None:
     verdict = verified(optimised("EXTENDED", form, tmp_path))

@@ -36,7 +36,7 @@ def run(source: Source, path: Path, data: Data | None = None, policy: Policy | N
     return judge(verify(Reference(source), open_candidate(path), data, ("source", path.name), plan), policy)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("event", [False, True])
 @pytest.mark.parametrize("readout", ["mean", "sum", "last", "max", "none"])
 @pytest.mark.parametrize("suffix", [".onnx", ".ts", ".pt2"])
