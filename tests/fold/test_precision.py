@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from snnconv.data import Data
 from snnconv.engines import open_candidate
@@ -23,32 +23,16 @@ from snnconv.verify import Plan, Reference, verify
 from tests.artifacts import artifact, written
 from tests.fold.test_fold import settled
 from tests.fold.test_linear_norm import Wired
+from tests.identify.layers import Kept
 from tests.networks import captured, inputs, program_of, source_of
 
 C = 3
 
 
-class Resting(nn.Module):
-    """A neuron around a rest of -0.1 in float32, which is not the -0.1 of its code in float64."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("v", torch.tensor(-0.1), persistent=False)
-
-    def reset(self) -> None:
-        """Forget."""
-        self.v = torch.tensor(-0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.v = self.v + (x - (self.v + 0.1)) / 2.5
-        spike = self.v > 0.25
-        self.v = self.v.masked_fill(spike, -0.1)
-        return spike.to(x.dtype)
-
-
 def test_constants_that_round_to_nothing_are_no_difference(tmp_path: Path) -> None:
+    """A rest of -0.1 in float32 is not the -0.1 of the layer's code in float64."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(6, 8), Resting(), nn.Linear(8, 3)).eval()
+    net = nn.Sequential(nn.Linear(6, 8), Kept(), nn.Linear(8, 3)).eval()
     reference = Reference(captured(net, TimeContract(4, (6,))))
     neuron, exact = reference.folded.neurons["1"], fold(reference.source64.program).neurons["1"]
     assert neuron.shift is None and exact.shift is not None and 0 < abs(exact.shift.max()) < 1e-8
